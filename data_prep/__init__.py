@@ -1,0 +1,1 @@
+"""From pictures to shards, as Apache Beam pipelines."""

@@ -1,0 +1,1 @@
+"""Noisy Student Training for Keras 3 and TensorFlow."""

@@ -1,0 +1,585 @@
+"""The configuration of a run: one frozen tree, validated, to and from JSON.
+
+Every field is a flag (`--optimizer.base_learning_rate=0.02`); its help text
+stands beside it. Defaults are the paper's and the authors' code's values for
+ImageNet. Nothing writes to a configuration after it was made; numbers that
+follow from it are functions of it, not fields.
+"""
+
+import dataclasses
+import difflib
+import json
+import typing
+from collections.abc import Iterator
+from typing import Any, Literal
+
+IMAGENET_MEAN_RGB = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+IMAGENET_STD_RGB = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+
+
+def _option(default: Any, help: str) -> Any:
+    """Declare a field with the help text that its flag shows."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+def _check(holds: bool, flag: str, value: object, accepted: str) -> None:
+    if not holds:
+        raise ValueError(f"--{flag}={value}: accepted is {accepted}.")
+
+
+def _check_choices(section: Any, prefix: str) -> None:
+    """Check every field of a literal type against its choices."""
+    for name, annotation in typing.get_type_hints(type(section)).items():
+        choices = typing.get_args(annotation)
+        if typing.get_origin(annotation) is Literal:
+            value = getattr(section, name)
+            _check(
+                value in choices, f"{prefix}.{name}", value, f"one of {choices}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where images come from, and how one source is split."""
+
+    labeled: str = _option(
+        "",
+        "Source of labeled images: digits, idx:DIR, folder:DIR, tar:GLOB, "
+        "csv:FILE, tfds:NAME, imagenet:GLOB or a glob of our own shards.",
+    )
+    unlabeled: str = _option(
+        "",
+        "Source of unlabeled images (also files:DIR). Empty: what the splits "
+        "leave of the labeled source.",
+    )
+    evaluation: str = _option(
+        "",
+        "Source of held-out labeled images. Empty: a split of the labeled "
+        "source.",
+    )
+    num_classes: int = _option(
+        0, "Number of classes. 0: as many as the labeled source has."
+    )
+    labeled_per_class: int = _option(
+        0, "Labeled images per class to train on. 0: all."
+    )
+    evaluation_fraction: float = _option(
+        0.2,
+        "Share of the labeled source held out for evaluation, where no "
+        "evaluation source is given.",
+    )
+    validation_fraction: float = _option(
+        0.1, "Share of the labeled source held out for choices (validation)."
+    )
+    num_shards: int = _option(8, "TFRecord shards per split.")
+    max_corrupt_fraction: float = _option(
+        0.01, "Unreadable images tolerated, as a share of each source."
+    )
+    max_stored_side: int = _option(
+        0, "Longest side of stored images in pixels. 0: stored as they are."
+    )
+    allow_overlap: bool = _option(
+        False, "Accept images that are in the training and held-out sets."
+    )
+    beam_runner: str = _option(
+        "DirectRunner", "Apache Beam runner of the builders."
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("evaluation_fraction", "validation_fraction"):
+            value = getattr(self, name)
+            _check(0 <= value < 1, f"data.{name}", value, "0 <= value < 1")
+        _check(
+            self.evaluation_fraction + self.validation_fraction < 1,
+            "data.evaluation_fraction",
+            self.evaluation_fraction,
+            "a share that leaves training images beside "
+            f"--data.validation_fraction={self.validation_fraction}",
+        )
+        _check(
+            0 <= self.max_corrupt_fraction <= 1,
+            "data.max_corrupt_fraction",
+            self.max_corrupt_fraction,
+            "a share in [0, 1]",
+        )
+        for name in ("num_classes", "labeled_per_class", "max_stored_side"):
+            value = getattr(self, name)
+            _check(value >= 0, f"data.{name}", value, "0 or more")
+        _check(self.num_shards >= 1, "data.num_shards", self.num_shards, ">= 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The students' architecture, and the teacher's unless told otherwise."""
+
+    name: str = _option(
+        "efficientnet-b0", "efficientnet-b0 ... -b8, -l0, -l1 or -l2."
+    )
+    width: float = _option(0.0, "Channel multiplier. 0: the variant's own.")
+    depth: float = _option(0.0, "Repeat multiplier. 0: the variant's own.")
+    resolution: int = _option(224, "Side of the training images in pixels.")
+    small_image_strides: bool = _option(
+        False, "Stages 2 and 3 at stride 1, as published for SVHN at 32 x 32."
+    )
+    dropout_rate: float = _option(
+        -1.0, "Dropout before the classifier. -1: the variant's own."
+    )
+    stochastic_depth_rate: float = _option(
+        0.2, "Drop rate r of the last block; block i of n gets r * i / n."
+    )
+    batch_norm_momentum: float = _option(0.99, "Momentum of the statistics.")
+    mean_rgb: tuple[float, ...] = _option(
+        IMAGENET_MEAN_RGB, "Subtracted from images in [0, 255]."
+    )
+    std_rgb: tuple[float, ...] = _option(
+        IMAGENET_STD_RGB, "Divides images in [0, 255]."
+    )
+
+    def __post_init__(self) -> None:
+        _check(self.width >= 0, "model.width", self.width, "0 or more")
+        _check(self.depth >= 0, "model.depth", self.depth, "0 or more")
+        _check(
+            self.resolution >= 8, "model.resolution", self.resolution, ">= 8"
+        )
+        _check(
+            self.dropout_rate == -1 or 0 <= self.dropout_rate < 1,
+            "model.dropout_rate",
+            self.dropout_rate,
+            "-1 or a rate in [0, 1)",
+        )
+        _check(
+            0 <= self.stochastic_depth_rate < 1,
+            "model.stochastic_depth_rate",
+            self.stochastic_depth_rate,
+            "a rate in [0, 1)",
+        )
+        for name in ("mean_rgb", "std_rgb"):
+            value = getattr(self, name)
+            _check(len(value) == 3, f"model.{name}", value, "three numbers")
+        _check(min(self.std_rgb) > 0, "model.std_rgb", self.std_rgb, "positive")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """The image noise of one stream."""
+
+    crop: Literal["inception", "pad", "none"] = _option(
+        "inception",
+        "inception: random area and aspect; pad: reflect padding and a random "
+        "crop; none: the test crop.",
+    )
+    pad_pixels: int = _option(4, "Padding of --crop=pad, in pixels.")
+    horizontal_flip: bool = _option(True, "Mirror half of the images.")
+    policy: Literal["none", "randaugment", "keras_cv"] = _option(
+        "randaugment", "What follows crop and flip."
+    )
+    num_ops: int = _option(2, "RandAugment's N: operations per image.")
+    magnitude: float = _option(27.0, "RandAugment's M; 10 is the nominal top.")
+    translate_pixels: float = _option(
+        100.0, "Shift at magnitude 10, in pixels of the training image."
+    )
+    cutout_pixels: float = _option(
+        40.0, "Half the side of cutout's square at magnitude 10, in pixels."
+    )
+    extra_cutout_pixels: int = _option(
+        0, "Half the side of a square cut from every image. 0: none."
+    )
+
+    def __post_init__(self) -> None:
+        _check_choices(self, "augmentation.*")
+        for name in (
+            "pad_pixels",
+            "num_ops",
+            "magnitude",
+            "translate_pixels",
+            "cutout_pixels",
+            "extra_cutout_pixels",
+        ):
+            value = getattr(self, name)
+            _check(value >= 0, f"augmentation.*.{name}", value, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """The image noise, separately for labeled and unlabeled images."""
+
+    labeled: PolicyConfig = PolicyConfig()
+    unlabeled: PolicyConfig = PolicyConfig()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Optimizer, schedule, weight decay and the average of the weights."""
+
+    name: Literal["rmsprop", "sgd"] = _option(
+        "rmsprop", "rmsprop (TensorFlow 1's arithmetic) or sgd with momentum."
+    )
+    base_learning_rate: float = _option(
+        0.016, "Peak rate per 256 labeled images of the global batch."
+    )
+    schedule: Literal["exponential", "cosine", "constant"] = _option(
+        "exponential", "exponential decays in stairs, as published."
+    )
+    warmup_epochs: float = _option(5.0, "Linear warm-up from 0.")
+    decay_rate: float = _option(0.97, "Factor of one stair.")
+    decay_epochs: float = _option(2.4, "Length of one stair.")
+    momentum: float = _option(0.9, "Momentum of either optimizer.")
+    rms_decay: float = _option(0.9, "RMSProp's decay of the second moment.")
+    epsilon: float = _option(1e-3, "RMSProp's epsilon, inside the root.")
+    weight_decay: float = _option(
+        1e-5, "Coupled L2: weight_decay * sum(v^2) / 2, no normalization."
+    )
+    ema_decay: float = _option(
+        0.9999, "Average of all weights, ramped up as (1 + t) / (10 + t)."
+    )
+    global_clip_norm: float = _option(
+        0.0, "Gradients are clipped to it after the all-reduce. 0: never."
+    )
+
+    def __post_init__(self) -> None:
+        _check_choices(self, "optimizer")
+        _check(
+            self.base_learning_rate > 0,
+            "optimizer.base_learning_rate",
+            self.base_learning_rate,
+            "a positive rate",
+        )
+        for name in ("warmup_epochs", "weight_decay", "global_clip_norm"):
+            value = getattr(self, name)
+            _check(value >= 0, f"optimizer.{name}", value, "0 or more")
+        for name in ("momentum", "rms_decay", "ema_decay"):
+            value = getattr(self, name)
+            _check(0 <= value < 1, f"optimizer.{name}", value, "in [0, 1)")
+        for name in ("decay_rate", "decay_epochs", "epsilon"):
+            value = getattr(self, name)
+            _check(value > 0, f"optimizer.{name}", value, "positive")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Cross-entropies of labeled and pseudo-labeled images."""
+
+    label_smoothing: float = _option(
+        0.1, "Of hard labels, true or pseudo; soft labels are left alone."
+    )
+    pseudo_labels: Literal["soft", "hard"] = _option(
+        "soft", "The teacher's probabilities, or its class."
+    )
+    temperature: float = _option(
+        1.0, "Soft labels are sharpened or flattened to p^(1/T), renormalized."
+    )
+    weighting: Literal["labeled", "all"] = _option(
+        "labeled",
+        "labeled: mean over labeled + ratio * mean over unlabeled, as "
+        "published; all: the mean over the whole batch.",
+    )
+
+    def __post_init__(self) -> None:
+        _check_choices(self, "loss")
+        _check(
+            0 <= self.label_smoothing < 1,
+            "loss.label_smoothing",
+            self.label_smoothing,
+            "in [0, 1)",
+        )
+        _check(
+            self.temperature > 0,
+            "loss.temperature",
+            self.temperature,
+            "a positive number",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Batches, durations, and what is written while training."""
+
+    labeled_batch_size: int = _option(
+        2048, "Labeled images of the global batch."
+    )
+    unlabeled_ratio: float = _option(
+        3.0, "Unlabeled images per labeled one in a student's batch."
+    )
+    teacher_epochs: float = _option(
+        350.0, "Length of the teacher's training, in labeled epochs."
+    )
+    student_epochs: float = _option(
+        350.0, "Length of each student's training, in labeled epochs."
+    )
+    steps_per_loop: int = _option(
+        1000, "Steps between log lines, and in one call of the device."
+    )
+    evaluate_every_steps: int = _option(
+        5000, "Steps between validations; rounded to whole loops."
+    )
+    checkpoint_every_steps: int = _option(
+        5000, "Steps between checkpoints; rounded to whole loops."
+    )
+    keep_checkpoints: int = _option(3, "Newest checkpoints kept.")
+    evaluation_batch_size: int = _option(
+        1024, "Global batch of evaluation and prediction."
+    )
+    shuffle_buffer_size: int = _option(
+        65536, "Raw records held for shuffling, per stream."
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            _check(value > 0, f"training.{field.name}", value, "positive")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SelectionConfig:
+    """Which pseudo-labeled images the student learns from."""
+
+    confidence_threshold: float = _option(
+        0.3, "Images whose confidence is lower are left out."
+    )
+    images_per_class: int = _option(
+        130_000,
+        "Quota of each class: the most confident are kept, rare classes are "
+        "repeated up to it. 0: the number of unlabeled images over the number "
+        "of classes.",
+    )
+    balance: bool = _option(
+        True, "Give each class its quota. Off: all above the threshold."
+    )
+    upsample: bool = _option(True, "Repeat images of rare classes.")
+    max_copies: int = _option(0, "Most copies of one image. 0: no limit.")
+
+    def __post_init__(self) -> None:
+        _check(
+            0 <= self.confidence_threshold <= 1,
+            "selection.confidence_threshold",
+            self.confidence_threshold,
+            "in [0, 1]",
+        )
+        for name in ("images_per_class", "max_copies"):
+            value = getattr(self, name)
+            _check(value >= 0, f"selection.{name}", value, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SelfTrainingConfig:
+    """The loop: how often, and from which teacher."""
+
+    num_iterations: int = _option(
+        3, "Students trained, each on its predecessor's pseudo-labels."
+    )
+    teacher_directory: str = _option(
+        "", "A trained model to start from. Empty: train the teacher."
+    )
+    teacher_name: str = _option(
+        "", "The teacher's variant. Empty: --model.name."
+    )
+    teacher_width: float = _option(
+        0.0, "The teacher's channel multiplier. 0: the students'."
+    )
+    teacher_depth: float = _option(
+        0.0, "The teacher's repeat multiplier. 0: the students'."
+    )
+
+    def __post_init__(self) -> None:
+        _check(
+            self.num_iterations >= 0,
+            "self_training.num_iterations",
+            self.num_iterations,
+            "0 or more",
+        )
+        for name in ("teacher_width", "teacher_depth"):
+            value = getattr(self, name)
+            _check(value >= 0, f"self_training.{name}", value, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FixResConfig:
+    """Fine-tuning at a higher resolution on clean labeled images."""
+
+    resolution: int = _option(
+        0, "Side of the fine-tuning images in pixels. 0: no fine-tuning."
+    )
+    epochs: float = _option(1.5, "Labeled epochs. Paper, Section 3.1: 1.5.")
+    trainable: Literal["classifier_and_last_norm", "after_frozen_blocks"] = (
+        _option(
+            "classifier_and_last_norm",
+            "What trains; the paper freezes shallow layers without naming them.",
+        )
+    )
+    frozen_blocks: int = _option(
+        0, "Blocks frozen with the stem by --trainable=after_frozen_blocks."
+    )
+    base_learning_rate: float = _option(
+        0.0002, "Constant rate per 256 labeled images: the decayed tail's."
+    )
+
+    def __post_init__(self) -> None:
+        _check_choices(self, "fixres")
+        for name in ("resolution", "frozen_blocks"):
+            value = getattr(self, name)
+            _check(value >= 0, f"fixres.{name}", value, "0 or more")
+        for name in ("epochs", "base_learning_rate"):
+            value = getattr(self, name)
+            _check(value > 0, f"fixres.{name}", value, "positive")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RuntimeConfig:
+    """Devices and arithmetic."""
+
+    strategy: Literal[
+        "auto", "one_device", "mirrored", "multi_worker", "tpu"
+    ] = _option(
+        "auto",
+        "auto: mirrored over several GPUs, else one device; multi_worker "
+        "reads TF_CONFIG.",
+    )
+    num_devices: int = _option(
+        0, "Devices of --runtime.strategy=mirrored. 0: all."
+    )
+    tpu_address: str = _option("local", "Name or address of the TPU.")
+    precision: Literal["float32", "mixed_bfloat16"] = _option(
+        "float32", "Arithmetic of the layers; weights stay float32."
+    )
+    deterministic: bool = _option(
+        False, "Deterministic operations, for a whole run or not at all."
+    )
+
+    def __post_init__(self) -> None:
+        _check_choices(self, "runtime")
+        _check(
+            self.num_devices >= 0,
+            "runtime.num_devices",
+            self.num_devices,
+            "0 or more",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """All of a run."""
+
+    preset: str = _option("", "The preset that this configuration started as.")
+    seed: int = _option(0, "Seed of every random draw.")
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+    selection: SelectionConfig = SelectionConfig()
+    self_training: SelfTrainingConfig = SelfTrainingConfig()
+    fixres: FixResConfig = FixResConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+    def __post_init__(self) -> None:
+        _check(
+            0 <= self.seed < 2**31, "seed", self.seed, "an integer in [0, 2^31)"
+        )
+        ratio = self.training.unlabeled_ratio
+        _check(
+            round(self.training.labeled_batch_size * ratio) >= 1,
+            "training.unlabeled_ratio",
+            ratio,
+            "a ratio that gives at least one unlabeled image a batch",
+        )
+
+
+def unlabeled_batch_size(training: TrainingConfig) -> int:
+    """Return the unlabeled images of a student's global batch."""
+    return round(training.labeled_batch_size * training.unlabeled_ratio)
+
+
+def teacher_model(config: Config) -> ModelConfig:
+    """Return the architecture of the first teacher."""
+    overrides = config.self_training
+    changes: dict[str, Any] = {}
+    if overrides.teacher_name:
+        # Another variant brings its own multipliers.
+        changes = {
+            "name": overrides.teacher_name,
+            "width": 0.0,
+            "depth": 0.0,
+        }
+    if overrides.teacher_width:
+        changes["width"] = overrides.teacher_width
+    if overrides.teacher_depth:
+        changes["depth"] = overrides.teacher_depth
+    return dataclasses.replace(config.model, **changes)
+
+
+def to_json(config: Any) -> str:
+    """Return a configuration, or a part of one, as indented JSON."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(text: str) -> Config:
+    """Read what `to_json` wrote.
+
+    Raises:
+        ValueError: A field is unknown, or a value is not accepted.
+    """
+    return from_dict(Config, json.loads(text))
+
+
+def from_dict(section: type, values: dict[str, Any], prefix: str = "") -> Any:
+    """Build a section of the tree from nested dictionaries.
+
+    Raises:
+        ValueError: A field is unknown, or a value is not accepted.
+    """
+    hints = typing.get_type_hints(section)
+    arguments = {}
+    for name, value in values.items():
+        if name not in hints:
+            nearest = difflib.get_close_matches(name, hints, n=1)
+            hint = f" Did you mean {prefix}{nearest[0]}?" if nearest else ""
+            raise ValueError(f"Unknown field {prefix}{name}.{hint}")
+        if dataclasses.is_dataclass(hints[name]):
+            value = from_dict(hints[name], value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            value = tuple(value)
+        elif hints[name] is float:
+            value = float(value)
+        arguments[name] = value
+    return section(**arguments)
+
+
+def flatten(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of every field, in the order of the tree."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from flatten(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", value
+
+
+def override(config: Config, values: dict[str, Any]) -> Config:
+    """Return a configuration with dotted fields replaced.
+
+    Args:
+        config: What the other fields keep.
+        values: Dotted name -> new value.
+
+    Raises:
+        ValueError: A field is unknown, or a value is not accepted.
+    """
+    tree = dataclasses.asdict(config)
+    for name, value in values.items():
+        node = tree
+        *path, leaf = name.split(".")
+        for part in path:
+            node = node.setdefault(part, {})
+        node[leaf] = value
+    return from_dict(Config, tree)
+
+
+def differences(first: Config, second: Config) -> list[str]:
+    """List the fields in which two configurations differ, a line each."""
+    old, new = dict(flatten(first)), dict(flatten(second))
+    return [
+        f"{name}: {old[name]!r} became {new[name]!r}"
+        for name in old
+        if old[name] != new[name]
+    ]

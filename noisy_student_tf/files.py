@@ -1,0 +1,155 @@
+"""All access to files: local, remote (`gs://`) or in memory (`ram://`).
+
+Outputs appear whole: they are written under a temporary name and renamed.
+Object stores do not rename atomically, so a directory of outputs counts as
+finished when its manifest, a single small object, exists.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from typing import IO, Any
+
+import tensorflow as tf
+
+NotFoundError = tf.errors.NotFoundError
+
+_TEMPORARY_MARK = ".temporary-"
+
+
+def join(*parts: str) -> str:
+    """Join parts of a path."""
+    return os.path.join(*parts)
+
+
+def is_remote(path: str) -> bool:
+    """Tell whether a path has a scheme, such as `gs://` or `ram://`."""
+    return "://" in path
+
+
+def exists(path: str) -> bool:
+    """Tell whether a file or directory exists."""
+    return tf.io.gfile.exists(path)
+
+
+def is_directory(path: str) -> bool:
+    """Tell whether a directory exists."""
+    return tf.io.gfile.isdir(path)
+
+
+def list_directory(path: str) -> list[str]:
+    """Return the sorted names in a directory, half-written files left out."""
+    names = (name.rstrip("/") for name in tf.io.gfile.listdir(path))
+    return sorted(name for name in names if _TEMPORARY_MARK not in name)
+
+
+def glob(pattern: str) -> list[str]:
+    """Return the sorted files that match a pattern or comma-separated ones.
+
+    Half-written files are left out.
+    """
+    paths: list[str] = []
+    for part in pattern.split(","):
+        paths += tf.io.gfile.glob(part)
+    return sorted(path for path in paths if _TEMPORARY_MARK not in path)
+
+
+def make_directories(path: str) -> None:
+    """Create a directory and its parents; an existing one is no error."""
+    tf.io.gfile.makedirs(path)
+
+
+def size_bytes(path: str) -> int:
+    """Return the size of a file in bytes."""
+    return tf.io.gfile.stat(path).length
+
+
+def read_bytes(path: str) -> bytes:
+    """Read a whole file."""
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return file.read()
+
+
+def read_text(path: str) -> str:
+    """Read a whole file as UTF-8."""
+    return read_bytes(path).decode("utf-8")
+
+
+def read_json(path: str) -> Any:
+    """Read a JSON file."""
+    return json.loads(read_text(path))
+
+
+def open_file(path: str, mode: str = "rb") -> IO[Any]:
+    """Open a file for reading ("r", "rb") or appending ("a")."""
+    return tf.io.gfile.GFile(path, mode)
+
+
+@contextlib.contextmanager
+def temporary_name(path: str) -> Iterator[str]:
+    """Yield a name beside `path`; it becomes `path` when the block succeeds.
+
+    A block that raises leaves nothing behind. What a killed process leaves is
+    removed by `remove_temporaries`.
+    """
+    temporary = f"{path}{_TEMPORARY_MARK}{uuid.uuid4().hex}"
+    try:
+        yield temporary
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Write a whole file, so that it exists complete or not at all."""
+    with temporary_name(path) as temporary:
+        with tf.io.gfile.GFile(temporary, "wb") as file:
+            file.write(content)
+
+
+def write_text(path: str, content: str) -> None:
+    """Write a whole file as UTF-8, complete or not at all."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: str, content: Any) -> None:
+    """Write a JSON file, complete or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def remove(path: str) -> None:
+    """Remove a file or a directory with all in it; a missing one is no error."""
+    if not exists(path):
+        return
+    if is_directory(path):
+        tf.io.gfile.rmtree(path)
+    else:
+        tf.io.gfile.remove(path)
+
+
+def remove_temporaries(directory: str) -> None:
+    """Remove what killed writers left in a directory."""
+    if is_directory(directory):
+        for name in tf.io.gfile.listdir(directory):
+            if _TEMPORARY_MARK in name:
+                remove(join(directory, name.rstrip("/")))
+
+
+def copy(source: str, destination: str) -> None:
+    """Copy a file, complete or not at all."""
+    with temporary_name(destination) as temporary:
+        tf.io.gfile.copy(source, temporary, overwrite=True)
+
+
+def free_bytes(path: str) -> int | None:
+    """Return the free space where a path lies or will lie; None if remote."""
+    if is_remote(path):
+        return None
+    path = os.path.abspath(path)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return shutil.disk_usage(path).free

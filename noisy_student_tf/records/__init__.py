@@ -1,0 +1,1 @@
+"""Records: their keys, shards and manifests."""

@@ -1,0 +1,211 @@
+"""The records of shards: keys, ids, and how they are written and parsed."""
+
+import hashlib
+
+import numpy as np
+import tensorflow as tf
+
+IMAGE = "image/encoded"
+IMAGE_ID = "image/id"
+IMAGE_SHA256 = "image/sha256"
+LABEL = "image/label"
+PROBABILITIES = "pseudo_label/probabilities"
+PSEUDO_CLASS = "pseudo_label/class"
+CONFIDENCE = "pseudo_label/confidence"
+COPIES = "pseudo_label/copies"
+ITERATION = "pseudo_label/iteration"
+
+# The key of ImageNet TFRecords, whose labels start at 1.
+IMAGENET_LABEL = "image/class/label"
+
+NO_LABEL = -1
+ID_BYTES = 16
+MAX_PROBABILITY_SUM_ERROR = 1e-2
+
+
+def make_id(source_name: str, key: str) -> bytes:
+    """Return the 16-byte id of an image.
+
+    Args:
+        source_name: Name of the source, never a path of one machine.
+        key: Path relative to the source, or record index.
+    """
+    text = f"{source_name}/{key}".encode()
+    return hashlib.blake2b(text, digest_size=ID_BYTES).digest()
+
+
+def unit_hash(image_id: bytes, purpose: str) -> float:
+    """Return a number in [0, 1) that depends on the id and the purpose only."""
+    digest = hashlib.blake2b(
+        image_id, digest_size=8, person=purpose.encode()[:16]
+    ).digest()
+    # 53 bits are what a double holds exactly.
+    return (int.from_bytes(digest, "big") >> 11) / 2**53
+
+
+def _bytes(value: bytes) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def _int64(value: int) -> tf.train.Feature:
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+
+def _float(value: float) -> tf.train.Feature:
+    return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+
+
+def encode_image(
+    *, image: bytes, image_id: bytes, label: int | None = None
+) -> bytes:
+    """Serialize a labeled or unlabeled image.
+
+    Args:
+        image: The encoded picture, as it is stored.
+        image_id: What `make_id` returned.
+        label: 0-based class; None leaves the key out.
+    """
+    features = {
+        IMAGE: _bytes(image),
+        IMAGE_ID: _bytes(image_id),
+        IMAGE_SHA256: _bytes(hashlib.sha256(image).digest()),
+    }
+    if label is not None:
+        features[LABEL] = _int64(label)
+    return tf.train.Example(
+        features=tf.train.Features(feature=features)
+    ).SerializeToString(deterministic=True)
+
+
+def add_pseudo_label(
+    record: bytes,
+    *,
+    probabilities: np.ndarray,
+    confidence: float,
+    copies: int,
+    iteration: int,
+) -> bytes:
+    """Return a serialized image with a pseudo-label added.
+
+    Args:
+        record: What `encode_image` returned.
+        probabilities: float [num_classes]; stored as little-endian float16.
+        confidence: The float32 maximum, taken before rounding to float16.
+        copies: How often an epoch shows the image.
+        iteration: Which student it is made for, from 1.
+    """
+    example = tf.train.Example.FromString(record)
+    feature = example.features.feature
+    halves = np.asarray(probabilities).astype("<f2")
+    feature[PROBABILITIES].CopyFrom(_bytes(halves.tobytes()))
+    feature[PSEUDO_CLASS].CopyFrom(_int64(int(np.argmax(probabilities))))
+    feature[CONFIDENCE].CopyFrom(_float(confidence))
+    feature[COPIES].CopyFrom(_int64(copies))
+    feature[ITERATION].CopyFrom(_int64(iteration))
+    return example.SerializeToString(deterministic=True)
+
+
+def parse_image(record: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Parse a labeled or unlabeled record inside tf.data.
+
+    Returns:
+        image: string []; image_id: string []; label: int64 [], `NO_LABEL`
+        where the record has none.
+    """
+    features = tf.io.parse_single_example(
+        record,
+        {
+            IMAGE: tf.io.FixedLenFeature([], tf.string),
+            IMAGE_ID: tf.io.FixedLenFeature([], tf.string),
+            LABEL: tf.io.FixedLenFeature([], tf.int64, NO_LABEL),
+        },
+    )
+    return {
+        "image": features[IMAGE],
+        "image_id": features[IMAGE_ID],
+        "label": features[LABEL],
+    }
+
+
+def parse_imagenet(record: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Parse an ImageNet record, whose labels start at 1; the id is empty."""
+    features = tf.io.parse_single_example(
+        record,
+        {
+            IMAGE: tf.io.FixedLenFeature([], tf.string),
+            IMAGENET_LABEL: tf.io.FixedLenFeature([], tf.int64),
+        },
+    )
+    return {
+        "image": features[IMAGE],
+        "image_id": tf.constant(b""),
+        "label": features[IMAGENET_LABEL] - 1,
+    }
+
+
+def parse_copies(record: tf.Tensor) -> tf.Tensor:
+    """Return how often an epoch shows a pseudo-labeled record: int64 []."""
+    return tf.io.parse_single_example(
+        record, {COPIES: tf.io.FixedLenFeature([], tf.int64, 1)}
+    )[COPIES]
+
+
+def parse_pseudo_labeled(
+    record: tf.Tensor, *, num_classes: int
+) -> dict[str, tf.Tensor]:
+    """Parse a pseudo-labeled record inside tf.data.
+
+    Returns:
+        image: string []; image_id: string []; probabilities: float32
+        [num_classes], renormalized to sum 1; confidence: float32 [].
+
+    Raises:
+        tf.errors.InvalidArgumentError: The soft label has another number of
+            classes, is negative or not finite, or its sum is off by more than
+            0.01.
+    """
+    features = tf.io.parse_single_example(
+        record,
+        {
+            IMAGE: tf.io.FixedLenFeature([], tf.string),
+            IMAGE_ID: tf.io.FixedLenFeature([], tf.string),
+            PROBABILITIES: tf.io.FixedLenFeature([], tf.string),
+            CONFIDENCE: tf.io.FixedLenFeature([], tf.float32),
+        },
+    )
+    halves = tf.io.decode_raw(features[PROBABILITIES], tf.float16)
+    probabilities = _checked_probabilities(
+        tf.cast(halves, tf.float32), num_classes
+    )
+    return {
+        "image": features[IMAGE],
+        "image_id": features[IMAGE_ID],
+        "probabilities": probabilities,
+        "confidence": features[CONFIDENCE],
+    }
+
+
+def _checked_probabilities(
+    probabilities: tf.Tensor, num_classes: int
+) -> tf.Tensor:
+    total = tf.reduce_sum(probabilities)
+    checks = [
+        tf.debugging.assert_equal(
+            tf.size(probabilities),
+            num_classes,
+            "A soft label has another number of classes than the model. "
+            "Label the images again with a teacher of this data.",
+        ),
+        tf.debugging.assert_non_negative(
+            probabilities, "A soft label is negative or not a number."
+        ),
+        tf.debugging.assert_near(
+            total,
+            1.0,
+            atol=MAX_PROBABILITY_SUM_ERROR,
+            rtol=0.0,
+            message="The probabilities of a soft label do not sum to 1.",
+        ),
+    ]
+    with tf.control_dependencies(checks):
+        return tf.ensure_shape(probabilities / total, [num_classes])

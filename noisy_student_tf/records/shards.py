@@ -1,0 +1,164 @@
+"""Shards on disk: names, atomic writing, manifests, and finding them again.
+
+A data set is a directory of TFRecord shards, one `index` Parquet file a shard
+(ids, content hashes, labels, no pictures) and a `manifest.json` that is
+written last: without it the directory is unfinished.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from noisy_student_tf import files
+
+MANIFEST = "manifest.json"
+
+Schema = Literal["image", "pseudo_labeled", "imagenet"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardSet:
+    """Shards of one split.
+
+    Attributes:
+        paths: TFRecord files, in order.
+        num_records: Records in all of them.
+        schema: How a record is parsed.
+        num_classes: Classes of the labels or soft labels; 0 without labels.
+        num_copies: Rows of one epoch, copies counted (pseudo-labeled shards);
+            elsewhere `num_records`.
+    """
+
+    paths: tuple[str, ...]
+    num_records: int
+    schema: Schema
+    num_classes: int
+    num_copies: int
+
+
+def shard_name(split: str, index: int, count: int) -> str:
+    """Return `train-00003-of-00008.tfrecord`."""
+    return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
+
+
+def index_name(split: str, index: int, count: int) -> str:
+    """Return `train-00003-of-00008.index.parquet`."""
+    return f"{split}-{index:05d}-of-{count:05d}.index.parquet"
+
+
+@contextlib.contextmanager
+def open_writer(path: str) -> Iterator[tf.io.TFRecordWriter]:
+    """Yield a TFRecord writer; the file appears when the block succeeds."""
+    with files.temporary_name(path) as temporary:
+        with tf.io.TFRecordWriter(temporary) as writer:
+            yield writer
+
+
+def read_records(path: str) -> Iterator[bytes]:
+    """Yield the raw records of one shard.
+
+    Raises:
+        tf.errors.DataLossError: The file is damaged.
+    """
+    for record in tf.data.TFRecordDataset(path):
+        yield record.numpy()
+
+
+def write_manifest(directory: str, content: dict[str, Any]) -> None:
+    """Write a stage's manifest: the last thing that a stage does."""
+    files.write_json(files.join(directory, MANIFEST), content)
+
+
+def is_finished(directory: str) -> bool:
+    """Tell whether a stage's directory has its manifest."""
+    return files.exists(files.join(directory, MANIFEST))
+
+
+def read_manifest(directory: str) -> dict[str, Any]:
+    """Read a stage's manifest.
+
+    Raises:
+        FileNotFoundError: The directory is missing or unfinished.
+    """
+    path = files.join(directory, MANIFEST)
+    if not files.exists(path):
+        raise FileNotFoundError(
+            f"{path} does not exist: {directory} is missing or unfinished. "
+            "Run the stage that writes it again; it goes on where it stopped."
+        )
+    return files.read_json(path)
+
+
+def split_manifest(
+    *,
+    paths: list[str],
+    num_records: int,
+    schema: Schema,
+    num_classes: int,
+    num_copies: int | None = None,
+) -> dict[str, Any]:
+    """Return the entry of one split in a manifest.
+
+    Args:
+        paths: Names relative to the directory, or whole paths of foreign
+            files that are read where they lie.
+        num_records: Records in all shards.
+        schema: How a record is parsed.
+        num_classes: Classes of the labels; 0 without labels.
+        num_copies: Rows of one epoch; None where no image is repeated.
+    """
+    return {
+        "paths": paths,
+        "num_records": num_records,
+        "schema": schema,
+        "num_classes": num_classes,
+        "num_copies": num_records if num_copies is None else num_copies,
+    }
+
+
+def open_split(directory: str, split: str) -> ShardSet:
+    """Find the shards of one split through the directory's manifest.
+
+    Raises:
+        FileNotFoundError: The directory is unfinished, the split is not in
+            it, or a shard that the manifest names is missing.
+    """
+    splits = read_manifest(directory)["splits"]
+    if split not in splits:
+        raise FileNotFoundError(
+            f"{directory} has no split {split!r}, only {sorted(splits)}."
+        )
+    entry = splits[split]
+    paths = tuple(
+        path
+        if path.startswith("/") or files.is_remote(path)
+        else files.join(directory, path)
+        for path in entry["paths"]
+    )
+    for path in paths:
+        if not files.exists(path):
+            raise FileNotFoundError(
+                f"{path}, named by the manifest of {directory}, is missing. "
+                "Remove the manifest and build the directory again."
+            )
+    return ShardSet(
+        paths=paths,
+        num_records=entry["num_records"],
+        schema=entry["schema"],
+        num_classes=entry["num_classes"],
+        num_copies=entry["num_copies"],
+    )
+
+
+def fingerprint(*paths: str) -> str:
+    """Return the SHA-256 of the contents of files, in hex."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with files.open_file(path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

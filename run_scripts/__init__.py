@@ -1,0 +1,1 @@
+"""Entry scripts: the only readers of flags."""
