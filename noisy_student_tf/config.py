@@ -403,7 +403,7 @@ class FixResConfig:
     trainable: Literal["classifier_and_last_norm", "after_frozen_blocks"] = (
         _option(
             "classifier_and_last_norm",
-            "What trains; the paper freezes shallow layers without naming them.",
+            "What trains; which layers the paper freezes is unpublished.",
         )
     )
     frozen_blocks: int = _option(

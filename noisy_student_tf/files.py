@@ -122,7 +122,7 @@ def write_json(path: str, content: Any) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file or a directory with all in it; a missing one is no error."""
+    """Remove a file or a directory with all in it; a missing one is fine."""
     if not exists(path):
         return
     if is_directory(path):
