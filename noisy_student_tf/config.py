@@ -379,6 +379,9 @@ class SelfTrainingConfig:
     teacher_depth: float = _option(
         0.0, "The teacher's repeat multiplier. 0: the students'."
     )
+    teacher_resolution: int = _option(
+        0, "Side of the teacher's images in pixels. 0: the students'."
+    )
 
     def __post_init__(self) -> None:
         _check(
@@ -387,7 +390,7 @@ class SelfTrainingConfig:
             self.num_iterations,
             "0 or more",
         )
-        for name in ("teacher_width", "teacher_depth"):
+        for name in ("teacher_width", "teacher_depth", "teacher_resolution"):
             value = getattr(self, name)
             _check(value >= 0, f"self_training.{name}", value, "0 or more")
 
@@ -505,6 +508,8 @@ def teacher_model(config: Config) -> ModelConfig:
         changes["width"] = overrides.teacher_width
     if overrides.teacher_depth:
         changes["depth"] = overrides.teacher_depth
+    if overrides.teacher_resolution:
+        changes["resolution"] = overrides.teacher_resolution
     return dataclasses.replace(config.model, **changes)
 
 

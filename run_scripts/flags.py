@@ -1,0 +1,100 @@
+"""Flags generated from the configuration tree.
+
+A preset is the base; only flags that are present override it. Flags for paths
+and the machine are written by hand in the script that reads them.
+"""
+
+import dataclasses
+import sys
+import traceback
+import typing
+from collections.abc import Callable
+from typing import Any, Literal
+
+import tensorflow as tf
+from absl import app, flags, logging
+
+from noisy_student_tf import config, presets
+
+# What a user can mend; anything else is ours, and shows its traceback.
+_USER_ERRORS = (ValueError, OSError, tf.errors.OpError, FloatingPointError)
+
+_USAGE_ERROR_CODE = 2
+
+
+def define_config_flags() -> None:
+    """Define `--preset` and one flag for every field of the tree."""
+    flags.DEFINE_string("preset", None, f"One of {', '.join(presets.PRESETS)}.")
+    _define_section(config.Config, "")
+
+
+def _define_section(section: type, prefix: str) -> None:
+    hints = typing.get_type_hints(section)
+    for field in dataclasses.fields(section):
+        name, hint = f"{prefix}{field.name}", hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            _define_section(typing.cast(type, hint), f"{name}.")
+        elif name != "preset":
+            _define_field(name, hint, field.metadata["help"])
+
+
+def _define_field(name: str, hint: Any, help_text: str) -> None:
+    if typing.get_origin(hint) is Literal:
+        choices = list(typing.get_args(hint))
+        flags.DEFINE_enum(name, None, choices, help_text)
+    elif typing.get_origin(hint) is tuple:
+        flags.DEFINE_list(name, None, help_text)
+    elif hint is bool:
+        flags.DEFINE_boolean(name, None, help_text)
+    elif hint is int:
+        flags.DEFINE_integer(name, None, help_text)
+    elif hint is float:
+        flags.DEFINE_float(name, None, help_text)
+    else:
+        flags.DEFINE_string(name, None, help_text)
+
+
+def config_from_flags() -> config.Config:
+    """Return the preset with the flags that are present put over it.
+
+    Raises:
+        ValueError: The preset is missing or unknown, or a value is not
+            accepted.
+    """
+    if flags.FLAGS["preset"].value is None:
+        raise ValueError(
+            f"--preset is missing: choose one of {', '.join(presets.PRESETS)}."
+        )
+    base = presets.preset(flags.FLAGS["preset"].value)
+    values = {}
+    for name, current in config.flatten(base):
+        flag = flags.FLAGS[name]
+        if name == "preset" or not flag.present:
+            continue
+        is_tuple = isinstance(current, tuple)
+        values[name] = (
+            [float(part) for part in flag.value] if is_tuple else flag.value
+        )
+    return config.override(base, values)
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Run a script's `main`; errors that a user can mend are one line.
+
+    `--verbosity=1` shows their traceback too.
+    """
+
+    def guarded(arguments: list[str]) -> None:
+        if len(arguments) > 1:
+            raise app.UsageError(
+                f"unexpected arguments {arguments[1:]}: flags begin with --."
+            )
+        try:
+            main(arguments)
+        except _USER_ERRORS as error:
+            if logging.level_debug():
+                traceback.print_exc()
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(_USAGE_ERROR_CODE)
+
+    app.run(guarded)
