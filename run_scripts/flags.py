@@ -65,7 +65,15 @@ def config_from_flags() -> config.Config:
         raise ValueError(
             f"--preset is missing: choose one of {', '.join(presets.PRESETS)}."
         )
-    base = presets.preset(flags.FLAGS["preset"].value)
+    return override_from_flags(presets.preset(flags.FLAGS["preset"].value))
+
+
+def override_from_flags(base: config.Config) -> config.Config:
+    """Return a configuration with the flags that are present put over it.
+
+    Raises:
+        ValueError: A value is not accepted.
+    """
     values = {}
     for name, current in config.flatten(base):
         flag = flags.FLAGS[name]

@@ -1,0 +1,123 @@
+"""The folders of one run, and the check that a run goes on as it began."""
+
+import dataclasses
+
+from noisy_student_tf import config as configuration
+from noisy_student_tf import files
+
+# What may change when a run goes on elsewhere: results do not depend on it.
+_MACHINE_FIELDS = (
+    "data.beam_runner",
+    "runtime.strategy",
+    "runtime.num_devices",
+    "runtime.tpu_address",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Workdir:
+    """Where the stages of one run read and write.
+
+    Attributes:
+        root: The directory of the run, local or remote.
+    """
+
+    root: str
+
+    def _in(self, *parts: str) -> str:
+        return files.join(self.root, *parts)
+
+    @property
+    def config(self) -> str:
+        """The resolved configuration, written before anything is built."""
+        return self._in("config.json")
+
+    @property
+    def labeled(self) -> str:
+        """Shards of the splits train, validation and test."""
+        return self._in("labeled")
+
+    @property
+    def unlabeled(self) -> str:
+        """Shards of the unlabeled images."""
+        return self._in("unlabeled")
+
+    @property
+    def teacher(self) -> str:
+        """The first teacher, trained on labeled images."""
+        return self._in("teacher")
+
+    def student(self, iteration: int) -> str:
+        """Return the folder of a student, counted from 1."""
+        return self._in(f"student_{iteration}")
+
+    def model(self, iteration: int) -> str:
+        """Return the folder of a student, or of the teacher for 0."""
+        return self.student(iteration) if iteration else self.teacher
+
+    def predictions(self, iteration: int) -> str:
+        """Return what the student's teacher predicts."""
+        return self._in(f"predictions_{iteration}")
+
+    def selection(self, iteration: int) -> str:
+        """Return which images the student learns from."""
+        return self._in(f"selection_{iteration}")
+
+    def pseudo_labeled(self, iteration: int) -> str:
+        """Return the student's pseudo-labeled shards."""
+        return self._in(f"pseudo_labeled_{iteration}")
+
+    @property
+    def fixres(self) -> str:
+        """The last student, fine-tuned at the higher resolution."""
+        return self._in("fixres")
+
+    @property
+    def saved_model(self) -> str:
+        """The exported classifier."""
+        return self._in("export", "saved_model")
+
+    @property
+    def results(self) -> str:
+        """All accuracies."""
+        return self._in("results.json")
+
+
+def write_config(config: configuration.Config, workdir: Workdir) -> None:
+    """Write the configuration, or check it against the one that is there.
+
+    Raises:
+        ValueError: The directory was made with another configuration; the
+            differing fields are listed.
+    """
+    if files.exists(workdir.config):
+        before = read_config(workdir)
+        differences = [
+            line
+            for line in configuration.differences(before, config)
+            if line.split(":")[0] not in _MACHINE_FIELDS
+        ]
+        if differences:
+            listed = "\n  ".join(differences)
+            raise ValueError(
+                f"--workdir={workdir.root} was made with another "
+                f"configuration:\n  {listed}\nGive the former values, or "
+                "another --workdir."
+            )
+        return
+    files.make_directories(workdir.root)
+    files.write_text(workdir.config, configuration.to_json(config))
+
+
+def read_config(workdir: Workdir) -> configuration.Config:
+    """Read the configuration of a run.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if not files.exists(workdir.config):
+        raise FileNotFoundError(
+            f"--workdir={workdir.root} holds no config.json. Name the "
+            "directory of a run, or begin one with --preset."
+        )
+    return configuration.from_json(files.read_text(workdir.config))

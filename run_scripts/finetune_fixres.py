@@ -1,0 +1,32 @@
+"""Fine-tune the last student of a run at the higher resolution (FixRes).
+
+Reads the last student in `--workdir` and writes `fixres/` there.
+
+    python -m run_scripts.finetune_fixres --workdir=runs/digits
+"""
+
+from noisy_student_tf import stages
+from run_scripts import flags as config_flags
+from run_scripts import stage
+
+
+def define_flags() -> None:
+    """Define the flags of this stage."""
+    stage.define_flags()
+
+
+def main(_: list[str]) -> None:
+    """Fine-tune the last student."""
+    run = stage.run_from_flags()
+    if not run.config.fixres.resolution:
+        raise ValueError(
+            "--fixres.resolution=0: this run has no fine-tuning. Begin one "
+            "with a resolution above --model.resolution="
+            f"{run.config.model.resolution}."
+        )
+    stages.finetune_fixres(run)
+
+
+if __name__ == "__main__":
+    define_flags()
+    config_flags.run(main)

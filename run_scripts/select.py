@@ -1,0 +1,31 @@
+"""Filter and balance the predictions for one student of a run.
+
+Reads `predictions_N/` in `--workdir`, writes `selection_N/` and, with it, the
+student's `pseudo_labeled_N/` shards.
+
+    python -m run_scripts.select --workdir=runs/digits --iteration=1
+"""
+
+from absl import flags
+
+from noisy_student_tf import stages
+from run_scripts import flags as config_flags
+from run_scripts import stage
+
+
+def define_flags() -> None:
+    """Define the flags of this stage."""
+    stage.define_flags()
+    stage.define_iteration_flag("The student, from 1.")
+
+
+def main(_: list[str]) -> None:
+    """Select, and write the pseudo-labeled shards."""
+    run = stage.run_from_flags()
+    stages.select(run, flags.FLAGS.iteration)
+    stages.write_pseudo_labeled(run, flags.FLAGS.iteration)
+
+
+if __name__ == "__main__":
+    define_flags()
+    config_flags.run(main)

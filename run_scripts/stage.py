@@ -1,0 +1,57 @@
+"""What the scripts of single stages share: their flags, and the run."""
+
+from absl import flags, logging
+
+from noisy_student_tf import config as configuration
+from noisy_student_tf import files, runtime, stages
+from noisy_student_tf import workdir as workdirs
+from run_scripts import flags as config_flags
+
+
+def define_flags() -> None:
+    """Define `--workdir` and the flags of the configuration."""
+    config_flags.define_config_flags()
+    flags.DEFINE_string(
+        "workdir", None, "Directory of the run, local or remote."
+    )
+
+
+def define_iteration_flag(help_text: str) -> None:
+    """Define `--iteration`, which names a student."""
+    flags.DEFINE_integer("iteration", 1, help_text, lower_bound=0)
+
+
+def settings_from_flags() -> tuple[configuration.Config, workdirs.Workdir]:
+    """Return the configuration and the folders that the flags name.
+
+    Without `--preset`, the configuration is that of the existing run.
+
+    Raises:
+        ValueError: `--workdir` or `--preset` is missing or not accepted.
+        FileNotFoundError: There is neither a preset nor an existing run.
+    """
+    if not flags.FLAGS.workdir:
+        raise ValueError(
+            "--workdir is missing: name the directory of the run, such as "
+            "--workdir=runs/digits."
+        )
+    workdir = workdirs.Workdir(flags.FLAGS.workdir)
+    if flags.FLAGS.preset is None and files.exists(workdir.config):
+        base = workdirs.read_config(workdir)
+        return config_flags.override_from_flags(base), workdir
+    return config_flags.config_from_flags(), workdir
+
+
+def run_from_flags() -> stages.Run:
+    """Return the run that the flags name, its configuration written.
+
+    Raises:
+        ValueError: The workdir was made with another configuration.
+    """
+    logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))
+    config, workdir = settings_from_flags()
+    workdirs.write_config(config, workdir)
+    logging.info("Configuration:\n%s", configuration.to_json(config))
+    runtime.configure(config)
+    strategy = runtime.make_strategy(config.runtime)
+    return stages.Run(config=config, workdir=workdir, strategy=strategy)

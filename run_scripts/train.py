@@ -1,0 +1,33 @@
+"""Train one model of a run: the teacher or a student.
+
+Reads the shards in `--workdir` and writes `teacher/` or `student_N/` there:
+weights, curves, accuracies.
+
+    python -m run_scripts.train --workdir=runs/digits --iteration=1
+"""
+
+from absl import flags
+
+from noisy_student_tf import stages
+from run_scripts import flags as config_flags
+from run_scripts import stage
+
+
+def define_flags() -> None:
+    """Define the flags of this stage."""
+    stage.define_flags()
+    stage.define_iteration_flag("0: the teacher; 1, 2, ...: that student.")
+
+
+def main(_: list[str]) -> None:
+    """Train the model that `--iteration` names."""
+    run = stage.run_from_flags()
+    if flags.FLAGS.iteration == 0:
+        stages.train_teacher(run)
+    else:
+        stages.train_student(run, flags.FLAGS.iteration)
+
+
+if __name__ == "__main__":
+    define_flags()
+    config_flags.run(main)

@@ -1,0 +1,57 @@
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from noisy_student_tf import config, presets
+from run_scripts import flags as config_flags
+
+if "preset" not in flags.FLAGS:
+    config_flags.define_config_flags()
+
+
+def parsed(*arguments: str) -> config.Config:
+    with flagsaver.flagsaver():
+        flags.FLAGS(["script", *arguments])
+        return config_flags.config_from_flags()
+
+
+def test_every_field_has_a_flag():
+    for name, _ in config.flatten(config.Config()):
+        assert name in flags.FLAGS
+
+
+def test_absent_flags_keep_the_preset():
+    assert parsed("--preset=digits") == presets.preset("digits")
+
+
+def test_present_flags_override_the_preset():
+    run = parsed(
+        "--preset=digits",
+        "--optimizer.base_learning_rate=0.02",
+        "--augmentation.unlabeled.policy=none",
+        "--model.mean_rgb=1,2,3.5",
+        "--data.allow_overlap=true",
+        "--seed=7",
+    )
+    assert run.optimizer.base_learning_rate == 0.02
+    assert run.augmentation.unlabeled.policy == "none"
+    assert run.augmentation.labeled.policy == "randaugment"
+    assert run.model.mean_rgb == (1.0, 2.0, 3.5)
+    assert run.data.allow_overlap
+    assert run.seed == 7
+
+
+def test_missing_preset_lists_the_presets():
+    with pytest.raises(ValueError, match="--preset is missing"):
+        parsed()
+
+
+def test_mistyped_flag_names_the_nearest():
+    with pytest.raises(flags.UnrecognizedFlagError) as caught:
+        parsed("--preset=digits", "--optimizer.momentun=0.5")
+    assert "optimizer.momentum" in str(caught.value)
+
+
+def test_unaccepted_choice_is_refused():
+    with pytest.raises(flags.IllegalFlagValueError, match="rmsprop"):
+        parsed("--preset=digits", "--optimizer.name=adam")

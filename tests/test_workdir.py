@@ -1,0 +1,46 @@
+import dataclasses
+
+import pytest
+
+from noisy_student_tf import config, workdir
+
+
+def test_written_configuration_is_read_back(tmp_path):
+    folder = workdir.Workdir(str(tmp_path / "run"))
+    run = config.Config(seed=5)
+    workdir.write_config(run, folder)
+    assert workdir.read_config(folder) == run
+
+
+def test_another_configuration_is_refused_with_the_differing_fields(tmp_path):
+    folder = workdir.Workdir(str(tmp_path))
+    workdir.write_config(config.Config(), folder)
+    other = config.override(
+        config.Config(), {"seed": 1, "optimizer.momentum": 0.5}
+    )
+    with pytest.raises(ValueError, match="seed: 0 became 1") as caught:
+        workdir.write_config(other, folder)
+    assert "optimizer.momentum: 0.9 became 0.5" in str(caught.value)
+
+
+def test_a_run_may_go_on_on_other_devices(tmp_path):
+    folder = workdir.Workdir(str(tmp_path))
+    run = config.Config()
+    workdir.write_config(run, folder)
+    moved = dataclasses.replace(
+        run, runtime=config.RuntimeConfig(strategy="mirrored", num_devices=2)
+    )
+    workdir.write_config(moved, folder)
+    assert workdir.read_config(folder) == run
+
+
+def test_directory_without_a_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="begin one with --preset"):
+        workdir.read_config(workdir.Workdir(str(tmp_path)))
+
+
+def test_folders_of_iterations():
+    folder = workdir.Workdir("/run")
+    assert folder.model(0) == "/run/teacher"
+    assert folder.model(2) == "/run/student_2"
+    assert folder.saved_model == "/run/export/saved_model"
