@@ -1,0 +1,264 @@
+import ast
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from run_scripts import write_requirements
+
+ROOT = write_requirements.ROOT
+LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts")
+
+BASE = {"config", "presets", "files", "records"}
+PARTS = {
+    "pipeline",
+    "model",
+    "training",
+    "pseudo_labels",
+    "evaluation",
+    "fixres",
+    "export",
+    "runtime",
+}
+ALLOWED_IMPORTS = {
+    "config": set(),
+    "presets": {"config"},
+    "files": set(),
+    "records": {"config", "files", "records"},
+    **{part: BASE | {part} for part in PARTS},
+    "data_prep": BASE | {"data_prep", "pipeline.decode", "run_scripts.flags"},
+    "stages": BASE | PARTS | {"data_prep"},
+    "self_training": BASE | PARTS | {"data_prep", "stages"},
+    "run_scripts": BASE
+    | PARTS
+    | {"data_prep", "stages", "self_training", "run_scripts"},
+}
+
+
+def library_files() -> list[pathlib.Path]:
+    """Return the library's Python files, relative to the root."""
+    return sorted(
+        path.relative_to(ROOT)
+        for folder in LIBRARY
+        for path in (ROOT / folder).rglob("*.py")
+    )
+
+
+def parse(path: pathlib.Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(), filename=str(path))
+
+
+def our_imports(tree: ast.Module) -> list[str]:
+    """Return the dotted names of our modules that a module imports."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in names if name.split(".")[0] in LIBRARY]
+
+
+def without_library(name: str) -> str:
+    return name.removeprefix("noisy_student_tf.")
+
+
+def is_allowed(name: str, allowed: set[str]) -> bool:
+    return any(
+        name == other or name.startswith(f"{other}.") for other in allowed
+    )
+
+
+def forbidden_imports(path: pathlib.Path, tree: ast.Module) -> list[str]:
+    """Return what a module imports against the table."""
+    parts = path.with_suffix("").parts
+    owner = parts[1] if parts[0] == "noisy_student_tf" else parts[0]
+    if owner == "__init__":
+        return []
+    return [
+        name
+        for name in map(without_library, our_imports(tree))
+        if not is_allowed(name, ALLOWED_IMPORTS[owner])
+    ]
+
+
+@pytest.mark.parametrize("path", library_files(), ids=str)
+def test_imports_go_one_way(path):
+    assert forbidden_imports(path, parse(path)) == []
+
+
+def test_an_import_between_parts_is_found():
+    tree = ast.parse("from noisy_student_tf.model import efficientnet")
+
+    path = pathlib.Path("noisy_student_tf/training/step.py")
+    assert forbidden_imports(path, tree) == ["model.efficientnet"]
+    path = pathlib.Path("noisy_student_tf/stages.py")
+    assert forbidden_imports(path, tree) == []
+
+
+@pytest.mark.parametrize("path", library_files(), ids=str)
+def test_the_library_has_no_asserts(path):
+    lines = [
+        node.lineno
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Assert)
+    ]
+    assert lines == [], "an assert vanishes under -O: raise an error"
+
+
+def test_every_field_of_the_configuration_is_read():
+    config_path = pathlib.Path("noisy_student_tf/config.py")
+    fields = {
+        item.target.id
+        for node in parse(config_path).body
+        if isinstance(node, ast.ClassDef)
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+    }
+    read = {
+        node.attr
+        for path in library_files()
+        if path != config_path
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Attribute)
+    }
+    assert sorted(fields - read) == []
+
+
+@pytest.mark.parametrize("name", write_requirements.contents())
+def test_requirements_follow_pyproject(name):
+    assert (ROOT / name).read_text() == write_requirements.contents()[name], (
+        "run python -m run_scripts.write_requirements"
+    )
+
+
+def test_tpu_requirements_leave_tensorflow_out():
+    lines = write_requirements.contents()["requirements-tpu.txt"].splitlines()
+    names = [
+        write_requirements.package_name(line)
+        for line in lines
+        if not line.startswith("#")
+    ]
+
+    assert "tensorflow" not in names
+    assert {"tensorflow-tpu", "tensorflow-io-gcs-filesystem", "keras"} <= set(
+        names
+    )
+
+
+@pytest.mark.parametrize(
+    ("requirement", "name"),
+    [
+        ("tensorflow[and-cuda]>=2.20", "tensorflow"),
+        ("absl-py>=2.1,<3", "absl-py"),
+        ('x ; python_version < "3.13"', "x"),
+    ],
+)
+def test_package_name(requirement, name):
+    assert write_requirements.package_name(requirement) == name
+
+
+def test_the_readme_names_what_exists():
+    text = (ROOT / "README.md").read_text()
+    scripts = set(re.findall(r"\b(?:run_scripts|\.ci)/[\w.]+", text))
+    modules = set(
+        re.findall(
+            r"python -m ((?:run_scripts|data_prep|benchmarks)\.\w+)", text
+        )
+    )
+
+    missing = [
+        name for name in scripts if not (ROOT / name.rstrip(".")).exists()
+    ]
+    missing += [
+        name
+        for name in modules
+        if not (ROOT / name.replace(".", "/")).with_suffix(".py").exists()
+    ]
+    assert scripts
+    assert modules
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["run_scripts/quickstart.sh", "run_scripts/test.sh", ".ci/run"],
+)
+def test_shell_scripts_are_executable_and_parse(name):
+    assert os.access(ROOT / name, os.X_OK)
+    subprocess.run(["bash", "-n", ROOT / name], check=True)
+
+
+def run_environment(tmp_path, *, python, extra_path=""):
+    """Source environment.sh in an empty checkout, with one interpreter."""
+    (tmp_path / "pyproject.toml").write_text("")
+    script = (
+        f"source {ROOT}/run_scripts/environment.sh; prepare_environment dev"
+    )
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": f"{extra_path}/usr/bin:/bin", "PYTHON": python},
+        capture_output=True,
+        text=True,
+    )
+
+
+def write_script(path: pathlib.Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_an_old_python_is_named_with_the_mend(tmp_path):
+    old = write_script(
+        tmp_path / "old",
+        '[ "$1" = --version ] && echo Python 3.8.1; [ "$1" != -c ]',
+    )
+
+    result = run_environment(tmp_path, python=old)
+
+    assert result.returncode == 1
+    assert "is not Python 3.11, 3.12 or 3.13: Python 3.8.1" in result.stderr
+    assert "e.g. PYTHON=python3.12" in result.stderr
+
+
+def test_a_missing_venv_module_is_named_with_the_mend(tmp_path):
+    bare = write_script(
+        tmp_path / "bare",
+        f'case "$*" in *ensurepip*) exit 1;; esac; exec {sys.executable} "$@"',
+    )
+
+    result = run_environment(tmp_path, python=bare)
+
+    assert result.returncode == 1
+    assert "apt-get install python3-venv" in result.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_an_environment_is_made_once_and_again_after_a_change(tmp_path):
+    """uv stands for the installer; it writes down what it is asked for."""
+    log = tmp_path / "log"
+    (tmp_path / "bin").mkdir()
+    write_script(
+        tmp_path / "bin" / "uv",
+        f'echo "$1 $2" >> {log}; [ "$1" != venv ] || '
+        f"{{ mkdir -p .venv/bin; ln -sf {sys.executable} .venv/bin/python; }}",
+    )
+
+    def prepare():
+        return run_environment(
+            tmp_path, python=sys.executable, extra_path=f"{tmp_path}/bin:"
+        ).stdout
+
+    assert "Installing .[dev] into .venv with uv" in prepare()
+    assert log.read_text().splitlines() == ["venv --quiet", "pip install"]
+    assert ".venv is up to date" in prepare()
+    assert len(log.read_text().splitlines()) == 2
+
+    stamp = tmp_path / ".venv" / "noisy-student-installed"
+    stamp.write_text("another list of packages dev\n")
+    assert "Installing .[dev]" in prepare()
