@@ -83,6 +83,28 @@ class Workdir:
         return self._in("results.json")
 
 
+def check_config(config: configuration.Config, workdir: Workdir) -> None:
+    """Check a configuration against the one that a run was begun with.
+
+    Raises:
+        ValueError: The directory was made with another configuration; the
+            differing fields are listed.
+    """
+    if not files.exists(workdir.config):
+        return
+    differences = [
+        line
+        for line in configuration.differences(read_config(workdir), config)
+        if line.split(":")[0] not in _MACHINE_FIELDS
+    ]
+    if differences:
+        listed = "\n  ".join(differences)
+        raise ValueError(
+            f"--workdir={workdir.root} was made with another configuration:"
+            f"\n  {listed}\nGive the former values, or another --workdir."
+        )
+
+
 def write_config(config: configuration.Config, workdir: Workdir) -> None:
     """Write the configuration, or check it against the one that is there.
 
@@ -90,23 +112,10 @@ def write_config(config: configuration.Config, workdir: Workdir) -> None:
         ValueError: The directory was made with another configuration; the
             differing fields are listed.
     """
-    if files.exists(workdir.config):
-        before = read_config(workdir)
-        differences = [
-            line
-            for line in configuration.differences(before, config)
-            if line.split(":")[0] not in _MACHINE_FIELDS
-        ]
-        if differences:
-            listed = "\n  ".join(differences)
-            raise ValueError(
-                f"--workdir={workdir.root} was made with another "
-                f"configuration:\n  {listed}\nGive the former values, or "
-                "another --workdir."
-            )
-        return
-    files.make_directories(workdir.root)
-    files.write_text(workdir.config, configuration.to_json(config))
+    check_config(config, workdir)
+    if not files.exists(workdir.config):
+        files.make_directories(workdir.root)
+        files.write_text(workdir.config, configuration.to_json(config))
 
 
 def read_config(workdir: Workdir) -> configuration.Config:

@@ -1,0 +1,286 @@
+"""What a run would do: counts, disk space, stages and their estimated time.
+
+Nothing is written. Sources are listed, a few pictures are read, and a small
+network is timed on this machine; estimates are multiply-adds over that rate.
+"""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from data_prep import build_labeled, items, pictures, sources, splits
+from noisy_student_tf import config as configuration
+from noisy_student_tf import files
+from noisy_student_tf import workdir as workdirs
+from noisy_student_tf.model import cost, efficientnet
+from noisy_student_tf.model import spec as specs
+from noisy_student_tf.records import shards
+from noisy_student_tf.training import loop
+
+_SAMPLED_PICTURES = 16
+# Forward and backward.
+_TRAINING_PASSES = 3
+_TIMED_RESOLUTION = 64
+_TIMED_BATCH_SIZE = 16
+_TIMED_CALLS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """How many images each split would get, and their mean stored size."""
+
+    train: int
+    validation: int
+    test: int
+    unlabeled: int
+    num_classes: int
+    bytes_per_image: float
+    seconds_per_image: float
+
+
+def describe(
+    config: configuration.Config, workdir: workdirs.Workdir
+) -> str:
+    """Return a table of the stages, after checking what can be checked.
+
+    Raises:
+        ValueError: The configuration, a source or the workdir is not
+            accepted, or the disk is too small.
+        FileNotFoundError: A source or the given teacher does not exist.
+    """
+    workdirs.check_config(config, workdir)
+    counts = count_images(config)
+    needed = _needed_bytes(config, counts)
+    free = files.free_bytes(workdir.root)
+    if free is not None and free < needed:
+        raise ValueError(
+            f"--workdir={workdir.root}: the run needs about "
+            f"{_gigabytes(needed)}, {_gigabytes(free)} are free. Free some, "
+            "or name another directory."
+        )
+    lines = [
+        f"labeled: {counts.train:,} training, {counts.validation:,} "
+        f"validation and {counts.test:,} test images of "
+        f"{counts.num_classes} classes",
+        f"unlabeled: {counts.unlabeled:,} images",
+        f"disk: about {_gigabytes(needed)}, free "
+        + ("unknown (remote)" if free is None else _gigabytes(free)),
+        "",
+        f"{'stage':<24}{'state':<10}{'work':<34}about",
+    ]
+    for stage in _stages(config, workdir, counts):
+        state = "finished" if stage.is_finished else "to do"
+        lines.append(
+            f"{stage.name:<24}{state:<10}{stage.work:<34}"
+            f"{_duration(stage.seconds)}"
+        )
+    return "\n".join(lines)
+
+
+def count_images(config: configuration.Config) -> Counts:
+    """List the sources and read a few pictures of each.
+
+    Raises:
+        ValueError: A source, or what it holds, does not fit the settings.
+        FileNotFoundError: A source does not exist.
+    """
+    data = config.data
+    labeled = build_labeled.open_labeled(data)
+    assignment = build_labeled.assign(labeled, data)
+    sampled = {labeled: list(assignment.splits[splits.TRAIN])}
+    num_test = len(assignment.splits.get(splits.TEST, []))
+    num_unlabeled = len(assignment.rest)
+    if data.evaluation:
+        source = sources.open_source(data.evaluation)
+        sampled[source] = sources.list_checked(source)
+        num_test = len(sampled[source])
+    if data.unlabeled:
+        source = sources.open_source(data.unlabeled)
+        sampled[source] = sources.list_checked(source)
+        num_unlabeled = len(sampled[source])
+    num_bytes, seconds = _sample(sampled, data.max_stored_side)
+    return Counts(
+        train=len(assignment.splits[splits.TRAIN]),
+        validation=len(assignment.splits.get(splits.VALIDATION, [])),
+        test=num_test,
+        unlabeled=num_unlabeled,
+        num_classes=len(labeled.class_names),
+        bytes_per_image=num_bytes,
+        seconds_per_image=seconds,
+    )
+
+
+def _sample(
+    listed: dict[items.Source, list[items.Item]], max_side: int
+) -> tuple[float, float]:
+    """Read a few pictures; return the means of stored bytes and seconds."""
+    num_bytes, num_read = 0, 0
+    started = time.monotonic()
+    for source, source_items in listed.items():
+        wanted = tuple(source_items[:_SAMPLED_PICTURES])
+        with source.open_reader(wanted) as read:
+            for item in wanted:
+                try:
+                    picture = pictures.normalize(read(item), max_side=max_side)
+                except pictures.CorruptImageError:
+                    continue  # The builders count and name it.
+                num_bytes += len(picture)
+                num_read += 1
+    if not num_read:
+        raise ValueError(
+            "None of the pictures that were tried can be decoded; the first "
+            "sources are " + ", ".join(s.specification for s in listed)
+        )
+    seconds = time.monotonic() - started
+    return num_bytes / num_read, seconds / num_read
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    name: str
+    work: str
+    seconds: float
+    is_finished: bool
+
+
+def _stages(
+    config: configuration.Config, workdir: workdirs.Workdir, counts: Counts
+) -> Iterator[_Stage]:
+    """Yield the stages with their work in images and estimated seconds."""
+    rate = measure_rate()
+    num_labeled = counts.train + counts.validation + counts.test
+    num_last = config.self_training.num_iterations
+    yield _building("labeled", workdir.labeled, num_labeled, counts)
+    yield _building("unlabeled", workdir.unlabeled, counts.unlabeled, counts)
+    teacher = configuration.teacher_model(config)
+    yield _training(config, "teacher", workdir.teacher, teacher, counts, rate)
+    for iteration in range(1, num_last + 1):
+        labeler = teacher if iteration == 1 else config.model
+        seconds = _forward_cost(labeler, counts) * counts.unlabeled / rate
+        yield _Stage(
+            f"predictions_{iteration}",
+            f"{counts.unlabeled:,} images",
+            seconds,
+            shards.is_finished(workdir.predictions(iteration)),
+        )
+        yield _building(
+            f"pseudo_labeled_{iteration}",
+            workdir.pseudo_labeled(iteration),
+            counts.unlabeled,
+            counts,
+        )
+        yield _training(
+            config,
+            f"student_{iteration}",
+            workdir.student(iteration),
+            config.model,
+            counts,
+            rate,
+        )
+    if config.fixres.resolution:
+        fixres = dataclasses.replace(
+            config.model, resolution=config.fixres.resolution
+        )
+        yield _training(
+            config, "fixres", workdir.fixres, fixres, counts, rate
+        )
+
+
+def _building(
+    name: str, directory: str, num_images: int, counts: Counts
+) -> _Stage:
+    return _Stage(
+        name,
+        f"{num_images:,} images",
+        num_images * counts.seconds_per_image,
+        shards.is_finished(directory),
+    )
+
+
+def _training(
+    config: configuration.Config,
+    name: str,
+    directory: str,
+    model: configuration.ModelConfig,
+    counts: Counts,
+    rate: float,
+) -> _Stage:
+    epochs = {
+        "teacher": config.training.teacher_epochs,
+        "fixres": config.fixres.epochs,
+    }.get(name, config.training.student_epochs)
+    plan = loop.make_plan(
+        config,
+        num_labeled=counts.train,
+        epochs=epochs,
+        has_unlabeled=name.startswith("student"),
+    )
+    batch_size = plan.labeled_batch_size + plan.unlabeled_batch_size
+    work = plan.total_steps * batch_size * _forward_cost(model, counts)
+    return _Stage(
+        name,
+        f"{plan.total_steps:,} steps of {batch_size:,} images",
+        _TRAINING_PASSES * work / rate,
+        shards.is_finished(directory),
+    )
+
+
+def _forward_cost(model: configuration.ModelConfig, counts: Counts) -> float:
+    """Return the multiply-adds of one image."""
+    return cost.multiply_adds(
+        specs.from_config(
+            model,
+            num_classes=counts.num_classes,
+            class_names=tuple(map(str, range(counts.num_classes))),
+        )
+    )
+
+
+def measure_rate() -> float:
+    """Time a small network here; return its multiply-adds per second."""
+    spec = specs.from_config(
+        configuration.ModelConfig(
+            width=0.5, depth=0.4, resolution=_TIMED_RESOLUTION
+        ),
+        num_classes=10,
+        class_names=tuple("0123456789"),
+    )
+    model = efficientnet.build(spec)
+    forward = tf.function(lambda images: model(images, training=False))
+    images = tf.zeros(
+        [_TIMED_BATCH_SIZE, _TIMED_RESOLUTION, _TIMED_RESOLUTION, 3]
+    )
+    forward(images)
+    started = time.monotonic()
+    for _ in range(_TIMED_CALLS):
+        forward(images).numpy()
+    seconds = time.monotonic() - started
+    images_per_second = _TIMED_CALLS * _TIMED_BATCH_SIZE / seconds
+    return images_per_second * cost.multiply_adds(spec)
+
+
+def _needed_bytes(config: configuration.Config, counts: Counts) -> float:
+    """Estimate what all stages together write."""
+    labeled = counts.train + counts.validation + counts.test
+    num_iterations = config.self_training.num_iterations
+    # Predictions: float16 probabilities, id, class and confidence.
+    prediction_bytes = 2 * counts.num_classes + 24
+    pseudo_labeled = counts.bytes_per_image + 2 * counts.num_classes
+    return (
+        (labeled + counts.unlabeled) * counts.bytes_per_image
+        + num_iterations * counts.unlabeled * prediction_bytes
+        + num_iterations * counts.unlabeled * pseudo_labeled
+    )
+
+
+def _gigabytes(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:,.2f} GB"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:,.0f} seconds"
