@@ -1,0 +1,213 @@
+"""Builds unlabeled shards, without a picture of the labeled directory.
+
+Reads the labeled source's images that `build_labeled` left over, or a source
+of its own; true labels, where known, are kept aside for reports only.
+
+    python -m data_prep.build_unlabeled --labeled_dir=runs/birds/labeled \\
+        --source=files:more_birds --output_dir=runs/birds/unlabeled
+
+Options of the Beam runner follow a bare `--`.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from absl import app, flags
+
+from data_prep import (
+    build_labeled,
+    items,
+    manifests,
+    shard_building,
+    sidecars,
+    sources,
+    splits,
+)
+from noisy_student_tf import config, files
+from noisy_student_tf.records import shards
+
+FLAGS = flags.FLAGS
+
+
+def build(
+    *,
+    data: config.DataConfig,
+    directory: str,
+    labeled_directory: str,
+    beam_options: Sequence[str] = (),
+) -> None:
+    """Build the unlabeled directory, or go on with an unfinished build.
+
+    Args:
+        data: Sources and limits; the same that built `labeled_directory`.
+        directory: Where the shards and `truth.parquet` go.
+        labeled_directory: What `build_labeled` wrote; its pictures are left
+            out, whether they are the same items or the same bytes.
+        beam_options: Further options of the Beam runner.
+
+    Raises:
+        ValueError: There is no unlabeled image, or too many are corrupt.
+        FileNotFoundError: The source or the labeled directory does not exist.
+    """
+    labeled = shards.read_manifest(labeled_directory)
+    if manifests.is_done(directory, data):
+        return
+    source, listed, num_same_id = _list_unlabeled(data, labeled_directory)
+    plans = _plan(source, listed, data, directory, labeled_directory)
+    shard_building.prepare_directory(directory, plans)
+    shard_building.run(
+        plans, runner=data.beam_runner, beam_options=beam_options
+    )
+    manifest = manifests.summarize(
+        plans,
+        data=data,
+        class_names=labeled["class_names"],
+        source={"unlabeled": source.specification},
+    )
+    manifest["excluded"]["num_same_id"] = num_same_id
+    if not manifest["splits"][splits.UNLABELED]["num_records"]:
+        raise ValueError(_nothing_left(source.specification))
+    knows_truth = list(source.class_names) == labeled["class_names"]
+    path = files.join(directory, sidecars.TRUTH)
+    sidecars.write_truth(path, _truth(plans) if knows_truth else [])
+    manifest["checksums"][sidecars.TRUTH] = shards.fingerprint(path)
+    shards.write_manifest(directory, manifest)
+
+
+def _nothing_left(specification: str) -> str:
+    return (
+        f"{specification}: no unlabeled image is left beside the labeled and "
+        "held-out ones. Give a source with --data.unlabeled (--source of the "
+        "builder), or lower --data.labeled_per_class."
+    )
+
+
+def _list_unlabeled(
+    data: config.DataConfig, labeled_directory: str
+) -> tuple[items.Source, list[items.Item], int]:
+    """Return the source, its images, and how many were left out by id."""
+    if not data.unlabeled:
+        source = build_labeled.open_labeled(data)
+        listed = build_labeled.assign(source, data).rest
+        num_same_id = 0
+    else:
+        source = sources.open_source(data.unlabeled)
+        everything = sources.list_checked(source)
+        taken = _labeled_ids(data, labeled_directory)
+        listed = [item for item in everything if item.image_id not in taken]
+        num_same_id = len(everything) - len(listed)
+    if not listed:
+        raise ValueError(_nothing_left(source.specification))
+    return source, listed, num_same_id
+
+
+def _labeled_ids(
+    data: config.DataConfig, labeled_directory: str
+) -> frozenset[bytes]:
+    """Return the ids of labeled images that mean the same in this source.
+
+    Other folders may have the same name and files of the same names; pictures
+    that they share are found by content.
+    """
+    if data.unlabeled not in (data.labeled, data.evaluation):
+        return frozenset()
+    paths: list[str] = []
+    for split in shards.read_manifest(labeled_directory)["splits"]:
+        paths += sidecars.split_indexes(labeled_directory, split)
+    return frozenset(sidecars.read_column(paths, "image_id").to_pylist())
+
+
+def _plan(
+    source: items.Source,
+    listed: list[items.Item],
+    data: config.DataConfig,
+    directory: str,
+    labeled_directory: str,
+) -> list[shard_building.ShardPlan]:
+    placed = splits.place(
+        listed, num_shards=data.num_shards, is_shuffled=source.is_shuffled
+    )
+    return [
+        shard_building.ShardPlan(
+            source=source,
+            items=shard_items,
+            directory=directory,
+            split=splits.UNLABELED,
+            index=index,
+            count=len(placed),
+            has_labels=False,
+            max_side=data.max_stored_side,
+            excluded_directory=labeled_directory,
+        )
+        for index, shard_items in enumerate(placed)
+    ]
+
+
+def _truth(
+    plans: Sequence[shard_building.ShardPlan],
+) -> list[tuple[bytes, int]]:
+    """Return (image_id, label) of the images that were written."""
+    rows = []
+    for plan in plans:
+        written = set(
+            sidecars.read_column([plan.index_path], "image_id").to_pylist()
+        )
+        rows += [
+            (item.image_id, item.label)
+            for item in plan.items
+            if item.image_id in written and item.label is not None
+        ]
+    return rows
+
+
+def define_flags() -> None:
+    """Define the flags of this script."""
+    default = config.DataConfig()
+    flags.DEFINE_string(
+        "source",
+        "",
+        f"Unlabeled images: {sources.ACCEPTED}. Empty: what --labeled_dir left "
+        "of its source.",
+    )
+    flags.DEFINE_string(
+        "labeled_dir", None, "What build_labeled wrote; left out here."
+    )
+    flags.DEFINE_string("output_dir", None, "Directory of the shards.")
+    flags.DEFINE_float(
+        "max_corrupt_fraction",
+        default.max_corrupt_fraction,
+        "Unreadable images tolerated.",
+    )
+    flags.DEFINE_integer("num_shards", default.num_shards, "Shards.")
+    flags.DEFINE_integer(
+        "max_stored_side", 0, "Longest stored side in pixels. 0: any."
+    )
+    flags.DEFINE_string("runner", default.beam_runner, "Apache Beam runner.")
+    flags.mark_flags_as_required(["labeled_dir", "output_dir"])
+
+
+def main(argv: Sequence[str]) -> None:
+    """Build from flags; what follows a bare `--` is for the Beam runner."""
+    made_with = shards.read_manifest(FLAGS.labeled_dir)["configuration"]
+    data = dataclasses.replace(
+        config.from_dict(config.DataConfig, made_with),
+        unlabeled=FLAGS.source,
+        max_corrupt_fraction=FLAGS.max_corrupt_fraction,
+        num_shards=FLAGS.num_shards,
+        max_stored_side=FLAGS.max_stored_side,
+        beam_runner=FLAGS.runner,
+    )
+    build(
+        data=data,
+        directory=FLAGS.output_dir,
+        labeled_directory=FLAGS.labeled_dir,
+        beam_options=argv[1:],
+    )
+    manifest = shards.read_manifest(FLAGS.output_dir)
+    num_images = manifest["splits"][splits.UNLABELED]["num_records"]
+    print(f"{splits.UNLABELED}: {num_images} images")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

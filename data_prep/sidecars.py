@@ -1,0 +1,109 @@
+"""The index beside each shard: ids, hashes and labels, without pictures.
+
+A shard is finished if and only if its index exists; what was left out of the
+shard stands in the index's metadata, so that a restart forgets nothing.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from noisy_student_tf import files
+from noisy_student_tf.records import schema, shards
+
+_METADATA_KEY = b"noisy_student"
+_HASH_BYTES = hashlib.sha256().digest_size
+
+INDEX_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.binary(schema.ID_BYTES)),
+        ("image_sha256", pa.binary(_HASH_BYTES)),
+        ("label", pa.int64()),
+        ("key", pa.string()),
+    ]
+)
+
+TRUTH = "truth.parquet"
+TRUTH_SCHEMA = pa.schema(
+    [("image_id", pa.binary(schema.ID_BYTES)), ("label", pa.int64())]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardSummary:
+    """What became of the images of one shard's plan.
+
+    Attributes:
+        sha256: Of the shard's file, in hex; empty for foreign files.
+        corrupt: `{"key", "reason"}` of the pictures that could not be used.
+        excluded: Keys of pictures left out as copies of labeled ones.
+    """
+
+    sha256: str
+    corrupt: list[dict[str, str]]
+    excluded: list[str]
+
+
+def write_index(
+    path: str, *, rows: list[tuple[Any, ...]], summary: ShardSummary
+) -> None:
+    """Write a shard's index.
+
+    Args:
+        path: See `shards.index_name`.
+        rows: (image_id, image_sha256, label or None, key) in the shard's
+            order.
+        summary: What was left out.
+    """
+    metadata = json.dumps(dataclasses.asdict(summary)).encode()
+    _write(path, INDEX_SCHEMA.with_metadata({_METADATA_KEY: metadata}), rows)
+
+
+def write_truth(path: str, rows: list[tuple[bytes, int]]) -> None:
+    """Write the true labels of unlabeled images, as (image_id, label)."""
+    _write(path, TRUTH_SCHEMA, rows)
+
+
+def _write(
+    path: str, table_schema: pa.Schema, rows: list[tuple[Any, ...]]
+) -> None:
+    columns = list(zip(*rows, strict=True)) or [()] * len(table_schema)
+    arrays = [
+        pa.array(column, field.type)
+        for column, field in zip(columns, table_schema, strict=True)
+    ]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, schema=table_schema), buffer)
+    files.write_bytes(path, buffer.getvalue())
+
+
+def read_index(path: str, columns: list[str] | None = None) -> pa.Table:
+    """Read a shard's index, all columns or some."""
+    return pq.read_table(io.BytesIO(files.read_bytes(path)), columns=columns)
+
+
+def read_summary(table: pa.Table) -> ShardSummary:
+    """Return the summary in the metadata of what `read_index` returned."""
+    return ShardSummary(**json.loads(table.schema.metadata[_METADATA_KEY]))
+
+
+def split_indexes(directory: str, split: str) -> list[str]:
+    """Return the paths of a finished split's indexes, in shard order."""
+    paths = shards.read_manifest(directory)["splits"][split]["paths"]
+    return [
+        files.join(directory, shards.index_name(split, index, len(paths)))
+        for index in range(len(paths))
+    ]
+
+
+def read_column(paths: list[str], column: str) -> pa.ChunkedArray:
+    """Return one column of several indexes, one after the other."""
+    chunks: list[pa.Array] = []
+    for path in paths:
+        chunks += read_index(path, [column]).column(column).chunks
+    return pa.chunked_array(chunks, INDEX_SCHEMA.field(column).type)
