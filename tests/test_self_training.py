@@ -1,0 +1,177 @@
+"""The whole loop on the embedded digits, with a net too small to learn."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf import (
+    config,
+    dry_run,
+    files,
+    presets,
+    self_training,
+    stages,
+    workdir,
+)
+from noisy_student_tf.records import shards
+
+STAGES = (
+    "labeled",
+    "unlabeled",
+    "teacher",
+    "predictions_1",
+    "selection_1",
+    "pseudo_labeled_1",
+    "student_1",
+    "fixres",
+)
+
+
+def make_run(root, **overrides) -> stages.Run:
+    return stages.Run(
+        config=config.override(presets.preset("tiny"), overrides),
+        workdir=workdir.Workdir(str(root)),
+        strategy=tf.distribute.get_strategy(),
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> stages.Run:
+    run = make_run(tmp_path_factory.mktemp("run") / "tiny")
+    self_training.run_all(run)
+    return run
+
+
+def test_every_stage_leaves_its_manifest(finished):
+    for stage in STAGES:
+        assert shards.is_finished(files.join(finished.workdir.root, stage))
+
+
+def test_results_hold_every_model_on_both_splits(finished):
+    rows = files.read_json(finished.workdir.results)
+    models = {"teacher", "student_1", "student_1_fixres"}
+    assert {(row["model"], row["split"]) for row in rows} == {
+        (model, split) for model in models for split in ("validation", "test")
+    }
+    for row in rows:
+        low, high = row["interval_95"]
+        assert 0 <= low <= row["accuracy"] <= high <= 1
+
+
+def test_counts_agree_at_every_hand_over(finished):
+    root = finished.workdir
+    labeled = shards.read_manifest(root.labeled)["splits"]
+    assert labeled["train"]["num_records"] == 40
+    unlabeled = shards.open_split(root.unlabeled, "unlabeled").num_records
+    total = sum(split["num_records"] for split in labeled.values())
+    assert total + unlabeled == 1797
+    pseudo = shards.open_split(root.pseudo_labeled(1), "pseudo_labeled")
+    assert 0 < pseudo.num_records <= unlabeled
+
+
+def test_report_and_classifier_are_there(finished):
+    assert files.exists(files.join(finished.workdir.root, "report.html"))
+    loaded = tf.saved_model.load(finished.workdir.saved_model)
+    assert "serving_default" in loaded.signatures
+
+
+def test_repeated_command_changes_nothing(finished):
+    paths = sorted(
+        path
+        for path in pathlib.Path(finished.workdir.root).rglob("*")
+        if path.is_file() and path.name not in ("results.json", "report.html")
+    )
+    before = [path.stat().st_mtime_ns for path in paths]
+    self_training.run_all(finished)
+    assert [path.stat().st_mtime_ns for path in paths] == before
+
+
+def test_same_seed_gives_the_same_run(finished, tmp_path):
+    again = make_run(tmp_path / "again")
+    self_training.run_all(again)
+    assert outcome(again.workdir.root) == outcome(finished.workdir.root)
+
+
+def test_dry_run_writes_nothing_and_counts_everything(tmp_path):
+    text = dry_run.describe(
+        presets.preset("tiny"), workdir.Workdir(str(tmp_path / "run"))
+    )
+    assert "40 training" in text
+    assert "student_1" in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_student_without_its_teacher_is_refused(finished, tmp_path):
+    run = make_run(tmp_path)
+    with pytest.raises(FileNotFoundError, match="teacher is missing"):
+        stages.predict(run, 1)
+
+
+def test_second_student_learns_from_the_first(finished, tmp_path):
+    run = make_run(
+        tmp_path / "two",
+        **{
+            "self_training.num_iterations": 1,
+            "self_training.teacher_directory": finished.workdir.student(1),
+            "fixres.resolution": 0,
+        },
+    )
+    self_training.run_all(run)
+    teacher = shards.read_manifest(run.workdir.teacher)
+    student = shards.read_manifest(finished.workdir.student(1))
+    assert teacher["fingerprint"] == student["fingerprint"]
+    predictions = shards.read_manifest(run.workdir.predictions(1))
+    assert predictions["teacher_fingerprint"] == student["fingerprint"]
+
+
+def outcome(root: str):
+    """Return what a run ends with: selected images, and all accuracies."""
+    selected = [
+        pq.read_table(path).to_pydict()
+        for path in files.glob(f"{root}/selection_1/selection-*.parquet")
+    ]
+    return selected, files.read_json(f"{root}/results.json")
+
+
+def start(root: pathlib.Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "run_scripts.noisy_student",
+            "--preset=tiny",
+            f"--workdir={root}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )
+
+
+def kill_in(stage: str, root: pathlib.Path) -> None:
+    """Run until a stage has begun to write, then kill without a warning."""
+    process = start(root)
+    while process.poll() is None:
+        directory = root / stage
+        if directory.exists() and any(directory.iterdir()):
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_ends_as_if_never_killed(finished, tmp_path):
+    root = tmp_path / "killed"
+    for stage in STAGES:
+        kill_in(stage, root)
+        assert not (root / "export" / "saved_model").exists()
+    assert start(root).wait() == 0
+    assert outcome(str(root)) == outcome(finished.workdir.root)
