@@ -17,7 +17,7 @@ from noisy_student_tf import workdir as workdirs
 from noisy_student_tf.model import cost, efficientnet
 from noisy_student_tf.model import spec as specs
 from noisy_student_tf.records import shards
-from noisy_student_tf.training import loop
+from noisy_student_tf.training import plan as plans
 
 _SAMPLED_PICTURES = 16
 # Forward and backward.
@@ -40,9 +40,7 @@ class Counts:
     seconds_per_image: float
 
 
-def describe(
-    config: configuration.Config, workdir: workdirs.Workdir
-) -> str:
+def describe(config: configuration.Config, workdir: workdirs.Workdir) -> str:
     """Return a table of the stages, after checking what can be checked.
 
     Raises:
@@ -183,9 +181,7 @@ def _stages(
         fixres = dataclasses.replace(
             config.model, resolution=config.fixres.resolution
         )
-        yield _training(
-            config, "fixres", workdir.fixres, fixres, counts, rate
-        )
+        yield _training(config, "fixres", workdir.fixres, fixres, counts, rate)
 
 
 def _building(
@@ -211,7 +207,7 @@ def _training(
         "teacher": config.training.teacher_epochs,
         "fixres": config.fixres.epochs,
     }.get(name, config.training.student_epochs)
-    plan = loop.make_plan(
+    plan = plans.make_plan(
         config,
         num_labeled=counts.train,
         epochs=epochs,

@@ -5,6 +5,7 @@ manifest; a stage whose manifest exists is skipped.
 """
 
 import dataclasses
+import functools
 import hashlib
 import time
 from collections.abc import Callable
@@ -29,6 +30,12 @@ from noisy_student_tf.pseudo_labels import predict as predictor
 from noisy_student_tf.pseudo_labels import select as selector
 from noisy_student_tf.records import shards
 from noisy_student_tf.training import loop
+from noisy_student_tf.training import plan as plans
+
+LogitsFn = Callable[[tf.Tensor], tf.Tensor]
+
+# What a validation writes into the curves.
+_CURVES = ("accuracy", "loss", "calibration_error")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +186,7 @@ def _train(
     config = dataclasses.replace(
         run.config, seed=_stage_seed(run.config.seed, name)
     )
-    plan = loop.make_plan(
+    plan = plans.make_plan(
         config,
         num_labeled=labeled.num_records,
         epochs=epochs,
@@ -187,10 +194,10 @@ def _train(
     )
 
     def build_model() -> keras.Model:
-        keras.utils.set_random_seed(config.seed)
         return efficientnet.build(
             spec,
             synchronized_batch_norm=run.strategy.num_replicas_in_sync > 1,
+            seed=config.seed,
         )
 
     def make_stream(start_step: int) -> tf.data.Dataset:
@@ -239,12 +246,27 @@ def _validator(
     """Return a function that measures a model on the validation images."""
     if "validation" not in shards.read_manifest(run.workdir.labeled)["splits"]:
         return lambda model: {}
-    return lambda model: measure(run, model, spec, split="validation")
+
+    @functools.cache
+    def compiled(model: keras.Model) -> LogitsFn:
+        # Traced once, not at every validation.
+        return tf.function(logits_of(model))
+
+    def validate(model: keras.Model) -> dict[str, Any]:
+        measured = measure(run, compiled(model), spec, split="validation")
+        return {name: measured[name] for name in _CURVES}
+
+    return validate
+
+
+def logits_of(model: keras.Model) -> LogitsFn:
+    """Return a model as a function of images, without noise."""
+    return lambda images: model(images, training=False)
 
 
 def measure(
     run: Run,
-    model: keras.Model,
+    logits_fn: LogitsFn,
     spec: specs.ModelSpec,
     *,
     split: str,
@@ -257,7 +279,7 @@ def measure(
         batch_size=run.config.training.evaluation_batch_size,
         crop=test_crop(spec),
     )
-    return evaluate.evaluate(model, stream, spec.num_classes)
+    return evaluate.evaluate(logits_fn, stream, spec.num_classes)
 
 
 def _finish_model(
@@ -275,17 +297,21 @@ def _finish_model(
         for resolution in _test_resolutions(run, spec):
             if split in splits:
                 measured = measure(
-                    run, model, spec, split=split, resolution=resolution
+                    run,
+                    logits_of(model),
+                    spec,
+                    split=split,
+                    resolution=resolution,
                 )
                 rows.append(
-                    {
-                        "model": name,
-                        "set": run.config.preset,
-                        "split": split,
-                        "resolution": resolution,
-                        "weights": "ema",
-                        **measured,
-                    }
+                    results.make_row(
+                        model=name,
+                        set=run.config.preset,
+                        split=split,
+                        resolution=resolution,
+                        weights="ema",
+                        metrics=measured,
+                    )
                 )
     shards.write_manifest(
         directory,
@@ -413,7 +439,7 @@ def collect_results(run: Run) -> list[dict[str, Any]]:
         if shards.is_finished(directory)
         for row in shards.read_manifest(directory)["results"]
     ]
-    results.write(run.workdir.results, rows)
+    files.write_json(run.workdir.results, rows)
     return rows
 
 
