@@ -1,0 +1,296 @@
+"""EfficientNet: images in [0, 255] to logits.
+
+Architecture: Tan and Le, arXiv 1905.11946, Table 1, with the rules of the
+published code for rounding, initial weights and stochastic depth.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from noisy_student_tf.model import layers, noise
+from noisy_student_tf.model import spec as model_spec
+
+VARIANTS = model_spec.VARIANTS
+
+_STEM_FILTERS = 32
+_HEAD_FILTERS = 1280
+
+
+class _Stage(NamedTuple):
+    kernel_size: int
+    repeats: int
+    filters: int
+    expand_ratio: int
+    strides: int
+
+
+_STAGES = (
+    _Stage(3, 1, 16, 1, 1),
+    _Stage(3, 2, 24, 6, 2),
+    _Stage(5, 2, 40, 6, 2),
+    _Stage(3, 3, 80, 6, 2),
+    _Stage(5, 3, 112, 6, 1),
+    _Stage(5, 4, 192, 6, 2),
+    _Stage(3, 1, 320, 6, 1),
+)
+# The published SVHN model: 32 x 32 images end as 4 x 4 maps, not 1 x 1.
+_SMALL_IMAGE_STAGES = (1, 2)
+
+
+def _block_arguments(spec: model_spec.ModelSpec) -> Iterator[dict[str, int]]:
+    """Yield what differs between the blocks, in their order."""
+    for index, stage in enumerate(_STAGES):
+        strides = stage.strides
+        if spec.small_image_strides and index in _SMALL_IMAGE_STAGES:
+            strides = 1
+        for repeat in range(layers.round_repeats(stage.repeats, spec.depth)):
+            yield {
+                "filters": layers.round_filters(stage.filters, spec.width),
+                "kernel_size": stage.kernel_size,
+                "strides": strides if repeat == 0 else 1,
+                "expand_ratio": stage.expand_ratio,
+            }
+
+
+@keras.saving.register_keras_serializable("noisy_student_tf")
+class EfficientNet(keras.Model):
+    """A classifier of images, complete with all its variables when made.
+
+    Attributes:
+        spec: What it was made from.
+        stem_conv, stem_norm: The first convolution.
+        blocks: MBConv blocks, first to last.
+        head_conv, head_norm: The last convolution.
+        classifier: The dense layer that gives logits.
+    """
+
+    def __init__(
+        self,
+        spec: model_spec.ModelSpec,
+        *,
+        synchronized_batch_norm: bool = False,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        """Make the model.
+
+        Args:
+            spec: Architecture and normalization of images.
+            synchronized_batch_norm: Normalize by the batch of all replicas.
+            seed: Of the initial weights.
+            **kwargs: `name` and `dtype` of keras.Model.
+        """
+        # Images stay float32 until they are normalized: bfloat16 has 8 bits.
+        super().__init__(**{"autocast": False, **kwargs})
+        self.spec = spec
+        self.synchronized_batch_norm = synchronized_batch_norm
+        self.seed = seed
+        self._make_stem()
+        self._make_blocks()
+        self._make_head()
+        self.built = True
+
+    def _make_norm(self, name: str) -> layers.BatchNormalization:
+        return layers.make_norm(
+            name=name,
+            momentum=self.spec.batch_norm_momentum,
+            synchronized=self.synchronized_batch_norm,
+            dtype=self.dtype_policy,
+        )
+
+    def _make_stem(self) -> None:
+        filters = layers.round_filters(_STEM_FILTERS, self.spec.width)
+        self.stem_conv = layers.make_conv(
+            filters,
+            3,
+            strides=2,
+            name="stem_conv",
+            seed=self.seed,
+            dtype=self.dtype_policy,
+        )
+        self.stem_conv.build((None, None, None, 3))
+        self.stem_norm = self._make_norm("stem_norm")
+        self.stem_norm.build((None, None, None, filters))
+
+    def _make_blocks(self) -> None:
+        channels = self.stem_conv.filters
+        arguments = list(_block_arguments(self.spec))
+        blocks = []
+        for index, differing in enumerate(arguments):
+            rate = self.spec.stochastic_depth_rate * index / len(arguments)
+            block = layers.MBConvBlock(
+                **differing,
+                stochastic_depth_rate=rate,
+                noise_index=index,
+                batch_norm_momentum=self.spec.batch_norm_momentum,
+                synchronized_batch_norm=self.synchronized_batch_norm,
+                seed=self.seed,
+                name=f"block_{index}",
+                dtype=self.dtype_policy,
+            )
+            block.build((None, None, None, channels))
+            channels = block.filters
+            blocks.append(block)
+        self.blocks = blocks
+
+    def _make_head(self) -> None:
+        filters = layers.round_filters(_HEAD_FILTERS, self.spec.width)
+        self.head_conv = layers.make_conv(
+            filters,
+            1,
+            name="head_conv",
+            seed=self.seed,
+            dtype=self.dtype_policy,
+        )
+        self.head_conv.build((None, None, None, self.blocks[-1].filters))
+        self.head_norm = self._make_norm("head_norm")
+        self.head_norm.build((None, None, None, filters))
+        self.classifier = keras.layers.Dense(
+            self.spec.num_classes,
+            kernel_initializer=layers.dense_initializer(
+                layers.derive_seed(self.seed, "classifier")
+            ),
+            name="classifier",
+            dtype="float32",
+        )
+        self.classifier.build((None, filters))
+
+    def features(
+        self,
+        images: tf.Tensor,
+        training: bool = False,
+        noise_seed: tf.Tensor | None = None,
+        noised: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Return what the classifier sees, before dropout.
+
+        Args:
+            images: float32 or uint8 [batch, height, width, 3] in [0, 255].
+            training: Normalize by the batch's statistics.
+            noise_seed: int32 [2], or None for no stochastic depth.
+            noised: bool [batch], which examples get noise; None: all.
+
+        Returns:
+            float32 [batch, features], means over the last map.
+        """
+        x = normalize_images(images, self.spec)
+        x = tf.cast(x, self.compute_dtype)
+        x = self.stem_norm(self.stem_conv(x), training=training)
+        x = tf.nn.silu(x)
+        for block in self.blocks:
+            x = block(
+                x, training=training, noise_seed=noise_seed, noised=noised
+            )
+        x = self.head_norm(self.head_conv(x), training=training)
+        x = tf.cast(tf.nn.silu(x), tf.float32)
+        return tf.reduce_mean(x, axis=[1, 2])
+
+    def call(
+        self,
+        images: tf.Tensor,
+        training: bool = False,
+        noise_seed: tf.Tensor | None = None,
+        noised: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Classify images.
+
+        Args:
+            images: float32 or uint8 [batch, height, width, 3] in [0, 255].
+            training: Normalize by the batch's statistics and apply noise.
+            noise_seed: int32 [2], mixed from the run's seed, the step and the
+                replica. Needed for training, unless both rates are 0.
+            noised: bool [batch], which examples get noise; None: all.
+
+        Returns:
+            Logits, float32 [batch, num_classes].
+
+        Raises:
+            ValueError: Training without a seed.
+        """
+        if not training:
+            noise_seed = None
+        elif noise_seed is None and self._is_noisy():
+            raise ValueError(
+                "EfficientNet was called with training=True and "
+                "noise_seed=None. Give an int32 [2] seed, mixed from the "
+                "run's seed, the step and the replica; noised=False for all "
+                "examples switches the noise off."
+            )
+        x = self.features(images, training, noise_seed, noised)
+        if noise_seed is not None:
+            x = noise.dropout(
+                x,
+                rate=self.spec.dropout_rate,
+                seed=noise.layer_seed(noise_seed, len(self.blocks)),
+                noised=noised,
+            )
+        return self.classifier(x)
+
+    def _is_noisy(self) -> bool:
+        return bool(self.spec.dropout_rate or self.spec.stochastic_depth_rate)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        config = {
+            "spec": dataclasses.asdict(self.spec),
+            "synchronized_batch_norm": self.synchronized_batch_norm,
+            "seed": self.seed,
+        }
+        return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> "EfficientNet":
+        """Make a model from what `get_config` returned."""
+        del custom_objects  # All layers are registered.
+        spec = model_spec.from_dict(config["spec"])
+        return cls(**{**config, "spec": spec})
+
+
+def normalize_images(
+    images: tf.Tensor, spec: model_spec.ModelSpec
+) -> tf.Tensor:
+    """Return (images - mean) / std, float32, whatever the images' type."""
+    images = tf.cast(images, tf.float32)
+    mean = tf.constant(spec.mean_rgb, tf.float32)
+    std = tf.constant(spec.std_rgb, tf.float32)
+    return (images - mean) / std
+
+
+def build(
+    spec: model_spec.ModelSpec,
+    *,
+    synchronized_batch_norm: bool = False,
+    seed: int = 0,
+) -> EfficientNet:
+    """Build a model with all its variables; the same seed, the same weights.
+
+    Args:
+        spec: Architecture and normalization of images.
+        synchronized_batch_norm: Normalize by the batch of all replicas.
+        seed: Of the initial weights.
+    """
+    return EfficientNet(
+        spec, synchronized_batch_norm=synchronized_batch_norm, seed=seed
+    )
+
+
+def count_parameters(spec: model_spec.ModelSpec) -> int:
+    """Count trainable parameters without memory for them."""
+    with tf.variable_creator_scope(_create_placeholder):
+        model = build(spec)
+    return sum(
+        int(np.prod(variable.shape)) for variable in model.trainable_variables
+    )
+
+
+def _create_placeholder(next_creator: Any, **options: Any) -> tf.Variable:
+    """Create a scalar where a weight is asked for; Keras keeps the shape."""
+    options.update(initial_value=0.0, shape=tf.TensorShape(None))
+    return next_creator(**options)

@@ -1,0 +1,366 @@
+"""Layers of EfficientNet: convolutions, batch normalization, MBConv blocks."""
+
+import math
+import zlib
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from noisy_student_tf.model import noise
+
+# EfficientNet's, of TensorFlow 1's default layers.
+BATCH_NORM_EPSILON = 1e-3
+SQUEEZE_EXCITE_RATIO = 0.25
+
+_PACKAGE = "noisy_student_tf"
+
+
+def derive_seed(seed: int, name: str) -> int:
+    """Return a seed for the initial weights of the layer of that name."""
+    return zlib.crc32(f"{seed}/{name}".encode()) & 0x7FFFFFFF
+
+
+def make_conv(
+    filters: int,
+    kernel_size: int,
+    *,
+    name: str,
+    seed: int,
+    strides: int = 1,
+    use_bias: bool = False,
+    dtype: Any = None,
+) -> keras.layers.Conv2D:
+    """Make a convolution with TensorFlow's "SAME" padding.
+
+    Initial weights are normal with a standard deviation of
+    sqrt(2 / (kernel_size^2 * filters)), as published.
+    """
+    return keras.layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        padding="same",
+        use_bias=use_bias,
+        kernel_initializer=conv_initializer(derive_seed(seed, name)),
+        name=name,
+        dtype=dtype,
+    )
+
+
+def conv_initializer(seed: int) -> keras.initializers.Initializer:
+    """Return the published initializer of convolutions, depthwise too."""
+    return keras.initializers.VarianceScaling(
+        scale=2.0, mode="fan_out", distribution="untruncated_normal", seed=seed
+    )
+
+
+def dense_initializer(seed: int) -> keras.initializers.Initializer:
+    """Return the published initializer: uniform within 1 / sqrt(#outputs)."""
+    return keras.initializers.VarianceScaling(
+        scale=1 / 3, mode="fan_out", distribution="uniform", seed=seed
+    )
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalization over [batch, height, width, channels].
+
+    Differs from its parent in three points. It runs TensorFlow's fused
+    kernels, which are several times faster. The moving variance averages the
+    unbiased variance (divided by n - 1), as TensorFlow 1's fused layer, which
+    the published code used outside of TPUs, does. `synchronized` also works
+    where statistics are read and written by the fused path on one replica.
+
+    Statistics are float32 whatever the inputs are. A layer that is not
+    trainable uses its moving statistics and leaves them alone.
+    """
+
+    def call(
+        self,
+        inputs: tf.Tensor,
+        training: bool | None = None,
+        mask: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Normalize `inputs`: float [batch, height, width, channels]."""
+        if mask is not None:
+            raise ValueError(
+                f"{self.path}: masks are not supported. Received mask={mask}."
+            )
+        if not (training and self.trainable):
+            return self._normalize_by_moving_statistics(inputs)
+        replicas = tf.distribute.get_replica_context()
+        if self.synchronized and replicas and replicas.num_replicas_in_sync > 1:
+            return self._normalize_by_global_batch(inputs, replicas)
+        return self._normalize_by_local_batch(inputs)
+
+    def _normalize_by_moving_statistics(self, inputs: tf.Tensor) -> tf.Tensor:
+        outputs = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=self.gamma,
+            offset=self.beta,
+            mean=self.moving_mean,
+            variance=self.moving_variance,
+            epsilon=self.epsilon,
+            is_training=False,
+        )
+        return outputs.y
+
+    def _normalize_by_local_batch(self, inputs: tf.Tensor) -> tf.Tensor:
+        outputs = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=self.gamma,
+            offset=self.beta,
+            mean=self.moving_mean,
+            variance=self.moving_variance,
+            epsilon=self.epsilon,
+            exponential_avg_factor=1.0 - self.momentum,
+            is_training=True,
+        )
+        # With an averaging factor these two are the updated averages.
+        self.moving_mean.assign(outputs.batch_mean)
+        self.moving_variance.assign(outputs.batch_variance)
+        return outputs.y
+
+    def _normalize_by_global_batch(
+        self, inputs: tf.Tensor, replicas: tf.distribute.ReplicaContext
+    ) -> tf.Tensor:
+        mean, variance, count = global_moments(inputs, replicas)
+        unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
+        keep = self.momentum
+        self.moving_mean.assign(keep * self.moving_mean + (1.0 - keep) * mean)
+        self.moving_variance.assign(
+            keep * self.moving_variance + (1.0 - keep) * unbiased
+        )
+        factor = self.gamma * tf.math.rsqrt(variance + self.epsilon)
+        shift = self.beta - mean * factor
+        outputs = tf.cast(inputs, tf.float32) * factor + shift
+        return tf.cast(outputs, inputs.dtype)
+
+
+def global_moments(
+    inputs: tf.Tensor, replicas: tf.distribute.ReplicaContext
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return mean, biased variance and count over the batches of all replicas.
+
+    Args:
+        inputs: float [batch, height, width, channels], one replica's.
+        replicas: Where it is called.
+
+    Returns:
+        mean: float32 [channels].
+        variance: float32 [channels].
+        count: float32 [], numbers of each channel.
+    """
+    inputs = tf.cast(inputs, tf.float32)
+    shape = tf.cast(tf.shape(inputs)[:3], tf.float32)
+    local_count = tf.reduce_prod(shape)
+    local_sum = tf.reduce_sum(inputs, axis=[0, 1, 2])
+    total, count = replicas.all_reduce("sum", [local_sum, local_count])
+    mean = total / count
+    # A second exchange, because E[x^2] - E[x]^2 cancels where the mean is far
+    # from zero.
+    deviations = tf.reduce_sum((inputs - mean) ** 2, axis=[0, 1, 2])
+    variance = replicas.all_reduce("sum", deviations) / count
+    return mean, variance, count
+
+
+def make_norm(
+    *, name: str, momentum: float, synchronized: bool, dtype: Any
+) -> BatchNormalization:
+    """Make a batch normalization with EfficientNet's epsilon."""
+    return BatchNormalization(
+        momentum=momentum,
+        epsilon=BATCH_NORM_EPSILON,
+        synchronized=synchronized,
+        name=name,
+        dtype=dtype,
+    )
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
+class SqueezeExcite(keras.layers.Layer):
+    """Scale channels by a gate that sees the means of all channels."""
+
+    def __init__(self, filters: int, *, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.seed = seed
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the two convolutions."""
+        channels = input_shape[-1]
+        options: dict[str, Any] = {
+            "seed": self.seed,
+            "use_bias": True,
+            "dtype": self.dtype_policy,
+        }
+        self.reduce = make_conv(self.filters, 1, name="reduce", **options)
+        self.expand = make_conv(channels, 1, name="expand", **options)
+        self.reduce.build((None, 1, 1, channels))
+        self.expand.build((None, 1, 1, self.filters))
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Scale `inputs`: float [batch, height, width, channels]."""
+        means = tf.reduce_mean(inputs, axis=[1, 2], keepdims=True)
+        gate = self.expand(tf.nn.silu(self.reduce(means)))
+        return inputs * tf.sigmoid(gate)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        config = {"filters": self.filters, "seed": self.seed}
+        return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
+class MBConvBlock(keras.layers.Layer):
+    """Inverted bottleneck: expand, depthwise, squeeze and excite, project.
+
+    Where shapes allow the identity is added, and the rest of the block may be
+    dropped (stochastic depth).
+    """
+
+    def __init__(
+        self,
+        *,
+        filters: int,
+        kernel_size: int,
+        strides: int,
+        expand_ratio: int,
+        stochastic_depth_rate: float,
+        noise_index: int,
+        batch_norm_momentum: float,
+        synchronized_batch_norm: bool,
+        seed: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.expand_ratio = expand_ratio
+        self.stochastic_depth_rate = stochastic_depth_rate
+        self.noise_index = noise_index
+        self.batch_norm_momentum = batch_norm_momentum
+        self.synchronized_batch_norm = synchronized_batch_norm
+        self.seed = seed
+
+    def _make_norm(self, name: str) -> BatchNormalization:
+        return make_norm(
+            name=name,
+            momentum=self.batch_norm_momentum,
+            synchronized=self.synchronized_batch_norm,
+            dtype=self.dtype_policy,
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create all layers for `input_shape`, of which channels matter."""
+        channels = input_shape[-1]
+        expanded = channels * self.expand_ratio
+        seed = derive_seed(self.seed, self.name)
+        dtype = self.dtype_policy
+        self.has_identity = self.strides == 1 and channels == self.filters
+        self.expand_conv = self.expand_norm = None
+        if self.expand_ratio != 1:
+            self.expand_conv = make_conv(
+                expanded, 1, name="expand_conv", seed=seed, dtype=dtype
+            )
+            self.expand_conv.build((None, None, None, channels))
+            self.expand_norm = self._make_norm("expand_norm")
+            self.expand_norm.build((None, None, None, expanded))
+        self.depthwise_conv = keras.layers.DepthwiseConv2D(
+            self.kernel_size,
+            strides=self.strides,
+            padding="same",
+            use_bias=False,
+            depthwise_initializer=conv_initializer(
+                derive_seed(seed, "depthwise_conv")
+            ),
+            name="depthwise_conv",
+            dtype=dtype,
+        )
+        self.depthwise_conv.build((None, None, None, expanded))
+        self.depthwise_norm = self._make_norm("depthwise_norm")
+        self.depthwise_norm.build((None, None, None, expanded))
+        self.squeeze_excite = SqueezeExcite(
+            # Of the block's input channels, not of the expanded ones.
+            max(1, int(channels * SQUEEZE_EXCITE_RATIO)),
+            seed=seed,
+            name="squeeze_excite",
+            dtype=dtype,
+        )
+        self.squeeze_excite.build((None, None, None, expanded))
+        self.project_conv = make_conv(
+            self.filters, 1, name="project_conv", seed=seed, dtype=dtype
+        )
+        self.project_conv.build((None, None, None, expanded))
+        self.project_norm = self._make_norm("project_norm")
+        self.project_norm.build((None, None, None, self.filters))
+
+    def call(
+        self,
+        inputs: tf.Tensor,
+        training: bool = False,
+        noise_seed: tf.Tensor | None = None,
+        noised: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Apply the block.
+
+        Args:
+            inputs: float [batch, height, width, channels].
+            training: Normalize by the batch's statistics.
+            noise_seed: int32 [2], or None for no stochastic depth.
+            noised: bool [batch], which examples may be dropped; None: all.
+
+        Returns:
+            float [batch, ceil(height / strides), ceil(width / strides),
+            filters].
+        """
+        x = inputs
+        if self.expand_conv is not None:
+            x = self.expand_conv(x)
+            x = tf.nn.silu(self.expand_norm(x, training=training))
+        x = self.depthwise_conv(x)
+        x = tf.nn.silu(self.depthwise_norm(x, training=training))
+        x = self.squeeze_excite(x)
+        x = self.project_norm(self.project_conv(x), training=training)
+        if not self.has_identity:
+            return x
+        if noise_seed is not None:
+            x = noise.stochastic_depth(
+                x,
+                rate=self.stochastic_depth_rate,
+                seed=noise.layer_seed(noise_seed, self.noise_index),
+                noised=noised,
+            )
+        return inputs + x
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        names = (
+            "filters",
+            "kernel_size",
+            "strides",
+            "expand_ratio",
+            "stochastic_depth_rate",
+            "noise_index",
+            "batch_norm_momentum",
+            "synchronized_batch_norm",
+            "seed",
+        )
+        config = {name: getattr(self, name) for name in names}
+        return {**super().get_config(), **config}
+
+
+def round_filters(filters: int, width: float) -> int:
+    """Scale channels to a multiple of 8, never more than 10 % down."""
+    scaled = filters * width
+    rounded = max(8, int(scaled + 4) // 8 * 8)
+    if rounded < 0.9 * scaled:
+        rounded += 8
+    return rounded
+
+
+def round_repeats(repeats: int, depth: float) -> int:
+    """Scale the number of a stage's blocks, rounding up."""
+    return math.ceil(repeats * depth)

@@ -1,0 +1,91 @@
+"""The student's model noise: dropout and stochastic depth, without state.
+
+Masks are a function of a seed and nothing else. The seed of a step is mixed
+from (seed of the run, step, replica) by the caller and folded with a layer's
+index here, so that replicas and layers draw different masks, a resumed run
+draws those of an undisturbed one, and recomputation draws the same again.
+"""
+
+import tensorflow as tf
+
+
+def layer_seed(noise_seed: tf.Tensor, layer_index: int) -> tf.Tensor:
+    """Return the seed of one layer's noise.
+
+    Args:
+        noise_seed: int32 [2], the seed of this step on this replica.
+        layer_index: Number of the layer among those that draw noise.
+
+    Returns:
+        int32 [2].
+    """
+    return tf.random.experimental.stateless_fold_in(noise_seed, layer_index)
+
+
+def _uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    # A named algorithm, so that all devices draw the same numbers.
+    return tf.random.stateless_uniform(shape, seed, alg="philox")
+
+
+def stochastic_depth(
+    residual: tf.Tensor,
+    *,
+    rate: float,
+    seed: tf.Tensor,
+    noised: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Drop a block's residual branch for a random share of the examples.
+
+    Kept branches are divided by 1 - rate, so that the expectation is the
+    value that inference uses.
+
+    Args:
+        residual: float [batch, ...], the branch beside the identity.
+        rate: Probability of dropping, in [0, 1).
+        seed: int32 [2].
+        noised: bool [batch], which examples are subject to noise; None: all.
+
+    Returns:
+        As `residual`.
+    """
+    if rate == 0:
+        return residual
+    batch_size = tf.shape(residual)[:1]
+    scale = _keep_scale(_uniform(batch_size, seed), rate, noised)
+    shape = tf.concat([batch_size, [1] * (len(residual.shape) - 1)], axis=0)
+    scale = tf.reshape(scale, shape)  # [batch, 1, ...]
+    return residual * tf.cast(scale, residual.dtype)
+
+
+def dropout(
+    inputs: tf.Tensor,
+    *,
+    rate: float,
+    seed: tf.Tensor,
+    noised: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Zero a random share of the features and scale the others up.
+
+    Args:
+        inputs: float [batch, features].
+        rate: Probability of zeroing, in [0, 1).
+        seed: int32 [2].
+        noised: bool [batch], which examples are subject to noise; None: all.
+
+    Returns:
+        As `inputs`.
+    """
+    if rate == 0:
+        return inputs
+    if noised is not None:
+        noised = noised[:, tf.newaxis]
+    scale = _keep_scale(_uniform(tf.shape(inputs), seed), rate, noised)
+    return inputs * tf.cast(scale, inputs.dtype)
+
+
+def _keep_scale(
+    uniform: tf.Tensor, rate: float, noised: tf.Tensor | None
+) -> tf.Tensor:
+    """Return 0 where dropped, 1 / (1 - rate) where kept, 1 where unnoised."""
+    scale = tf.where(uniform >= rate, 1.0 / (1.0 - rate), 0.0)
+    return scale if noised is None else tf.where(noised, scale, 1.0)

@@ -1,0 +1,139 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf.model import layers
+
+GENERATOR = np.random.default_rng(0)
+# Far from zero, where careless variances cancel.
+INPUTS = (40 + 3 * GENERATOR.normal(size=(8, 2, 2, 3))).astype(np.float32)
+
+
+def make_norm(synchronized=False, **options):
+    norm = layers.make_norm(
+        name="norm",
+        momentum=0.9,
+        synchronized=synchronized,
+        dtype=options.pop("dtype", "float32"),
+    )
+    norm.build((None, None, None, 3))
+    norm.gamma.assign([1.0, 2.0, 3.0])
+    norm.beta.assign([0.0, 0.5, -1.0])
+    return norm
+
+
+def expected_outputs(inputs):
+    mean, variance = inputs.mean((0, 1, 2)), inputs.var((0, 1, 2))
+    normalized = (inputs - mean) / np.sqrt(variance + 1e-3)
+    return normalized * [1.0, 2.0, 3.0] + [0.0, 0.5, -1.0]
+
+
+def expected_averages(inputs):
+    unbiased = inputs.var((0, 1, 2), ddof=1)
+    return 0.1 * inputs.mean((0, 1, 2)), 0.9 + 0.1 * unbiased
+
+
+def test_batch_moments_and_moving_averages():
+    norm = make_norm()
+    outputs = norm(INPUTS, training=True)
+    np.testing.assert_allclose(outputs, expected_outputs(INPUTS), atol=1e-4)
+    mean, variance = expected_averages(INPUTS)
+    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-5)
+
+
+def test_inference_uses_the_moving_averages():
+    norm = make_norm()
+    norm.moving_mean.assign([40.0, 41.0, 42.0])
+    norm.moving_variance.assign([9.0, 4.0, 1.0])
+    outputs = norm(INPUTS)
+    deviation = np.sqrt(np.array([9.0, 4.0, 1.0]) + 1e-3)
+    expected = (INPUTS - [40.0, 41.0, 42.0]) / deviation
+    expected = expected * [1.0, 2.0, 3.0] + [0.0, 0.5, -1.0]
+    np.testing.assert_allclose(outputs, expected, atol=1e-4)
+
+
+def test_frozen_layer_leaves_its_statistics_alone():
+    norm = make_norm()
+    norm.trainable = False
+    outputs = norm(INPUTS, training=True)
+    np.testing.assert_array_equal(outputs, norm(INPUTS))
+    np.testing.assert_array_equal(norm.moving_mean, [0.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_equal_those_of_keras(training):
+    norm = make_norm()
+    reference = keras.layers.BatchNormalization(epsilon=1e-3)
+    reference.build((None, None, None, 3))
+    for mine, other in zip(norm.variables, reference.variables, strict=True):
+        other.assign(mine)
+    weights = GENERATOR.normal(size=INPUTS.shape).astype(np.float32)
+
+    def gradients(layer):
+        inputs = tf.constant(INPUTS)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss = tf.reduce_sum(layer(inputs, training=training) * weights)
+        return tape.gradient(
+            loss, [inputs, layer.gamma.value, layer.beta.value]
+        )
+
+    for mine, other in zip(gradients(norm), gradients(reference), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_synchronized_moments_are_those_of_the_global_batch(dtype):
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")]
+    strategy = tf.distribute.MirroredStrategy(devices[:2])
+    assert strategy.num_replicas_in_sync == 2
+    with strategy.scope():
+        norm = make_norm(synchronized=True, dtype=dtype)
+    weights = GENERATOR.normal(size=INPUTS.shape).astype(np.float32)
+    halves = [tf.constant(INPUTS[:4]), tf.constant(INPUTS[4:])]
+    weight_halves = [tf.constant(weights[:4]), tf.constant(weights[4:])]
+
+    def distribute(values):
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: values[context.replica_id_in_sync_group]
+        )
+
+    @tf.function
+    def step(inputs, weights):
+        def replica_step(inputs, weights):
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                outputs = tf.cast(norm(inputs, training=True), tf.float32)
+                loss = tf.reduce_sum(outputs * weights)
+            return outputs, tape.gradient(loss, inputs)
+
+        return strategy.run(replica_step, (inputs, weights))
+
+    outputs, gradients = (
+        np.concatenate([part.numpy() for part in values.values])
+        for values in step(distribute(halves), distribute(weight_halves))
+    )
+    tolerance = 1e-4 if dtype == "float32" else 0.3
+    np.testing.assert_allclose(
+        outputs, expected_outputs(INPUTS), atol=tolerance
+    )
+    if dtype == "float32":
+        single = make_norm()
+        inputs = tf.constant(INPUTS)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss = tf.reduce_sum(single(inputs, training=True) * weights)
+        np.testing.assert_allclose(
+            gradients, tape.gradient(loss, inputs), atol=1e-3
+        )
+    mean, variance = expected_averages(INPUTS)
+    tolerance = 1e-5 if dtype == "float32" else 0.01
+    np.testing.assert_allclose(norm.moving_mean, mean, rtol=tolerance)
+    np.testing.assert_allclose(norm.moving_variance, variance, rtol=0.01)
+
+
+def test_masks_are_refused():
+    with pytest.raises(ValueError, match="masks are not supported"):
+        make_norm()(INPUTS, mask=np.ones((8, 2, 2), bool))
