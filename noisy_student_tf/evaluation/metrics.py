@@ -1,0 +1,197 @@
+"""Metrics of a classifier, summed over batches and merged exactly.
+
+Sums are integers: counts, and fixed-point numbers where a sum is of reals.
+Integer sums do not depend on their order, so any division of the images among
+batches, workers or runs gives the same bits.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+_CALIBRATION_BINS = 15
+_TOP_K = 5
+# Reals are summed in multiples of 2**-32: int64 holds 2**31 confidences.
+_FIXED_POINT = 1 << 32
+# Two-sided 95 % of the normal distribution.
+_NORMAL_QUANTILE = 1.959963984540054
+
+
+@dataclasses.dataclass(frozen=True)
+class Totals:
+    """Sums over images.
+
+    Attributes:
+        loss: Cross-entropies in multiples of 2**-32.
+        num_images: int64 [num_classes], images per true class.
+        num_correct: int64 [num_classes], those whose top class is the true.
+        num_in_top5: int64 [num_classes], those with the true class among the
+            top 5 (top `num_classes` where there are fewer).
+        bin_counts: int64 [15], images per bin of confidence.
+        bin_correct: int64 [15], the correct ones.
+        bin_confidences: int64 [15], confidences in multiples of 2**-32.
+    """
+
+    loss: int
+    num_images: np.ndarray
+    num_correct: np.ndarray
+    num_in_top5: np.ndarray
+    bin_counts: np.ndarray
+    bin_correct: np.ndarray
+    bin_confidences: np.ndarray
+
+
+def zeros(num_classes: int) -> Totals:
+    """Return the totals of no image."""
+    bins = _CALIBRATION_BINS
+    return Totals(
+        0,
+        *(np.zeros(num_classes, np.int64) for _ in range(3)),
+        *(np.zeros(bins, np.int64) for _ in range(3)),
+    )
+
+
+def merge(first: Totals, second: Totals) -> Totals:
+    """Return the totals of the images of both."""
+    return Totals(
+        *(
+            getattr(first, field.name) + getattr(second, field.name)
+            for field in dataclasses.fields(Totals)
+        )
+    )
+
+
+def of_batch(logits: np.ndarray, labels: np.ndarray) -> Totals:
+    """Return the totals of one batch.
+
+    Equal logits rank by class, lowest first, as in `argmax`.
+
+    Args:
+        logits: float [batch, num_classes], finite.
+        labels: int [batch] in [0, num_classes).
+
+    Raises:
+        ValueError: Logits are not finite, or labels are out of range.
+    """
+    logits = np.asarray(logits, np.float64)
+    labels = np.asarray(labels, np.int64)
+    num_classes = logits.shape[1]
+    _check(logits, labels)
+    each = np.arange(len(labels))
+    shifted = logits - logits.max(axis=1, keepdims=True, initial=-np.inf)
+    exponentials = np.exp(shifted)
+    sums = exponentials.sum(axis=1)
+    losses = np.log(sums) - shifted[each, labels]
+    own = shifted[each, labels][:, None]
+    before = (shifted > own) | (
+        (shifted == own) & (np.arange(num_classes) < labels[:, None])
+    )
+    places = before.sum(axis=1)
+    # The greatest exponential is exp(0).
+    confidences = 1 / sums
+    bins = np.clip(
+        np.ceil(confidences * _CALIBRATION_BINS).astype(int) - 1,
+        0,
+        _CALIBRATION_BINS - 1,
+    )
+    is_correct = places == 0
+
+    def per_class(is_counted: np.ndarray) -> np.ndarray:
+        return np.bincount(labels[is_counted], minlength=num_classes)
+
+    def per_bin(is_counted: np.ndarray) -> np.ndarray:
+        return np.bincount(bins[is_counted], minlength=_CALIBRATION_BINS)
+
+    bin_confidences = np.zeros(_CALIBRATION_BINS, np.int64)
+    np.add.at(bin_confidences, bins, _fixed_point(confidences))
+    return Totals(
+        loss=int(_fixed_point(losses).sum()),
+        num_images=per_class(np.full(len(labels), True)),
+        num_correct=per_class(is_correct),
+        num_in_top5=per_class(places < min(_TOP_K, num_classes)),
+        bin_counts=per_bin(np.full(len(labels), True)),
+        bin_correct=per_bin(is_correct),
+        bin_confidences=bin_confidences,
+    )
+
+
+def _check(logits: np.ndarray, labels: np.ndarray) -> None:
+    if not np.isfinite(logits).all():
+        raise ValueError(
+            "Logits are not finite. The model has diverged: lower "
+            "--optimizer.base_learning_rate."
+        )
+    num_classes = logits.shape[1]
+    if labels.size and not (labels.min() >= 0 and labels.max() < num_classes):
+        raise ValueError(
+            f"Labels reach from {labels.min()} to {labels.max()}; accepted is "
+            f"[0, {num_classes}). Evaluate on labeled images of the model's "
+            "classes."
+        )
+
+
+def _fixed_point(values: np.ndarray) -> np.ndarray:
+    return np.rint(values * _FIXED_POINT).astype(np.int64)
+
+
+def result(totals: Totals) -> dict[str, Any]:
+    """Return the metrics.
+
+    Returns:
+        num_images; accuracy and top5_accuracy in [0, 1]; loss, the mean
+        cross-entropy in nats; calibration_error in [0, 1], over 15 bins of
+        equal width; interval_95, the Wilson interval of the accuracy as
+        [low, high]; per_class_accuracy, None for classes without images.
+
+    Raises:
+        ValueError: There is no image.
+    """
+    num_images = int(totals.num_images.sum())
+    if not num_images:
+        raise ValueError(
+            "There is no image to evaluate on. Check the evaluation source "
+            "and its split."
+        )
+    num_correct = int(totals.num_correct.sum())
+    return {
+        "num_images": num_images,
+        "accuracy": num_correct / num_images,
+        "top5_accuracy": int(totals.num_in_top5.sum()) / num_images,
+        "loss": totals.loss / _FIXED_POINT / num_images,
+        "calibration_error": _calibration_error(totals),
+        "interval_95": wilson_interval(num_correct, num_images),
+        "per_class_accuracy": [
+            int(correct) / int(images) if images else None
+            for correct, images in zip(
+                totals.num_correct, totals.num_images, strict=True
+            )
+        ],
+    }
+
+
+def _calibration_error(totals: Totals) -> float:
+    """Return the mean gap between confidence and accuracy, over images."""
+    gaps = np.abs(totals.bin_correct - totals.bin_confidences / _FIXED_POINT)
+    return float(gaps.sum() / totals.bin_counts.sum())
+
+
+def wilson_interval(num_correct: int, num_images: int) -> list[float]:
+    """Return the Wilson 95 % interval of a share as [low, high].
+
+    Args:
+        num_correct: In [0, num_images].
+        num_images: At least 1.
+    """
+    share = num_correct / num_images
+    z_squared = _NORMAL_QUANTILE**2
+    center = share + z_squared / (2 * num_images)
+    spread = _NORMAL_QUANTILE * math.sqrt(
+        share * (1 - share) / num_images + z_squared / (4 * num_images**2)
+    )
+    scale = 1 + z_squared / num_images
+    return [
+        max(0.0, (center - spread) / scale),
+        min(1.0, (center + spread) / scale),
+    ]

@@ -1,0 +1,121 @@
+"""The table of results: rows in `results.json`, and as text."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from noisy_student_tf import files
+
+Row = dict[str, Any]
+
+_KEY = ("model", "set", "split", "resolution", "weights")
+_METRICS = (
+    "num_images",
+    "accuracy",
+    "top5_accuracy",
+    "loss",
+    "calibration_error",
+    "interval_95",
+)
+_HEADER = (
+    "model",
+    "set",
+    "split",
+    "pixels",
+    "weights",
+    "images",
+    "top-1 %",
+    "95 % interval",
+    "top-5 %",
+    "loss",
+    "calibration error",
+)
+# Names are aligned left, numbers right.
+_NUM_NAMES = 3
+
+
+def make_row(
+    *,
+    model: str,
+    set: str,
+    split: str,
+    resolution: int,
+    weights: Literal["ema", "raw"],
+    metrics: dict[str, Any],
+) -> Row:
+    """Return one row.
+
+    Args:
+        model: `teacher`, `student_1`, ..., `student_1_fixres`.
+        set: Name of the data set.
+        split: `validation` or `test`.
+        resolution: Side of the test images in pixels.
+        weights: Which of the model's weights.
+        metrics: What `evaluate` returned.
+    """
+    row = {
+        "model": model,
+        "set": set,
+        "split": split,
+        "resolution": resolution,
+        "weights": weights,
+    }
+    return row | {name: metrics[name] for name in _METRICS}
+
+
+def read(path: str) -> list[Row]:
+    """Return the rows of a results file; a missing file has none."""
+    if not files.exists(path):
+        return []
+    return files.read_json(path)
+
+
+def add(path: str, row: Row) -> None:
+    """Write a row in place of the one it repeats, or behind the others.
+
+    A row repeats another with the same model, set, split, resolution and
+    weights.
+    """
+    rows = read(path)
+    keys = [_key(existing) for existing in rows]
+    if _key(row) in keys:
+        rows[keys.index(_key(row))] = row
+    else:
+        rows.append(row)
+    files.write_json(path, rows)
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _KEY)
+
+
+def format_table(rows: Sequence[Row]) -> str:
+    """Return the rows as an aligned text table."""
+    cells = [_HEADER, *(_cells(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [_align(line, widths) for line in cells]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _align(line: Sequence[str], widths: Sequence[int]) -> str:
+    aligned = [
+        text.ljust(width) if place < _NUM_NAMES else text.rjust(width)
+        for place, (text, width) in enumerate(zip(line, widths, strict=True))
+    ]
+    return "  ".join(aligned)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    low, high = row["interval_95"]
+    return (
+        row["model"],
+        row["set"],
+        row["split"],
+        str(row["resolution"]),
+        row["weights"],
+        f"{row['num_images']:,}",
+        f"{100 * row['accuracy']:.2f}",
+        f"{100 * low:.2f} to {100 * high:.2f}",
+        f"{100 * row['top5_accuracy']:.2f}",
+        f"{row['loss']:.4f}",
+        f"{row['calibration_error']:.4f}",
+    )

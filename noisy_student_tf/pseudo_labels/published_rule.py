@@ -1,0 +1,80 @@
+"""The authors' rule of selection: thresholds on a grid of 0.01.
+
+Kept for comparison. Unlike `select` it is no strict top K: a class keeps every
+image at or above its threshold, up to one bin too many, and thins or repeats
+them at random, so that the quota holds in expectation only.
+"""
+
+import dataclasses
+
+import numpy as np
+
+# The authors' filter_unlabel.py: the grid 0.00, 0.01, ..., 1.00.
+_NUM_BINS = 101
+_EDGES = np.arange(_NUM_BINS) / 100
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedSelection:
+    """What the rule keeps, per class.
+
+    Attributes:
+        thresholds: float64 [num_classes], lower edge of the last bin kept.
+        num_at_or_above: int64 [num_classes], images at or above it.
+        expected_copies: float64 [num_classes], quota / images: an image is
+            written floor(expected_copies) times, and once more with the
+            probability of the fraction; 0 without images.
+    """
+
+    thresholds: np.ndarray
+    num_at_or_above: np.ndarray
+    expected_copies: np.ndarray
+
+
+def histogram(
+    class_ids: np.ndarray, confidences: np.ndarray, *, num_classes: int
+) -> np.ndarray:
+    """Count confidences per class and bin; histograms of shards add up.
+
+    Args:
+        class_ids: int [num_images] in [0, num_classes).
+        confidences: float32 [num_images] in [0, 1].
+        num_classes: Number of classes.
+
+    Returns:
+        int64 [num_classes, 101]; bin i holds [i / 100, (i + 1) / 100).
+    """
+    bins = np.searchsorted(_EDGES, confidences, side="right") - 1
+    cells = np.asarray(class_ids, np.int64) * _NUM_BINS + bins
+    counts = np.bincount(cells, minlength=num_classes * _NUM_BINS)
+    return counts.reshape(num_classes, _NUM_BINS)
+
+
+def select_thresholds(
+    counts: np.ndarray, *, confidence_threshold: float, images_per_class: int
+) -> PublishedSelection:
+    """Walk down from 1.00 until a class has its images.
+
+    Args:
+        counts: int64 [num_classes, 101], the sum of all histograms.
+        confidence_threshold: No class goes below it.
+        images_per_class: Quota of each class.
+    """
+    lowest = int(np.searchsorted(_EDGES, confidence_threshold))
+    # totals[:, i]: images at or above edge i.
+    totals = counts[:, ::-1].cumsum(axis=1)[:, ::-1]
+    is_enough = totals >= images_per_class
+    # The highest edge with enough images, or the lowest edge allowed.
+    highest = _NUM_BINS - 1 - is_enough[:, ::-1].argmax(axis=1)
+    chosen = np.where(is_enough.any(axis=1), highest, lowest)
+    chosen = np.maximum(chosen, lowest)
+    num_at_or_above = totals[np.arange(len(counts)), chosen]
+    return PublishedSelection(
+        thresholds=_EDGES[chosen],
+        num_at_or_above=num_at_or_above,
+        expected_copies=np.where(
+            num_at_or_above > 0,
+            images_per_class / np.maximum(num_at_or_above, 1),
+            0.0,
+        ),
+    )

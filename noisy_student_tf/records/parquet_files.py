@@ -1,0 +1,158 @@
+"""Parquet files wherever `files` reaches, and their fixed-size columns."""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from noisy_student_tf import files
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file of `files` with the whole interface that Arrow asks for."""
+
+    def __init__(self, path: str, mode: str) -> None:
+        super().__init__()
+        self._file = files.open_file(path, mode)
+        self._writes = "w" in mode
+
+    def readable(self) -> bool:
+        return not self._writes
+
+    def writable(self) -> bool:
+        return self._writes
+
+    def seekable(self) -> bool:
+        return not self._writes
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def write(self, content: Any) -> int:
+        self._file.write(bytes(content))
+        return len(content)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._file.seek(offset, whence)
+        return self._file.tell()
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+@contextlib.contextmanager
+def _opened(path: str, mode: str) -> Iterator[Any]:
+    if files.is_remote(path):
+        with _RemoteFile(path, mode) as file:
+            yield file
+    else:
+        # Arrow's own files release the interpreter while they read.
+        with pa.OSFile(path, mode) as file:
+            yield file
+
+
+@contextlib.contextmanager
+def open_writer(
+    path: str, schema: pa.Schema, *, compression: str | dict[str, str] = "NONE"
+) -> Iterator[parquet.ParquetWriter]:
+    """Yield a writer; the file appears when the block succeeds.
+
+    Args:
+        path: Where the file appears.
+        schema: Columns and metadata.
+        compression: One codec, or one per column.
+    """
+    with files.temporary_name(path) as temporary:
+        with _opened(temporary, "wb") as file:
+            # Ids and confidences hardly repeat: a dictionary of them would
+            # only cost time.
+            with parquet.ParquetWriter(
+                file, schema, use_dictionary=False, compression=compression
+            ) as writer:
+                yield writer
+
+
+@contextlib.contextmanager
+def open_reader(path: str) -> Iterator[parquet.ParquetFile]:
+    """Yield a Parquet file opened for reading.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    with _opened(path, "rb") as file:
+        try:
+            reader = parquet.ParquetFile(file)
+        except pa.ArrowInvalid as error:
+            raise ValueError(
+                f"{path} is no readable Parquet file ({error}). Remove it and "
+                "run the stage that writes it again."
+            ) from error
+        with reader:
+            yield reader
+
+
+def read_metadata(path: str) -> dict[str, str]:
+    """Return the text that the writer's schema carried as metadata."""
+    with open_reader(path) as reader:
+        metadata = reader.schema_arrow.metadata or {}
+    return {key.decode(): value.decode() for key, value in metadata.items()}
+
+
+def fixed_bytes_array(rows: np.ndarray) -> pa.Array:
+    """Return an Arrow column of fixed-size byte strings.
+
+    Args:
+        rows: uint8 [num_rows, width].
+    """
+    num_rows, width = rows.shape
+    content = pa.py_buffer(np.ascontiguousarray(rows, np.uint8))
+    return pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(width), num_rows, [None, content]
+    )
+
+
+def fixed_bytes(column: pa.Array) -> np.ndarray:
+    """Return a column of fixed-size byte strings as uint8 [num_rows, width].
+
+    Raises:
+        ValueError: The column holds strings of varying length or nulls.
+    """
+    if not pa.types.is_fixed_size_binary(column.type) or column.null_count:
+        raise ValueError(
+            f"A column is {column.type} with {column.null_count} nulls; "
+            "accepted is fixed_size_binary without nulls."
+        )
+    width = column.type.byte_width
+    rows = np.frombuffer(column.buffers()[1], np.uint8).reshape(-1, width)
+    return rows[column.offset : column.offset + len(column)]
+
+
+def fixed_lists_array(rows: np.ndarray) -> pa.Array:
+    """Return an Arrow column of fixed-size lists.
+
+    Args:
+        rows: Any dtype [num_rows, width].
+    """
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(np.ascontiguousarray(rows).reshape(-1)), rows.shape[1]
+    )
+
+
+def fixed_lists(column: pa.Array) -> np.ndarray:
+    """Return a column of fixed-size lists as an array [num_rows, width]."""
+    return (
+        column.flatten()
+        .to_numpy(zero_copy_only=False)
+        .reshape(len(column), column.type.list_size)
+    )

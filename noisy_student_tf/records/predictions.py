@@ -1,0 +1,208 @@
+"""Predictions and selections on disk: file names, columns, checked reading.
+
+A predictions directory has one Parquet file per unlabeled shard, a selection
+directory one per predictions file. Rows are joined by `image_id`, never by
+their position.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from noisy_student_tf import files
+from noisy_student_tf.records import parquet_files, schema, shards
+
+IMAGE_ID = "image_id"
+CLASS_ID = "class_id"
+CONFIDENCE = "confidence"
+PROBABILITIES = "probabilities"
+COPIES = "copies"
+
+TEACHER = "teacher_fingerprint"
+UNLABELED_SHARD = "unlabeled_shard"
+
+_ROWS_PER_BATCH = 1 << 17
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows of a predictions file, without the probabilities.
+
+    Attributes:
+        class_ids: int32 [num_rows] in [0, num_classes).
+        confidences: float32 [num_rows], finite, in [0, 1].
+        ids: uint8 [num_rows, 16]; None where they were not asked for.
+    """
+
+    class_ids: np.ndarray
+    confidences: np.ndarray
+    ids: np.ndarray | None
+
+
+def predictions_name(index: int, count: int) -> str:
+    """Return `predictions-00003-of-00008.parquet`."""
+    return f"predictions-{index:05d}-of-{count:05d}.parquet"
+
+
+def selection_name(index: int, count: int) -> str:
+    """Return `selection-00003-of-00008.parquet`."""
+    return f"selection-{index:05d}-of-{count:05d}.parquet"
+
+
+def predictions_schema(
+    num_classes: int, *, teacher_fingerprint: str, unlabeled_shard: str
+) -> pa.Schema:
+    """Return the columns of a predictions file, and what it was made from."""
+    return pa.schema(
+        [
+            (IMAGE_ID, pa.binary(schema.ID_BYTES)),
+            (CLASS_ID, pa.int32()),
+            (CONFIDENCE, pa.float32()),
+            (PROBABILITIES, pa.list_(pa.float16(), num_classes)),
+        ],
+        metadata={
+            TEACHER: teacher_fingerprint,
+            UNLABELED_SHARD: unlabeled_shard,
+        },
+    )
+
+
+def selection_schema() -> pa.Schema:
+    """Return the columns of a selection file."""
+    return pa.schema(
+        [
+            (IMAGE_ID, pa.binary(schema.ID_BYTES)),
+            (CLASS_ID, pa.int32()),
+            (CONFIDENCE, pa.float32()),
+            (COPIES, pa.int32()),
+        ]
+    )
+
+
+def read_manifest(directory: str, *, num_classes: int) -> dict[str, Any]:
+    """Read the manifest of a predictions directory and check its files.
+
+    Raises:
+        FileNotFoundError: The directory or one of its files is missing.
+        ValueError: It was made for another number of classes, or a file has
+            other rows or another teacher than the manifest says.
+    """
+    manifest = shards.read_manifest(directory)
+    if manifest["num_classes"] != num_classes:
+        raise ValueError(
+            f"{directory} holds probabilities of {manifest['num_classes']} "
+            f"classes, but {num_classes} are configured. Label the images "
+            "with a teacher of this data, or set --data.num_classes."
+        )
+    for name, num_images in zip(
+        manifest["shards"], manifest["num_images_per_shard"], strict=True
+    ):
+        path = files.join(directory, name)
+        if not files.exists(path):
+            raise FileNotFoundError(
+                f"{path}, named by the manifest of {directory}, is missing. "
+                "Remove the manifest and predict again; only the missing "
+                "shard is computed."
+            )
+        _check_file(path, num_images, manifest[TEACHER])
+    return manifest
+
+
+def _check_file(path: str, num_images: int, teacher: str) -> None:
+    with parquet_files.open_reader(path) as reader:
+        num_rows = reader.metadata.num_rows
+        metadata = reader.schema_arrow.metadata or {}
+    if num_rows != num_images:
+        raise ValueError(
+            f"{path} has {num_rows} rows, but its manifest says {num_images}. "
+            "Remove the file and the manifest, and predict again."
+        )
+    found = metadata.get(TEACHER.encode(), b"").decode()
+    if found != teacher:
+        raise ValueError(
+            f"{path} was made by the teacher {found!r}, but its manifest "
+            f"names {teacher!r}. Remove the directory and predict again."
+        )
+
+
+def read_rows(
+    path: str, *, num_classes: int, with_ids: bool = True
+) -> Iterator[Rows]:
+    """Yield the rows of one predictions file in batches of bounded size.
+
+    Raises:
+        ValueError: A confidence is not finite or not in [0, 1], a class is
+            not in [0, num_classes), or ids are not 16 bytes.
+    """
+    columns = [CLASS_ID, CONFIDENCE] + ([IMAGE_ID] if with_ids else [])
+    for batch in read_batches(path, columns):
+        class_ids = batch[CLASS_ID].to_numpy()
+        confidences = batch[CONFIDENCE].to_numpy()
+        _check_rows(path, class_ids, confidences, num_classes)
+        ids = read_ids(batch, path) if with_ids else None
+        yield Rows(class_ids, confidences, ids)
+
+
+def read_batches(
+    path: str, columns: Sequence[str], *, rows_per_batch: int = _ROWS_PER_BATCH
+) -> Iterator[dict[str, pa.Array]]:
+    """Yield columns of a Parquet file in batches of bounded size.
+
+    Raises:
+        ValueError: A column is missing.
+    """
+    with parquet_files.open_reader(path) as reader:
+        missing = set(columns) - set(reader.schema_arrow.names)
+        if missing:
+            raise ValueError(
+                f"{path} has no column {sorted(missing)}, only "
+                f"{reader.schema_arrow.names}."
+            )
+        for batch in reader.iter_batches(
+            batch_size=rows_per_batch, columns=list(columns)
+        ):
+            yield {name: batch.column(name) for name in columns}
+
+
+def read_ids(batch: dict[str, pa.Array], path: str) -> np.ndarray:
+    """Return the ids of a batch: uint8 [num_rows, 16].
+
+    Raises:
+        ValueError: The ids are not 16 bytes each.
+    """
+    column = batch[IMAGE_ID]
+    if column.type != pa.binary(schema.ID_BYTES) or column.null_count:
+        raise ValueError(
+            f"{path}: the ids are {column.type} with {column.null_count} "
+            f"nulls; accepted is fixed_size_binary[{schema.ID_BYTES}] without "
+            "nulls."
+        )
+    return parquet_files.fixed_bytes(column)
+
+
+def _check_rows(
+    path: str,
+    class_ids: np.ndarray,
+    confidences: np.ndarray,
+    num_classes: int,
+) -> None:
+    # Written so that not-a-number fails too. A softmax may exceed 1 by its
+    # rounding.
+    good = (confidences >= 0) & (
+        confidences <= 1 + schema.MAX_PROBABILITY_SUM_ERROR
+    )
+    if not good.all():
+        raise ValueError(
+            f"{path}: a confidence is {confidences[~good][0]}; accepted are "
+            "numbers in [0, 1]. The teacher's outputs are not probabilities."
+        )
+    if class_ids.size and not (
+        class_ids.min() >= 0 and class_ids.max() < num_classes
+    ):
+        raise ValueError(
+            f"{path}: classes reach from {class_ids.min()} to "
+            f"{class_ids.max()}; accepted is [0, {num_classes})."
+        )

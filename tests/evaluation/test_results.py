@@ -1,0 +1,62 @@
+from noisy_student_tf.evaluation import results
+
+_METRICS = {
+    "num_images": 1234,
+    "accuracy": 0.5,
+    "top5_accuracy": 0.9,
+    "loss": 1.25,
+    "calibration_error": 0.125,
+    "interval_95": [0.25, 0.75],
+    "per_class_accuracy": [0.5],
+}
+
+
+def make_row(model, accuracy=0.5):
+    return results.make_row(
+        model=model,
+        set="digits",
+        split="test",
+        resolution=32,
+        weights="ema",
+        metrics=_METRICS | {"accuracy": accuracy},
+    )
+
+
+def test_row_holds_the_schema_s_fields():
+    assert make_row("teacher") == {
+        "model": "teacher",
+        "set": "digits",
+        "split": "test",
+        "resolution": 32,
+        "weights": "ema",
+        "num_images": 1234,
+        "accuracy": 0.5,
+        "top5_accuracy": 0.9,
+        "loss": 1.25,
+        "calibration_error": 0.125,
+        "interval_95": [0.25, 0.75],
+    }
+
+
+def test_row_is_added_or_replaced_in_place(tmp_path):
+    path = str(tmp_path / "results.json")
+    assert results.read(path) == []
+    results.add(path, make_row("teacher"))
+    results.add(path, make_row("student_1"))
+    results.add(path, make_row("teacher", accuracy=0.75))
+    rows = results.read(path)
+    assert [row["model"] for row in rows] == ["teacher", "student_1"]
+    assert rows[0]["accuracy"] == 0.75
+    results.add(path, make_row("teacher") | {"weights": "raw"})
+    assert len(results.read(path)) == 3
+
+
+def test_table_is_aligned():
+    table = results.format_table([make_row("teacher"), make_row("student_1")])
+    lines = table.splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[2].startswith("teacher    digits  test       32      ema  ")
+    assert lines[2].endswith(
+        "25.00 to 75.00    90.00  1.2500             0.1250"
+    )
+    assert lines[2].index("50.00") + 5 == lines[0].index("top-1 %") + 7

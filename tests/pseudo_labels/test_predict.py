@@ -1,0 +1,156 @@
+import os
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf import files
+from noisy_student_tf.pseudo_labels import predict
+from noisy_student_tf.records import (
+    parquet_files,
+    predictions,
+    schema,
+    shards,
+)
+
+_BATCH = 4
+
+
+def make_stream(path):
+    """Batches of constant images, whose value the "shard" file names."""
+    values = [float(v) for v in pathlib.Path(path).read_text().split()]
+    num_padded = -len(values) % _BATCH
+    images = tf.reshape(values + [0.0] * num_padded, [-1, 1, 1, 1])
+    ids = [schema.make_id("test", f"{path[-1]}/{v}") for v in values]
+    return tf.data.Dataset.from_tensor_slices(
+        {
+            "images": tf.broadcast_to(images, [len(images), 2, 2, 3]),
+            "image_ids": ids + [b""] * num_padded,
+            "is_valid": [True] * len(values) + [False] * num_padded,
+        }
+    ).batch(_BATCH, drop_remainder=True)
+
+
+def teacher(images):
+    values = images[:, 0, 0, 0]
+    return tf.nn.softmax(tf.stack([values, 1 - values, 0 * values], axis=1))
+
+
+@pytest.fixture
+def unlabeled(tmp_path):
+    texts = ["0.5 1 2 3 4", "", "5 6"]
+    paths = []
+    for index, text in enumerate(texts):
+        path = tmp_path / f"unlabeled-{index}"
+        path.write_text(text)
+        paths.append(str(path))
+    return shards.ShardSet(tuple(paths), 7, "image", 0, 7)
+
+
+def run(unlabeled, directory, **options):
+    options = {
+        "predict_fn": teacher,
+        "num_classes": 3,
+        "teacher_fingerprint": "abc",
+        **options,
+    }
+    predict.predict(
+        unlabeled=unlabeled,
+        make_shard_stream=make_stream,
+        directory=str(directory),
+        **options,
+    )
+
+
+def contents(directory):
+    return {
+        name: (directory / name).read_bytes() for name in os.listdir(directory)
+    }
+
+
+def test_rows_are_the_teacher_s(unlabeled, tmp_path):
+    run(unlabeled, tmp_path / "out")
+    manifest = predictions.read_manifest(str(tmp_path / "out"), num_classes=3)
+    assert manifest["num_images_per_shard"] == [5, 0, 2]
+    path = str(tmp_path / "out" / manifest["shards"][0])
+    (batch,) = predictions.read_batches(
+        path, ["image_id", "class_id", "confidence", "probabilities"]
+    )
+    values = np.array([0.5, 1, 2, 3, 4], np.float32)
+    logits = np.stack([values, 1 - values, 0 * values], axis=1)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert batch["image_id"].to_pylist()[0] == schema.make_id("test", "0/0.5")
+    assert batch["class_id"].to_pylist() == [0] * 5
+    confidences = batch["confidence"].to_numpy()
+    np.testing.assert_allclose(confidences, expected.max(axis=1), rtol=1e-6)
+    # Not the maximum of the rounded probabilities.
+    assert (confidences != confidences.astype(np.float16)).any()
+    soft = parquet_files.fixed_lists(batch["probabilities"])
+    assert soft.dtype == np.float16
+    np.testing.assert_allclose(soft, expected, atol=1e-3)
+
+
+def test_two_workers_write_what_one_writes(unlabeled, tmp_path):
+    run(unlabeled, tmp_path / "one")
+    for index in range(2):
+        directory = tmp_path / "two"
+        run(unlabeled, directory, shard_index=index, num_shard_workers=2)
+        assert shards.is_finished(str(directory)) == (index == 1)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_killed_prediction_goes_on_with_the_missing_shard(unlabeled, tmp_path):
+    run(unlabeled, tmp_path / "out")
+    expected = contents(tmp_path / "out")
+    os.remove(tmp_path / "out" / "manifest.json")
+    os.remove(tmp_path / "out" / predictions.predictions_name(2, 3))
+    seen = []
+
+    def counted(images):
+        tf.py_function(lambda x: seen.append(len(x)), [images], [])
+        return teacher(images)
+
+    run(unlabeled, tmp_path / "out", predict_fn=counted)
+    assert contents(tmp_path / "out") == expected
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (lambda images: teacher(images) * float("nan"), "sum to nan"),
+        (lambda images: teacher(images) * 1.01, "accepted are probabilities"),
+        (lambda images: teacher(images) * [[3, -1, -1]], "with minimum -"),
+        (lambda images: teacher(images)[:, :2], "returns 2 probabilities"),
+    ],
+)
+def test_what_is_no_probability_is_refused(
+    unlabeled, tmp_path, outputs, message
+):
+    with pytest.raises(ValueError, match=message):
+        run(unlabeled, tmp_path / "out", predict_fn=outputs)
+    assert files.list_directory(str(tmp_path / "out")) == []
+
+
+def test_another_teacher_s_directory_is_refused(unlabeled, tmp_path):
+    run(unlabeled, tmp_path / "out")
+    with pytest.raises(ValueError, match="'abc', but this run's is 'other'"):
+        run(unlabeled, tmp_path / "out", teacher_fingerprint="other")
+
+
+def test_wrong_counts_and_workers_are_refused(unlabeled, tmp_path):
+    wrong = shards.ShardSet(unlabeled.paths, 8, "image", 0, 8)
+    with pytest.raises(ValueError, match="7 images, but the unlabeled"):
+        run(wrong, tmp_path / "out")
+    with pytest.raises(ValueError, match="--shard_index=2"):
+        run(unlabeled, tmp_path, shard_index=2, num_shard_workers=2)
+
+
+def test_predictions_can_lie_on_a_remote_file_system(unlabeled):
+    directory = "ram://test_predict/out"
+    run(unlabeled, directory)
+    manifest = predictions.read_manifest(directory, num_classes=3)
+    path = files.join(directory, manifest["shards"][2])
+    (rows,) = predictions.read_rows(path, num_classes=3)
+    assert len(rows.ids) == 2

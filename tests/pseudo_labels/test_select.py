@@ -1,0 +1,277 @@
+import collections
+import os
+import tempfile
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies
+
+from noisy_student_tf import config
+from noisy_student_tf.pseudo_labels import cuts, ranks, select
+from noisy_student_tf.records import parquet_files, predictions, shards
+from tests.pseudo_labels import synthetic
+
+_SEED = 5
+
+# Few values, so that ties are common; 0.3 is the threshold itself.
+_CONFIDENCES = strategies.sampled_from(
+    [0.0, 0.2, 0.29999998, 0.3, 0.5, 0.75, float(np.nextafter(1, 0)), 1.0]
+)
+_ROWS = strategies.lists(
+    strategies.tuples(strategies.integers(0, 3), _CONFIDENCES), min_size=1
+)
+
+
+def run(directory, rows, *, num_classes=4, ids=None, cuts=(), **options):
+    """Select among (class, confidence) rows; return summary and copies."""
+    source = os.path.join(directory, "predictions")
+    target = os.path.join(directory, "selection")
+    class_ids, confidences = zip(*rows, strict=True)
+    synthetic.write_predictions(
+        source,
+        class_ids,
+        confidences,
+        num_classes=num_classes,
+        ids=ids,
+        cuts=cuts,
+    )
+    summary = select.select(
+        predictions_directory=source,
+        directory=target,
+        selection=config.SelectionConfig(**options),
+        num_classes=num_classes,
+        seed=_SEED,
+    )
+    return summary, synthetic.read_selection(target)
+
+
+def reference(rows, ids, *, quota, threshold, max_copies):
+    """The rule in ten lines: {id: copies}."""
+    hashed = {
+        purpose: ranks.hashes(ranks.id_words(ids), seed=_SEED, purpose=purpose)
+        for purpose in ("ties", "copies")
+    }
+    copies = collections.Counter()
+    for class_id in {row[0] for row in rows}:
+        above = [
+            i
+            for i, (found, confidence) in enumerate(rows)
+            if found == class_id
+            and np.float32(confidence) >= np.float32(threshold)
+        ]
+        above.sort(key=lambda i: (-rows[i][1], hashed["ties"][i]))
+        kept = sorted(above[:quota], key=lambda i: hashed["copies"][i])
+        for turn in range(quota if kept else 0):
+            chosen = kept[turn % len(kept)]
+            if not max_copies or turn // len(kept) < max_copies:
+                copies[ids[chosen].tobytes()] += 1
+    return dict(copies)
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(
+    rows=_ROWS,
+    quota=strategies.integers(1, 12),
+    max_copies=strategies.integers(0, 3),
+    num_cuts=strategies.integers(0, 3),
+    seed=strategies.integers(0, 1000),
+)
+def test_selection_is_the_reference_s(rows, quota, max_copies, num_cuts, seed):
+    generator = np.random.default_rng(seed)
+    ids = synthetic.make_ids(len(rows))
+    expected = reference(
+        rows, ids, quota=quota, threshold=0.3, max_copies=max_copies
+    )
+    order = generator.permutation(len(rows))
+    with tempfile.TemporaryDirectory() as directory:
+        summary, copies = run(
+            directory,
+            [rows[i] for i in order],
+            ids=ids[order],
+            cuts=generator.integers(0, len(rows) + 1, num_cuts),
+            images_per_class=quota,
+            max_copies=max_copies,
+        )
+    assert copies == expected
+    above = collections.Counter(c for c, p in rows if p >= 0.3)
+    for entry in summary.classes:
+        assert entry.num_above_threshold == above[entry.class_id]
+        if above[entry.class_id] and not max_copies:
+            assert entry.num_rows == quota
+        assert (entry.num_selected == 0) == (above[entry.class_id] == 0)
+
+
+@pytest.fixture
+def tight_memory(monkeypatch):
+    """Force many passes with small histograms and few candidates."""
+    monkeypatch.setattr(cuts, "_HISTOGRAM_SIZE", 64)
+    monkeypatch.setattr(cuts, "_MAX_CANDIDATES", 4)
+    monkeypatch.setattr(predictions, "_ROWS_PER_BATCH", 100)
+
+
+@pytest.mark.parametrize("quota", [1, 7, 100, 313, 1000])
+def test_narrowing_over_many_passes_is_exact(tmp_path, tight_memory, quota):
+    generator = np.random.default_rng(quota)
+    confidences = generator.choice(
+        np.append(generator.random(200), [1.0, 1.0, 0.3]), 1200
+    ).astype(np.float32)
+    rows = list(zip(generator.integers(0, 3, 1200), confidences, strict=True))
+    _, copies = run(
+        tmp_path, rows, num_classes=3, cuts=[500], images_per_class=quota
+    )
+    assert copies == reference(
+        rows,
+        synthetic.make_ids(1200),
+        quota=quota,
+        threshold=0.3,
+        max_copies=0,
+    )
+
+
+def test_equal_confidences_are_cut_inside_the_tie(tmp_path, tight_memory):
+    rows = [(0, 1.0)] * 500
+    _, copies = run(tmp_path, rows, num_classes=1, images_per_class=123)
+    ids = synthetic.make_ids(500)
+    order = np.argsort(
+        ranks.hashes(ranks.id_words(ids), seed=_SEED, purpose="ties")
+    )
+    assert set(copies) == {ids[i].tobytes() for i in order[:123]}
+
+
+def test_rare_class_is_repeated_up_to_the_quota(tmp_path):
+    rows = [(0, 0.9), (0, 0.8), (0, 0.7), (0, 0.1), (1, 0.6)]
+    summary, copies = run(tmp_path, rows, num_classes=3, images_per_class=5)
+    # Class 0: 5 = 2 + 2 + 1 over the images above 0.3; class 1: 5 copies.
+    assert sorted(copies.values()) == [1, 2, 2, 5]
+    assert [entry.num_rows for entry in summary.classes] == [5, 5, 0]
+    assert [entry.num_selected for entry in summary.classes] == [3, 1, 0]
+    assert summary.classes[0].cut_confidence == np.float32(0.7)
+    assert summary.classes[2].cut_confidence is None
+    assert any("class 2" in warning for warning in summary.warnings)
+
+
+def test_no_upsampling_keeps_one_copy(tmp_path):
+    rows = [(0, 0.9), (0, 0.8), (0, 0.7), (1, 0.6)]
+    summary, copies = run(
+        tmp_path, rows, num_classes=2, images_per_class=2, upsample=False
+    )
+    assert sorted(copies.values()) == [1, 1, 1]
+    assert summary.classes[0].cut_confidence == np.float32(0.8)
+
+
+def test_no_balancing_keeps_all_above_the_threshold(tmp_path):
+    rows = [(0, 0.9), (0, 0.8), (0, 0.7), (0, 0.2), (1, 0.6)]
+    _, copies = run(
+        tmp_path, rows, num_classes=2, images_per_class=1, balance=False
+    )
+    assert sorted(copies.values()) == [1, 1, 1, 1]
+
+
+def test_quota_0_is_the_mean_class_size_rounded_up(tmp_path):
+    rows = [(0, 0.9)] * 4 + [(1, 0.1)]
+    summary, _ = run(tmp_path, rows, num_classes=2, images_per_class=0)
+    assert summary.images_per_class == 3
+    assert summary.classes[0].num_rows == 3
+
+
+def test_capped_copies_say_that_the_quota_is_out_of_reach(tmp_path):
+    rows = [(0, 0.9), (0, 0.8)]
+    summary, copies = run(
+        tmp_path, rows, num_classes=1, images_per_class=9, max_copies=3
+    )
+    assert sorted(copies.values()) == [3, 3]
+    assert any("cannot be reached" in text for text in summary.warnings)
+
+
+def test_many_copies_and_implausible_shares_are_warned_of(tmp_path):
+    summary, _ = run(tmp_path, [(0, 0.9)], num_classes=1, images_per_class=101)
+    assert any("up to 101 copies" in text for text in summary.warnings)
+    assert any("100.0%" in text for text in summary.warnings)
+
+
+def _contents(directory):
+    return {
+        name: (directory / name).read_bytes() for name in os.listdir(directory)
+    }
+
+
+def test_killed_selection_ends_byte_identical(tmp_path):
+    generator = np.random.default_rng(0)
+    rows = list(
+        zip(generator.integers(0, 3, 300), generator.random(300), strict=True)
+    )
+    run(tmp_path, rows, cuts=[100, 200], images_per_class=20)
+    target = tmp_path / "selection"
+    expected = _contents(target)
+    os.remove(target / "manifest.json")
+    os.remove(target / predictions.selection_name(1, 3))
+    (target / "selection.parquet.temporary-0").write_text("half")
+    run(tmp_path, rows, cuts=[100, 200], images_per_class=20)
+    assert _contents(target) == expected
+
+
+def test_finished_selection_is_returned_or_refused(tmp_path):
+    rows = [(0, 0.9), (1, 0.6)]
+    first, _ = run(tmp_path, rows, images_per_class=2)
+    second, _ = run(tmp_path, rows, images_per_class=2)
+    assert first == second
+    with pytest.raises(ValueError, match="another \\['configuration'\\]"):
+        run(tmp_path, rows, images_per_class=3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([(0, float("nan"))], "a confidence is nan"),
+        ([(0, 1.5)], "a confidence is 1.5"),
+        ([(0, -0.5)], "a confidence is -0.5"),
+    ],
+)
+def test_what_is_no_probability_is_refused(tmp_path, rows, message):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, rows)
+
+
+def test_another_number_of_classes_is_refused(tmp_path):
+    run(tmp_path, [(0, 0.9)])
+    with pytest.raises(ValueError, match="4 classes, but 7 are configured"):
+        select.select(
+            predictions_directory=str(tmp_path / "predictions"),
+            directory=str(tmp_path / "other"),
+            selection=config.SelectionConfig(),
+            num_classes=7,
+            seed=0,
+        )
+
+
+def test_class_out_of_range_is_refused(tmp_path):
+    path = tmp_path / "rows.parquet"
+    columns = predictions.selection_schema()
+    with parquet_files.open_writer(str(path), columns) as writer:
+        ids = [b"0" * 16]
+        writer.write(
+            parquet_files.pa.table([ids, [4], [0.5], [1]], schema=columns)
+        )
+    with pytest.raises(ValueError, match=r"accepted is \[0, 4\)"):
+        list(predictions.read_rows(str(path), num_classes=4))
+
+
+def test_missing_and_shortened_files_are_named(tmp_path):
+    run(tmp_path, [(0, 0.9), (1, 0.6)], cuts=[1])
+    source = tmp_path / "predictions"
+    name = predictions.predictions_name(1, 2)
+    os.replace(source / predictions.predictions_name(0, 2), source / name)
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        predictions.read_manifest(str(source), num_classes=4)
+    manifest = shards.read_manifest(str(source))
+    manifest["shards"] = [name]
+    manifest["num_images_per_shard"] = [2]
+    shards.write_manifest(str(source), manifest)
+    with pytest.raises(ValueError, match="has 1 rows, but its manifest says"):
+        predictions.read_manifest(str(source), num_classes=4)
+    manifest["num_images_per_shard"] = [1]
+    manifest[predictions.TEACHER] = "another"
+    shards.write_manifest(str(source), manifest)
+    with pytest.raises(ValueError, match="made by the teacher 'abc'"):
+        predictions.read_manifest(str(source), num_classes=4)
