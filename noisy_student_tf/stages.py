@@ -247,10 +247,8 @@ def _validator(
     if "validation" not in shards.read_manifest(run.workdir.labeled)["splits"]:
         return lambda model: {}
 
-    @functools.cache
-    def compiled(model: keras.Model) -> LogitsFn:
-        # Traced once, not at every validation.
-        return tf.function(logits_of(model))
+    # Traced once, not at every validation.
+    compiled = functools.cache(logits_of)
 
     def validate(model: keras.Model) -> dict[str, Any]:
         measured = measure(run, compiled(model), spec, split="validation")
@@ -260,8 +258,8 @@ def _validator(
 
 
 def logits_of(model: keras.Model) -> LogitsFn:
-    """Return a model as a function of images, without noise."""
-    return lambda images: model(images, training=False)
+    """Return a model as a compiled function of images, without noise."""
+    return tf.function(lambda images: model(images, training=False))
 
 
 def measure(
@@ -292,13 +290,14 @@ def _finish_model(
 ) -> None:
     """Measure a trained model on the held-out splits and close its folder."""
     splits = shards.read_manifest(run.workdir.labeled)["splits"]
+    logits_fn = logits_of(model)
     rows = []
     for split in ("validation", "test"):
         for resolution in _test_resolutions(run, spec):
             if split in splits:
                 measured = measure(
                     run,
-                    logits_of(model),
+                    logits_fn,
                     spec,
                     split=split,
                     resolution=resolution,

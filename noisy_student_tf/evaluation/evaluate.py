@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf.evaluation import metrics
@@ -17,7 +18,7 @@ def evaluate(
 
     Args:
         logits_fn: Images float32 [batch, height, width, 3] in [0, 255] to
-            logits float32 [batch, num_classes].
+            logits float32 [batch, num_classes]; compile it with tf.function.
         stream: Finite evaluation batches: `images`, `labels` int32 [batch],
             `is_valid` bool [batch], False for the padding of the last batch.
         num_classes: Classes of the logits.
@@ -30,20 +31,15 @@ def evaluate(
             not finite or of another number of classes.
     """
 
-    @tf.function(input_signature=[stream.element_spec["images"]])
-    def compute_logits(images: tf.Tensor) -> tf.Tensor:
-        logits = tf.cast(logits_fn(images), tf.float32)
+    totals = metrics.zeros(num_classes)
+    for batch in stream:
+        is_valid = batch["is_valid"].numpy()
+        logits = np.asarray(logits_fn(batch["images"]), np.float32)
         if logits.shape[-1] != num_classes:
             raise ValueError(
                 f"The model returns {logits.shape[-1]} logits per image, but "
                 f"{num_classes} classes are evaluated."
             )
-        return logits
-
-    totals = metrics.zeros(num_classes)
-    for batch in stream:
-        is_valid = batch["is_valid"].numpy()
-        logits = compute_logits(batch["images"]).numpy()
         totals = metrics.merge(
             totals,
             metrics.of_batch(

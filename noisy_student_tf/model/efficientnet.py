@@ -17,8 +17,8 @@ from noisy_student_tf.model import spec as model_spec
 
 VARIANTS = model_spec.VARIANTS
 
-_STEM_FILTERS = 32
-_HEAD_FILTERS = 1280
+STEM_FILTERS = 32
+HEAD_FILTERS = 1280
 
 
 class _Stage(NamedTuple):
@@ -42,7 +42,7 @@ _STAGES = (
 _SMALL_IMAGE_STAGES = (1, 2)
 
 
-def _block_arguments(spec: model_spec.ModelSpec) -> Iterator[dict[str, int]]:
+def block_arguments(spec: model_spec.ModelSpec) -> Iterator[dict[str, int]]:
     """Yield what differs between the blocks, in their order."""
     for index, stage in enumerate(_STAGES):
         strides = stage.strides
@@ -104,7 +104,7 @@ class EfficientNet(keras.Model):
         )
 
     def _make_stem(self) -> None:
-        filters = layers.round_filters(_STEM_FILTERS, self.spec.width)
+        filters = layers.round_filters(STEM_FILTERS, self.spec.width)
         self.stem_conv = layers.make_conv(
             filters,
             3,
@@ -119,7 +119,7 @@ class EfficientNet(keras.Model):
 
     def _make_blocks(self) -> None:
         channels = self.stem_conv.filters
-        arguments = list(_block_arguments(self.spec))
+        arguments = list(block_arguments(self.spec))
         blocks = []
         for index, differing in enumerate(arguments):
             rate = self.spec.stochastic_depth_rate * index / len(arguments)
@@ -139,7 +139,7 @@ class EfficientNet(keras.Model):
         self.blocks = blocks
 
     def _make_head(self) -> None:
-        filters = layers.round_filters(_HEAD_FILTERS, self.spec.width)
+        filters = layers.round_filters(HEAD_FILTERS, self.spec.width)
         self.head_conv = layers.make_conv(
             filters,
             1,
