@@ -14,7 +14,13 @@ from collections.abc import Sequence
 
 from absl import app, flags, logging
 
-from data_prep import items, manifests, shard_building, sources, splits
+from data_prep import (
+    labeled_plans,
+    manifests,
+    shard_building,
+    sources,
+    splits,
+)
 from noisy_student_tf import config
 from noisy_student_tf.records import shards
 
@@ -47,155 +53,55 @@ def build(
     )
     if manifests.is_done(directory, data):
         return
-    source = open_labeled(data)
-    assignment = assign(source, data)
-    plans = _plan(source, assignment.splits, directory, data)
-    if data.evaluation:
-        plans += _plan_evaluation(source, directory, data)
-    shard_building.prepare_directory(directory, plans)
-    shard_building.run(
-        plans, runner=data.beam_runner, beam_options=beam_options
+    plans, class_names = labeled_plans.plan_labeled(data, directory)
+    test_plans, test_class_names = labeled_plans.plan_evaluation(
+        data, directory
     )
+    if class_names is not None and test_class_names is not None:
+        # Before any work is done.
+        labeled_plans.check_same_classes(data, class_names, test_class_names)
+    shard_building.prepare_directory(directory, [*plans, *test_plans])
+    shard_building.run(
+        [*plans, *test_plans],
+        runner=data.beam_runner,
+        beam_options=beam_options,
+    )
+    if class_names is None:
+        class_names = labeled_plans.found_class_names(plans, data)
+        labeled_plans.check_num_classes(class_names, data)
+    if test_plans:
+        labeled_plans.check_same_classes(
+            data,
+            class_names,
+            test_class_names
+            or labeled_plans.found_class_names(test_plans, data, class_names),
+        )
+    _finish([*plans, *test_plans], class_names, data, directory)
+
+
+def _finish(
+    plans: Sequence[shard_building.Plan],
+    class_names: Sequence[str],
+    data: config.DataConfig,
+    directory: str,
+) -> None:
+    """Check what was written, and write the manifest."""
     manifest = manifests.summarize(
         plans,
         data=data,
-        class_names=source.class_names,
+        class_names=class_names,
         source={"labeled": data.labeled, "evaluation": data.evaluation},
     )
-    _check_counts(manifest["counts_per_class"][splits.TRAIN], source)
+    counts = manifest["counts_per_class"][splits.TRAIN]
+    labeled_plans.check_counts(data.labeled, class_names, counts)
     manifest["excluded"] = {
         "num_overlapping": _check_overlap(plans, data.allow_overlap)
     }
     shards.write_manifest(directory, manifest)
 
 
-def open_labeled(data: config.DataConfig) -> items.Source:
-    """Open the labeled source and check its classes.
-
-    Raises:
-        ValueError: There is none, it has no classes, or not as many as
-            `data.num_classes`.
-    """
-    if not data.labeled:
-        raise ValueError(
-            "--data.labeled (--source of the builder) is empty. Give a source "
-            f"of labeled images: {sources.ACCEPTED}."
-        )
-    source = sources.open_source(data.labeled)
-    num_classes = len(source.class_names)
-    if num_classes < 2:
-        raise ValueError(
-            f"{data.labeled}: a labeled source needs at least 2 classes; this "
-            f"one has {list(source.class_names)}."
-        )
-    if data.num_classes not in (0, num_classes):
-        raise ValueError(
-            f"{data.labeled}: the source has {num_classes} classes "
-            f"({', '.join(source.class_names[:10])}"
-            f"{', ...' if num_classes > 10 else ''}), but --data.num_classes="
-            f"{data.num_classes}. Correct the flag, or the source."
-        )
-    return source
-
-
-def assign(source: items.Source, data: config.DataConfig) -> splits.Assignment:
-    """List a labeled source and split it; the same whenever it is called.
-
-    Raises:
-        ValueError: A class has no image, or too few.
-    """
-    listed = sources.list_checked(source)
-    num_classes = len(source.class_names)
-    counts = splits.count_per_class(listed, num_classes)
-    _check_counts(counts, source)
-    assignment = splits.assign(
-        listed,
-        num_classes=num_classes,
-        evaluation_fraction=0.0
-        if data.evaluation
-        else data.evaluation_fraction,
-        validation_fraction=data.validation_fraction,
-        labeled_per_class=data.labeled_per_class,
-    )
-    counts = splits.count_per_class(
-        assignment.splits[splits.TRAIN], num_classes
-    )
-    scarce = [
-        f"{name}: {count}"
-        for name, count in zip(source.class_names, counts, strict=True)
-        if count < max(data.labeled_per_class, 1)
-    ]
-    if scarce:
-        raise ValueError(
-            f"{data.labeled}: --data.labeled_per_class="
-            f"{data.labeled_per_class}, but after holding out validation and "
-            f"test images there are fewer of {', '.join(scarce)}. Lower it, "
-            "hold out less, or add images."
-        )
-    return assignment
-
-
-def _check_counts(counts: Sequence[int], source: items.Source) -> None:
-    empty = [
-        name
-        for name, count in zip(source.class_names, counts, strict=True)
-        if not count
-    ]
-    if empty:
-        raise ValueError(
-            f"{source.specification}: no usable image of class "
-            f"{', '.join(map(repr, empty))}. Add images, or remove the class."
-        )
-
-
-def _plan(
-    source: items.Source,
-    images: dict[str, list[items.Item]],
-    directory: str,
-    data: config.DataConfig,
-) -> list[shard_building.ShardPlan]:
-    plans = []
-    for split, split_items in images.items():
-        placed = splits.place(
-            split_items,
-            num_shards=data.num_shards,
-            is_shuffled=source.is_shuffled,
-        )
-        plans += [
-            shard_building.ShardPlan(
-                source=source,
-                items=shard_items,
-                directory=directory,
-                split=split,
-                index=index,
-                count=len(placed),
-                has_labels=True,
-                max_side=data.max_stored_side,
-            )
-            for index, shard_items in enumerate(placed)
-        ]
-    return plans
-
-
-def _plan_evaluation(
-    source: items.Source, directory: str, data: config.DataConfig
-) -> list[shard_building.ShardPlan]:
-    """Plan the test shards of a held-out source with the same classes."""
-    held_out = sources.open_source(data.evaluation)
-    if held_out.class_names != source.class_names:
-        missing = sorted(set(source.class_names) - set(held_out.class_names))
-        added = sorted(set(held_out.class_names) - set(source.class_names))
-        raise ValueError(
-            f"--data.evaluation={data.evaluation}: its classes are not those "
-            f"of --data.labeled={data.labeled}. Missing: {missing}; unknown: "
-            f"{added}. Both need the same classes in the same order."
-        )
-    listed = sources.list_checked(held_out)
-    return _plan(held_out, {splits.TEST: listed}, directory, data)
-
-
 def _check_overlap(
-    plans: Sequence[shard_building.ShardPlan], allow_overlap: bool
+    plans: Sequence[shard_building.Plan], allow_overlap: bool
 ) -> int:
     """Return how many training images are held out, too.
 
@@ -219,40 +125,73 @@ def _check_overlap(
     return len(pairs)
 
 
-def define_flags() -> None:
+def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Define the flags of this script; defaults are the configuration's."""
     default = config.DataConfig()
-    flags.DEFINE_string("source", None, "Labeled images: " + sources.ACCEPTED)
-    flags.DEFINE_string("output_dir", None, "Directory of the shards.")
     flags.DEFINE_string(
-        "evaluation_source", "", "Held-out labeled images, all of them `test`."
+        "source",
+        None,
+        "Labeled images: " + sources.ACCEPTED,
+        flag_values=values,
     )
-    flags.DEFINE_integer("num_classes", 0, "Classes expected. 0: any.")
+    flags.DEFINE_string(
+        "output_dir", None, "Directory of the shards.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "evaluation_source",
+        "",
+        "Held-out labeled images, all of them `test`.",
+        flag_values=values,
+    )
     flags.DEFINE_integer(
-        "labeled_per_class", 0, "Training images per class. 0: all."
+        "num_classes", 0, "Classes expected. 0: any.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "labeled_per_class",
+        0,
+        "Training images per class. 0: all.",
+        flag_values=values,
     )
     flags.DEFINE_float(
-        "validation_fraction", default.validation_fraction, "Share held out."
+        "validation_fraction",
+        default.validation_fraction,
+        "Share held out.",
+        flag_values=values,
     )
     flags.DEFINE_float(
         "evaluation_fraction",
         default.evaluation_fraction,
         "Share held out, where there is no --evaluation_source.",
+        flag_values=values,
     )
     flags.DEFINE_float(
         "max_corrupt_fraction",
         default.max_corrupt_fraction,
         "Unreadable images tolerated.",
+        flag_values=values,
     )
-    flags.DEFINE_integer("num_shards", default.num_shards, "Shards per split.")
     flags.DEFINE_integer(
-        "max_stored_side", 0, "Longest stored side in pixels. 0: any."
+        "num_shards",
+        default.num_shards,
+        "Shards per split.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "max_stored_side",
+        0,
+        "Longest stored side in pixels. 0: any.",
+        flag_values=values,
     )
     flags.DEFINE_bool(
-        "allow_overlap", False, "Accept training images that are held out."
+        "allow_overlap",
+        False,
+        "Accept training images that are held out.",
+        flag_values=values,
     )
-    flags.DEFINE_string("runner", default.beam_runner, "Apache Beam runner.")
-    flags.mark_flags_as_required(["source", "output_dir"])
+    flags.DEFINE_string(
+        "runner", default.beam_runner, "Apache Beam runner.", flag_values=values
+    )
+    flags.mark_flags_as_required(["source", "output_dir"], flag_values=values)
 
 
 def main(argv: Sequence[str]) -> None:

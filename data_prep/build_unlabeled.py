@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from absl import app, flags
 
 from data_prep import (
-    build_labeled,
     items,
+    labeled_plans,
     manifests,
     shard_building,
     sidecars,
@@ -53,7 +53,15 @@ def build(
     if manifests.is_done(directory, data):
         return
     source, listed, num_same_id = _list_unlabeled(data, labeled_directory)
-    plans = _plan(source, listed, data, directory, labeled_directory)
+    plans = labeled_plans.plan_shards(
+        source,
+        listed,
+        split=splits.UNLABELED,
+        directory=directory,
+        data=data,
+        labeled_directory=labeled_directory,
+    )
+    labels = {item.image_id: item.label for item in listed}
     shard_building.prepare_directory(directory, plans)
     shard_building.run(
         plans, runner=data.beam_runner, beam_options=beam_options
@@ -69,7 +77,7 @@ def build(
         raise ValueError(_nothing_left(source.specification))
     knows_truth = list(source.class_names) == labeled["class_names"]
     path = files.join(directory, sidecars.TRUTH)
-    sidecars.write_truth(path, _truth(plans) if knows_truth else [])
+    sidecars.write_truth(path, _truth(plans, labels) if knows_truth else [])
     manifest["checksums"][sidecars.TRUTH] = shards.fingerprint(path)
     shards.write_manifest(directory, manifest)
 
@@ -87,8 +95,10 @@ def _list_unlabeled(
 ) -> tuple[items.Source, list[items.Item], int]:
     """Return the source, its images, and how many were left out by id."""
     if not data.unlabeled:
-        source = build_labeled.open_labeled(data)
-        listed = build_labeled.assign(source, data).rest
+        if not data.labeled_per_class:
+            raise ValueError(_nothing_left(data.labeled))
+        source = labeled_plans.open_labeled(data)
+        listed = labeled_plans.assign(source, data).rest
         num_same_id = 0
     else:
         source = sources.open_source(data.unlabeled)
@@ -117,50 +127,21 @@ def _labeled_ids(
     return frozenset(sidecars.read_column(paths, "image_id").to_pylist())
 
 
-def _plan(
-    source: items.Source,
-    listed: list[items.Item],
-    data: config.DataConfig,
-    directory: str,
-    labeled_directory: str,
-) -> list[shard_building.ShardPlan]:
-    placed = splits.place(
-        listed, num_shards=data.num_shards, is_shuffled=source.is_shuffled
+def _truth(
+    plans: Sequence[shard_building.Plan], labels: dict[bytes, int | None]
+) -> list[tuple[bytes, int]]:
+    """Return (image_id, label) of the images that were written."""
+    written = sidecars.read_column(
+        [plan.index_path for plan in plans], "image_id"
     )
     return [
-        shard_building.ShardPlan(
-            source=source,
-            items=shard_items,
-            directory=directory,
-            split=splits.UNLABELED,
-            index=index,
-            count=len(placed),
-            has_labels=False,
-            max_side=data.max_stored_side,
-            excluded_directory=labeled_directory,
-        )
-        for index, shard_items in enumerate(placed)
+        (image_id, label)
+        for image_id in written.to_pylist()
+        if (label := labels[image_id]) is not None
     ]
 
 
-def _truth(
-    plans: Sequence[shard_building.ShardPlan],
-) -> list[tuple[bytes, int]]:
-    """Return (image_id, label) of the images that were written."""
-    rows = []
-    for plan in plans:
-        written = set(
-            sidecars.read_column([plan.index_path], "image_id").to_pylist()
-        )
-        rows += [
-            (item.image_id, item.label)
-            for item in plan.items
-            if item.image_id in written and item.label is not None
-        ]
-    return rows
-
-
-def define_flags() -> None:
+def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Define the flags of this script."""
     default = config.DataConfig()
     flags.DEFINE_string(
@@ -168,22 +149,38 @@ def define_flags() -> None:
         "",
         f"Unlabeled images: {sources.ACCEPTED}. Empty: what --labeled_dir left "
         "of its source.",
+        flag_values=values,
     )
     flags.DEFINE_string(
-        "labeled_dir", None, "What build_labeled wrote; left out here."
+        "labeled_dir",
+        None,
+        "What build_labeled wrote; left out here.",
+        flag_values=values,
     )
-    flags.DEFINE_string("output_dir", None, "Directory of the shards.")
+    flags.DEFINE_string(
+        "output_dir", None, "Directory of the shards.", flag_values=values
+    )
     flags.DEFINE_float(
         "max_corrupt_fraction",
         default.max_corrupt_fraction,
         "Unreadable images tolerated.",
+        flag_values=values,
     )
-    flags.DEFINE_integer("num_shards", default.num_shards, "Shards.")
     flags.DEFINE_integer(
-        "max_stored_side", 0, "Longest stored side in pixels. 0: any."
+        "num_shards", default.num_shards, "Shards.", flag_values=values
     )
-    flags.DEFINE_string("runner", default.beam_runner, "Apache Beam runner.")
-    flags.mark_flags_as_required(["labeled_dir", "output_dir"])
+    flags.DEFINE_integer(
+        "max_stored_side",
+        0,
+        "Longest stored side in pixels. 0: any.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "runner", default.beam_runner, "Apache Beam runner.", flag_values=values
+    )
+    flags.mark_flags_as_required(
+        ["labeled_dir", "output_dir"], flag_values=values
+    )
 
 
 def main(argv: Sequence[str]) -> None:

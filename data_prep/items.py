@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from noisy_student_tf.records import schema
@@ -27,40 +27,35 @@ class Item:
     locator: Any
 
 
-class Source(Protocol):
-    """A place that images come from; small, so that workers can be sent it.
+class Reader(Protocol):
+    """Reads pictures; small, since every planned shard carries one."""
+
+    def open(
+        self, wanted: tuple[Item, ...]
+    ) -> contextlib.AbstractContextManager[Callable[[Item], bytes]]:
+        """Yield a function that returns the bytes of any of `wanted`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A place that images come from.
 
     Attributes:
         specification: What the user wrote, such as `folder:/data/birds`.
         name: Stands in the ids; never a path of one machine.
         class_names: Names in the order of the labels; empty without classes.
+        reader: Reads the pictures of the listing.
+        list_items: Lists all images.
         is_shuffled: Whether neighbors in the listing are of mixed classes and
             cheapest to read together.
     """
 
-    @property
-    def specification(self) -> str:
-        """What the user wrote."""
-
-    @property
-    def name(self) -> str:
-        """The name in the ids."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names in the order of the labels."""
-
-    @property
-    def is_shuffled(self) -> bool:
-        """Whether neighbors are mixed and cheapest to read together."""
-
-    def list_items(self) -> list[Item]:
-        """List all images without reading the pictures."""
-
-    def open_reader(
-        self, items: tuple[Item, ...]
-    ) -> contextlib.AbstractContextManager[Callable[[Item], bytes]]:
-        """Open the source and yield a function that reads one of `items`."""
+    specification: str
+    name: str
+    class_names: tuple[str, ...]
+    reader: Reader
+    list_items: Callable[[], list[Item]]
+    is_shuffled: bool = False
 
 
 def make_item(
@@ -69,6 +64,14 @@ def make_item(
     """Return an item whose id is made of the source's name and the key."""
     image_id = schema.make_id(source_name, key)
     return Item(image_id=image_id, key=key, label=label, locator=locator)
+
+
+def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return distinct class names in order: by number if all are numbers."""
+    distinct = sorted(set(names))
+    if all(name.isdecimal() for name in distinct):
+        distinct.sort(key=int)
+    return tuple(distinct)
 
 
 def has_image_extension(path: str) -> bool:

@@ -54,7 +54,7 @@ def _configuration(data: config.DataConfig) -> dict[str, Any]:
 
 
 def summarize(
-    plans: Sequence[shard_building.ShardPlan],
+    plans: Sequence[shard_building.Plan],
     *,
     data: config.DataConfig,
     class_names: Sequence[str],
@@ -75,13 +75,15 @@ def summarize(
     tables = [sidecars.read_index(plan.index_path) for plan in plans]
     summaries = [sidecars.read_summary(table) for table in tables]
     _check_corrupt(plans, summaries, data.max_corrupt_fraction)
+    schemas = {plan.split: plan.schema for plan in plans}
     by_split: dict[str, list[pa.Table]] = {}
     paths: dict[str, list[str]] = {}
     checksums: dict[str, str] = {}
     for plan, table, summary in zip(plans, tables, summaries, strict=True):
         by_split.setdefault(plan.split, []).append(table)
-        paths.setdefault(plan.split, []).append(plan.shard_name)
-        checksums[plan.shard_name] = summary.sha256
+        paths.setdefault(plan.split, []).append(plan.shard_path)
+        if summary.sha256:
+            checksums[plan.shard_path] = summary.sha256
         checksums[plan.index_name] = shards.fingerprint(plan.index_path)
     corrupt = [entry for summary in summaries for entry in summary.corrupt]
     excluded = [key for summary in summaries for key in summary.excluded]
@@ -90,7 +92,7 @@ def summarize(
             split: shards.split_manifest(
                 paths=paths[split],
                 num_records=sum(table.num_rows for table in by_split[split]),
-                schema="image",
+                schema=schemas[split],
                 num_classes=0
                 if split == splits.UNLABELED
                 else len(class_names),
@@ -122,7 +124,7 @@ def _count_labels(tables: list[pa.Table], num_classes: int) -> list[int]:
 
 
 def _check_corrupt(
-    plans: Sequence[shard_building.ShardPlan],
+    plans: Sequence[shard_building.Plan],
     summaries: Sequence[sidecars.ShardSummary],
     max_corrupt_fraction: float,
 ) -> None:
@@ -134,8 +136,8 @@ def _check_corrupt(
     num_items: dict[str, int] = {}
     corrupt: dict[str, list[dict[str, str]]] = {}
     for plan, summary in zip(plans, summaries, strict=True):
-        name = plan.source.specification
-        num_items[name] = num_items.get(name, 0) + len(plan.items)
+        name = plan.specification
+        num_items[name] = num_items.get(name, 0) + plan.num_items
         corrupt.setdefault(name, []).extend(summary.corrupt)
     for name, entries in corrupt.items():
         named = [f"{entry['key']}: {entry['reason']}" for entry in entries]
@@ -154,7 +156,7 @@ def _check_corrupt(
 
 
 def find_overlap(
-    plans: Sequence[shard_building.ShardPlan],
+    plans: Sequence[shard_building.Plan],
 ) -> list[tuple[str, str]]:
     """Return (training key, held-out key) of pictures with equal content."""
     train: list[pa.Table] = []

@@ -8,6 +8,7 @@ from PIL import Image, ImageOps
 
 # Pillow's own limit for decompression bombs: 256 MiB of RGB.
 MAX_PIXELS = 89_478_485
+_TOO_LARGE = f"its header claims more than {MAX_PIXELS} pixels"
 
 # Up to this side a picture that must be encoded anew stays lossless.
 LOSSLESS_SIDE = 256
@@ -68,6 +69,8 @@ def _open(encoded: bytes) -> Image.Image:
         raise CorruptImageError("the file is empty")
     try:
         image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise CorruptImageError(_TOO_LARGE) from error
     except Image.UnidentifiedImageError as error:
         raise CorruptImageError(
             "not a JPEG, PNG, WebP, BMP or GIF file, or a damaged one"
@@ -76,9 +79,7 @@ def _open(encoded: bytes) -> Image.Image:
         raise CorruptImageError(_reason(error)) from error
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise CorruptImageError(
-            f"{width} x {height} pixels; accepted are at most {MAX_PIXELS}"
-        )
+        raise CorruptImageError(_TOO_LARGE)
     return image
 
 

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from absl import logging
 
@@ -27,12 +27,51 @@ _SHARD_PATTERN = re.compile(
 )
 
 
+class Plan(Protocol):
+    """One shard to make: `ShardPlan`, or a foreign file to index."""
+
+    @property
+    def specification(self) -> str:
+        """Of the source."""
+
+    @property
+    def split(self) -> str:
+        """Name of the split."""
+
+    @property
+    def shard_path(self) -> str:
+        """The shard as the manifest names it."""
+
+    @property
+    def schema(self) -> shards.Schema:
+        """How a record is parsed."""
+
+    @property
+    def num_items(self) -> int:
+        """Pictures that were listed."""
+
+    @property
+    def index_name(self) -> str:
+        """Name of the index, without its directory."""
+
+    @property
+    def index_path(self) -> str:
+        """Path of the index, whose existence says that the shard is done."""
+
+    def identity(self) -> str:
+        """Return what the shard's bytes depend on."""
+
+    def write(self) -> None:
+        """Make the shard, its index last."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ShardPlan:
-    """One shard to write.
+    """One shard to write of a source's pictures; see `Plan`.
 
     Attributes:
-        source: Where the pictures are.
+        specification: Of the source.
+        reader: Reads the source's pictures.
         items: Which ones, in the shard's order.
         directory: Of the shard.
         split: Its split's name.
@@ -44,7 +83,8 @@ class ShardPlan:
             left out; empty: none are.
     """
 
-    source: items.Source
+    specification: str
+    reader: items.Reader
     items: tuple[items.Item, ...]
     directory: str
     split: str
@@ -55,8 +95,18 @@ class ShardPlan:
     excluded_directory: str = ""
 
     @property
-    def shard_name(self) -> str:
-        """Name of the shard, without its directory."""
+    def schema(self) -> shards.Schema:
+        """How a record is parsed."""
+        return "image"
+
+    @property
+    def num_items(self) -> int:
+        """Pictures that were listed."""
+        return len(self.items)
+
+    @property
+    def shard_path(self) -> str:
+        """The shard as the manifest names it: without its directory."""
         return shards.shard_name(self.split, self.index, self.count)
 
     @property
@@ -69,44 +119,63 @@ class ShardPlan:
         """Path of the index, whose existence says that the shard is done."""
         return files.join(self.directory, self.index_name)
 
+    def identity(self) -> str:
+        """Return what the shard's bytes depend on."""
+        digest = hashlib.sha256()
+        for item in self.items:
+            digest.update(item.image_id + f"{item.label} ".encode())
+        excluded = ""
+        if self.excluded_directory:
+            path = files.join(self.excluded_directory, shards.MANIFEST)
+            excluded = shards.fingerprint(path)
+        return (
+            f"{self.specification} {self.index_name} {self.has_labels} "
+            f"{self.max_side} {excluded} {digest.hexdigest()}"
+        )
 
-def write_shard(plan: ShardPlan) -> None:
-    """Write one shard and then its index, unless they are there."""
-    if files.exists(plan.index_path):
-        return
-    excluded_hashes = _read_hashes(plan.excluded_directory)
-    rows: list[tuple[Any, ...]] = []
-    corrupt: list[dict[str, str]] = []
-    excluded: list[str] = []
-    path = files.join(plan.directory, plan.shard_name)
-    with (
-        plan.source.open_reader(plan.items) as read,
-        shards.open_writer(path) as writer,
-    ):
-        for item in plan.items:
-            try:
-                picture = pictures.normalize(read(item), max_side=plan.max_side)
-            except pictures.CorruptImageError as error:
-                corrupt.append({"key": item.key, "reason": str(error)})
-                continue
-            except files.NotFoundError:
-                corrupt.append({"key": item.key, "reason": "no such file"})
-                continue
-            digest = hashlib.sha256(picture).digest()
-            if digest in excluded_hashes:
-                excluded.append(item.key)
-                continue
-            label = item.label if plan.has_labels else None
-            writer.write(
-                schema.encode_image(
+    def write(self) -> None:
+        """Write the shard, picture by picture, and then its index."""
+        excluded_hashes = _read_hashes(self.excluded_directory)
+        summary = sidecars.ShardSummary()
+        rows: list[tuple[Any, ...]] = []
+        path = files.join(self.directory, self.shard_path)
+        with (
+            self.reader.open(self.items) as read,
+            shards.open_writer(path) as writer,
+        ):
+            for item in self.items:
+                try:
+                    picture = pictures.normalize(
+                        read(item), max_side=self.max_side
+                    )
+                except pictures.CorruptImageError as error:
+                    summary.corrupt.append(_reject(item, str(error)))
+                    continue
+                except files.NotFoundError:
+                    summary.corrupt.append(_reject(item, "no such file"))
+                    continue
+                digest = hashlib.sha256(picture).digest()
+                if digest in excluded_hashes:
+                    summary.excluded.append(item.key)
+                    continue
+                label = item.label if self.has_labels else None
+                record = schema.encode_image(
                     image=picture, image_id=item.image_id, label=label
                 )
-            )
-            rows.append((item.image_id, digest, label, item.key))
-    summary = sidecars.ShardSummary(
-        sha256=shards.fingerprint(path), corrupt=corrupt, excluded=excluded
-    )
-    sidecars.write_index(plan.index_path, rows=rows, summary=summary)
+                writer.write(record)
+                rows.append((item.image_id, digest, label, item.key))
+        summary = dataclasses.replace(summary, sha256=shards.fingerprint(path))
+        sidecars.write_index(self.index_path, rows=rows, summary=summary)
+
+
+def _reject(item: items.Item, reason: str) -> dict[str, str]:
+    return {"key": item.key, "reason": reason}
+
+
+def write(plan: Plan) -> None:
+    """Make one shard, unless it is done."""
+    if not files.exists(plan.index_path):
+        plan.write()
 
 
 def _read_hashes(directory: str) -> frozenset[bytes]:
@@ -119,7 +188,7 @@ def _read_hashes(directory: str) -> frozenset[bytes]:
     return frozenset(sidecars.read_column(paths, "image_sha256").to_pylist())
 
 
-def prepare_directory(directory: str, plans: Sequence[ShardPlan]) -> None:
+def prepare_directory(directory: str, plans: Sequence[Plan]) -> None:
     """Make the directory ready: keep shards of these plans, drop others.
 
     A directory without manifest is unfinished. Its shards are kept if they
@@ -139,20 +208,15 @@ def prepare_directory(directory: str, plans: Sequence[ShardPlan]) -> None:
     files.write_json(path, digest)
 
 
-def _plan_digest(plans: Sequence[ShardPlan]) -> str:
+def _plan_digest(plans: Sequence[Plan]) -> str:
     digest = hashlib.sha256()
     for plan in plans:
-        digest.update(
-            f"{plan.source.specification} {plan.index_path} {plan.has_labels} "
-            f"{plan.max_side} {plan.excluded_directory}".encode()
-        )
-        for item in plan.items:
-            digest.update(item.image_id + f"{item.label}".encode())
+        digest.update(plan.identity().encode() + b"\n")
     return digest.hexdigest()
 
 
 def run(
-    plans: Sequence[ShardPlan], *, runner: str, beam_options: Sequence[str]
+    plans: Sequence[Plan], *, runner: str, beam_options: Sequence[str]
 ) -> None:
     """Write the shards of all plans that are not finished.
 
@@ -177,5 +241,6 @@ def run(
             pipeline
             | "Plans" >> beam.Create(unfinished)
             | "Spread" >> beam.Reshuffle()
-            | "WriteShards" >> beam.Map(write_shard)
+            # Beam cannot check a protocol.
+            | "WriteShards" >> beam.Map(write).with_input_types(Any)
         )

@@ -1,7 +1,9 @@
-"""Images that are files: class folders, and folders without classes."""
+"""Images that are files: in class folders, in any folder, listed by a CSV."""
 
 import contextlib
+import csv
 import dataclasses
+import io
 from collections.abc import Callable, Iterator
 
 from data_prep import items
@@ -9,38 +11,18 @@ from noisy_student_tf import files
 
 
 @dataclasses.dataclass(frozen=True)
-class FileSource:
-    """Pictures in files below one directory; a locator is a whole path."""
-
-    specification: str
-    name: str
-    directory: str
-    class_names: tuple[str, ...]
-    is_shuffled: bool = False
-
-    def list_items(self) -> list[items.Item]:
-        """List the pictures, those of class folders with their label."""
-        if not self.class_names:
-            return [self._item(key, None) for key in _walk(self.directory, "")]
-        return [
-            self._item(key, label)
-            for label, class_name in enumerate(self.class_names)
-            for key in _walk(self.directory, class_name)
-        ]
-
-    def _item(self, key: str, label: int | None) -> items.Item:
-        path = files.join(self.directory, key)
-        return items.make_item(self.name, key, label, path)
+class FileReader:
+    """Reads pictures that are files; a locator is a whole path."""
 
     @contextlib.contextmanager
-    def open_reader(
+    def open(
         self, wanted: tuple[items.Item, ...]
     ) -> Iterator[Callable[[items.Item], bytes]]:
         """Yield a function that reads a picture's file."""
         yield lambda item: files.read_bytes(item.locator)
 
 
-def open_folder(directory: str) -> FileSource:
+def open_folder(directory: str) -> items.Source:
     """Open `folder:DIR`: a folder a class, pictures at any depth below.
 
     Raises:
@@ -49,12 +31,13 @@ def open_folder(directory: str) -> FileSource:
     """
     specification = f"folder:{directory}"
     _check_directory(directory, specification)
-    class_names = tuple(
-        name
-        for name in files.list_directory(directory)
-        if not name.startswith(".")
-        and not items.has_image_extension(name)
-        and files.is_directory(files.join(directory, name))
+    name = items.base_name(directory)
+    class_names = items.sort_class_names(
+        entry
+        for entry in files.list_directory(directory)
+        if not entry.startswith(".")
+        and not items.has_image_extension(entry)
+        and files.is_directory(files.join(directory, entry))
     )
     if not class_names:
         raise ValueError(
@@ -62,15 +45,24 @@ def open_folder(directory: str) -> FileSource:
             "of each class into a folder named after the class, or use "
             f"files:{directory} for images without classes."
         )
-    return FileSource(
+
+    def list_items() -> list[items.Item]:
+        return [
+            _make_item(name, directory, key, label)
+            for label, class_name in enumerate(class_names)
+            for key in _walk(directory, class_name)
+        ]
+
+    return items.Source(
         specification=specification,
-        name=items.base_name(directory),
-        directory=directory,
+        name=name,
         class_names=class_names,
+        reader=FileReader(),
+        list_items=list_items,
     )
 
 
-def open_files(directory: str) -> FileSource:
+def open_files(directory: str) -> items.Source:
     """Open `files:DIR`: pictures without classes, at any depth.
 
     Raises:
@@ -78,12 +70,77 @@ def open_files(directory: str) -> FileSource:
     """
     specification = f"files:{directory}"
     _check_directory(directory, specification)
-    return FileSource(
+    name = items.base_name(directory)
+
+    def list_items() -> list[items.Item]:
+        return [
+            _make_item(name, directory, key, None)
+            for key in _walk(directory, "")
+        ]
+
+    return items.Source(
         specification=specification,
-        name=items.base_name(directory),
-        directory=directory,
+        name=name,
         class_names=(),
+        reader=FileReader(),
+        list_items=list_items,
     )
+
+
+def open_csv(path: str) -> items.Source:
+    """Open `csv:FILE`: lines of path and label, or of paths alone.
+
+    Paths are relative to the file. A first line whose first field is `path`
+    is a heading.
+
+    Raises:
+        FileNotFoundError: The file is missing.
+        ValueError: A line has another number of fields than the first.
+    """
+    specification = f"csv:{path}"
+    if not files.exists(path):
+        raise FileNotFoundError(f"{specification}: there is no such file.")
+    lines = csv.reader(io.StringIO(files.read_text(path).lstrip("\ufeff")))
+    rows = [
+        (lines.line_num, [field.strip() for field in row])
+        for row in lines
+        if row
+    ]
+    if rows and rows[0][1][0].lower() == "path":
+        rows = rows[1:]
+    for number, row in rows:
+        if len(row) != len(rows[0][1]) or len(row) > 2 or not all(row):
+            raise ValueError(
+                f"{specification}: line {number} is {row}; accepted are lines "
+                "of path,label, or of paths alone throughout."
+            )
+    class_names = items.sort_class_names(row[1] for _, row in rows if row[1:])
+    labels = {name: label for label, name in enumerate(class_names)}
+
+    name = items.base_name(path)
+    directory = path.rpartition("/")[0]
+
+    def list_items() -> list[items.Item]:
+        return [
+            _make_item(
+                name, directory, row[0], labels[row[1]] if row[1:] else None
+            )
+            for _, row in rows
+        ]
+
+    return items.Source(
+        specification=specification,
+        name=name,
+        class_names=class_names,
+        reader=FileReader(),
+        list_items=list_items,
+    )
+
+
+def _make_item(
+    name: str, directory: str, key: str, label: int | None
+) -> items.Item:
+    return items.make_item(name, key, label, files.join(directory, key))
 
 
 def _check_directory(directory: str, specification: str) -> None:

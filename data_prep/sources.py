@@ -1,73 +1,34 @@
 """Opens a source of images by what `--source` or `--data.*` says."""
 
-import contextlib
-import dataclasses
-import io
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable
 
-import numpy as np
-from PIL import Image
-
-from data_prep import items, source_folders
-
-
-@dataclasses.dataclass(frozen=True)
-class DigitsSource:
-    """The 1797 handwritten digits embedded in scikit-learn, 8 x 8 gray."""
-
-    specification: str = "digits"
-    name: str = "digits"
-    class_names: tuple[str, ...] = tuple("0123456789")
-    is_shuffled: bool = False
-
-    def list_items(self) -> list[items.Item]:
-        """List the digits; a locator is an index."""
-        _, labels = _load_digits()
-        return [
-            items.make_item(self.name, str(index), int(label), index)
-            for index, label in enumerate(labels)
-        ]
-
-    @contextlib.contextmanager
-    def open_reader(
-        self, wanted: tuple[items.Item, ...]
-    ) -> Iterator[Callable[[items.Item], bytes]]:
-        """Yield a function that returns a digit as PNG."""
-        pictures, _ = _load_digits()
-        yield lambda item: encode_png(pictures[item.locator])
-
-
-def _load_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Return pictures uint8 [1797, 8, 8] in [0, 255] and labels [1797]."""
-    # Imported here: only this source needs it.
-    from sklearn import datasets
-
-    digits = datasets.load_digits()
-    # Stored as 0 ... 16.
-    pictures = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    return pictures, digits.target
-
-
-def encode_png(picture: np.ndarray) -> bytes:
-    """Encode a picture, uint8 [height, width] or [height, width, 3]."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _open_digits(argument: str) -> DigitsSource:
-    if argument:
-        raise ValueError(f"digits:{argument}: digits takes no argument.")
-    return DigitsSource()
-
+from data_prep import (
+    items,
+    source_arrays,
+    source_folders,
+    source_records,
+    source_tars,
+    source_tfds,
+)
+from noisy_student_tf import files
 
 _OPENERS: dict[str, Callable[[str], items.Source]] = {
-    "digits": _open_digits,
+    "digits": source_arrays.open_digits,
+    "idx": source_arrays.open_idx,
     "folder": source_folders.open_folder,
     "files": source_folders.open_files,
+    "csv": source_folders.open_csv,
+    "tar": source_tars.open_tar,
+    "tfds": source_tfds.open_tfds,
+    "imagenet": source_records.open_imagenet,
 }
 
-ACCEPTED = "digits, folder:DIR or files:DIR"
+ACCEPTED = (
+    "digits, idx:DIR or idx:DIR#t10k, folder:DIR, files:DIR, csv:FILE, "
+    "tar:GLOB, tfds:NAME or tfds:NAME/SPLIT, imagenet:GLOB, or a directory or "
+    "glob of our own shards"
+)
 
 
 def open_source(specification: str) -> items.Source:
@@ -80,12 +41,17 @@ def open_source(specification: str) -> items.Source:
         ValueError: The specification or what it names is not accepted.
         FileNotFoundError: What it names does not exist.
     """
-    kind, _, argument = specification.partition(":")
-    if kind not in _OPENERS:
+    kind, colon, argument = specification.partition(":")
+    if kind in _OPENERS:
+        return _OPENERS[kind](argument)
+    if colon and not files.is_remote(specification):
+        nearest = difflib.get_close_matches(kind, _OPENERS, n=1)
+        hint = f" Did you mean {nearest[0]}:{argument}?" if nearest else ""
         raise ValueError(
-            f"{specification!r} is no source of images. Accepted: {ACCEPTED}."
+            f"{specification!r} is no source of images.{hint} Accepted: "
+            f"{ACCEPTED}."
         )
-    return _OPENERS[kind](argument)
+    return source_records.open_shards(specification)
 
 
 def list_checked(source: items.Source) -> list[items.Item]:

@@ -83,15 +83,16 @@ def _take_per_class(
         return pool, []
     by_hash = sorted(pool, key=lambda item: _hash_order(item, "labeled"))
     num_taken = [0] * num_classes
-    taken, rest = [], []
+    taken: set[bytes] = set()
     for item in by_hash:
         label = item.label or 0
         if num_taken[label] < labeled_per_class:
             num_taken[label] += 1
-            taken.append(item)
-        else:
-            rest.append(item)
-    return taken, rest
+            taken.add(item.image_id)
+    return (
+        [item for item in pool if item.image_id in taken],
+        [item for item in pool if item.image_id not in taken],
+    )
 
 
 def _hash_order(item: items.Item, purpose: str) -> tuple[float, bytes]:

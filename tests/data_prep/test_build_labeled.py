@@ -1,0 +1,246 @@
+import dataclasses
+import hashlib
+
+import pytest
+import tensorflow as tf
+from absl import flags
+
+from data_prep import build_labeled, sidecars
+from noisy_student_tf import config, files
+from noisy_student_tf.records import schema, shards
+from tests.data_prep import small_pictures
+
+
+@pytest.fixture
+def data(tmp_path) -> config.DataConfig:
+    """Three classes of ten images each, and how to split them."""
+    small_pictures.write_class_folders(
+        str(tmp_path / "birds"), num_per_class=10
+    )
+    return config.DataConfig(
+        labeled=f"folder:{tmp_path}/birds",
+        evaluation_fraction=0.3,
+        validation_fraction=0.2,
+        num_shards=2,
+    )
+
+
+def build(data, directory, **changes):
+    build_labeled.build(
+        data=dataclasses.replace(data, **changes), directory=str(directory)
+    )
+    return shards.read_manifest(str(directory))
+
+
+def contents(directory) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_digits_are_built_as_the_manifest_says(tmp_path):
+    directory = str(tmp_path / "labeled")
+    build_labeled.build(
+        data=config.DataConfig(labeled="digits", labeled_per_class=4),
+        directory=directory,
+    )
+    manifest = shards.read_manifest(directory)
+    assert manifest["class_names"] == list("0123456789")
+    assert manifest["counts_per_class"]["train"] == [4] * 10
+    assert set(manifest["splits"]) == {"train", "validation", "test"}
+    for split in manifest["splits"]:
+        shard_set = shards.open_split(directory, split)
+        indexes = sidecars.split_indexes(directory, split)
+        rows = sidecars.read_index(indexes[0]).to_pylist()
+        records = shards.read_records(shard_set.paths[0])
+        for record, row in zip(records, rows, strict=True):
+            parsed = schema.parse_image(record)
+            picture = parsed["image"].numpy()
+            assert tf.io.decode_png(picture).shape == (8, 8, 3)
+            assert row == {
+                "image_id": parsed["image_id"].numpy(),
+                "image_sha256": hashlib.sha256(picture).digest(),
+                "label": int(parsed["label"]),
+                "key": row["key"],
+            }
+            assert row["image_id"] == schema.make_id("digits", row["key"])
+        num_records = sum(sidecars.read_index(i).num_rows for i in indexes)
+        assert shard_set.num_records == num_records
+        assert shard_set.num_classes == 10
+    for name, digest in manifest["checksums"].items():
+        assert shards.fingerprint(files.join(directory, name)) == digest
+
+
+def test_interrupted_build_ends_with_identical_bytes(
+    data, tmp_path, monkeypatch
+):
+    build(data, tmp_path / "whole")
+    write_index = sidecars.write_index
+
+    def write_one_index(path, **arguments):
+        if "train-00001" in path:
+            raise OSError("no space left")
+        write_index(path, **arguments)
+
+    directory = tmp_path / "interrupted"
+    with monkeypatch.context() as patch:
+        patch.setattr(sidecars, "write_index", write_one_index)
+        with pytest.raises(OSError, match="no space left"):
+            build(data, directory)
+    assert not shards.is_finished(str(directory))
+    # What a killed process leaves of a shard.
+    (directory / "test-00000-of-00002.tfrecord.temporary-1").write_bytes(b"x")
+    kept = directory / "train-00000-of-00002.tfrecord"
+    written_at = kept.stat().st_mtime_ns
+    build(data, directory)
+    assert contents(directory) == contents(tmp_path / "whole")
+    assert kept.stat().st_mtime_ns == written_at
+
+
+def test_unfinished_build_of_other_settings_starts_over(data, tmp_path):
+    directory = tmp_path / "labeled"
+    build(data, directory)
+    (directory / "manifest.json").unlink()
+    small_pictures.write(
+        f"{tmp_path}/birds/cat/new.png", small_pictures.png(99)
+    )
+    manifest = build(data, directory, num_shards=3)
+    counts = manifest["counts_per_class"].values()
+    assert sum(map(sum, counts)) == 31
+    assert not list(directory.glob("*-of-00002*"))
+
+
+def test_finished_build_is_left_alone_or_refused(data, tmp_path):
+    directory = tmp_path / "labeled"
+    build(data, directory)
+    before = contents(directory)
+    build(data, directory, beam_runner="AnotherRunner")
+    assert contents(directory) == before
+    with pytest.raises(
+        ValueError, match=r"num_shards: 2 became 3\). Remove .*labeled to build"
+    ):
+        build(data, directory, num_shards=3)
+
+
+def test_held_out_source_is_all_test_and_remote_paths_work(data):
+    root = "ram://test_build_labeled"
+    small_pictures.write_class_folders(f"{root}/train", num_per_class=6)
+    small_pictures.write_class_folders(
+        f"{root}/held_out", num_per_class=3, first_seed=100
+    )
+    build_labeled.build(
+        data=dataclasses.replace(
+            data,
+            labeled=f"folder:{root}/train",
+            evaluation=f"folder:{root}/held_out",
+        ),
+        directory=f"{root}/labeled",
+    )
+    manifest = shards.read_manifest(f"{root}/labeled")
+    assert manifest["counts_per_class"]["test"] == [3, 3, 3]
+    labeled = manifest["counts_per_class"]
+    assert sum(labeled["train"]) + sum(labeled["validation"]) == 18
+    assert shards.open_split(f"{root}/labeled", "test").num_records == 9
+
+
+def test_held_out_source_with_other_classes_is_an_error(data, tmp_path):
+    small_pictures.write(f"{tmp_path}/other/cat/1.png", small_pictures.png(50))
+    small_pictures.write(f"{tmp_path}/other/hen/1.png", small_pictures.png(51))
+    with pytest.raises(
+        ValueError, match=r"Missing: \['dog', 'owl'\]; unknown: \['hen'\]"
+    ):
+        build(data, tmp_path / "out", evaluation=f"folder:{tmp_path}/other")
+
+
+def test_missing_and_empty_folders_are_errors(data, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no such folder"):
+        build(data, tmp_path / "out", labeled=f"folder:{tmp_path}/nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="has no class folders"):
+        build(data, tmp_path / "out", labeled=f"folder:{tmp_path}/empty")
+    with pytest.raises(ValueError, match=r"--data.labeled .* is empty"):
+        build(data, tmp_path / "out", labeled="")
+
+
+def test_class_without_image_is_an_error(data, tmp_path):
+    (tmp_path / "birds" / "wren").mkdir()
+    with pytest.raises(ValueError, match="no usable image of class 'wren'"):
+        build(data, tmp_path / "out")
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+def test_other_number_of_classes_is_an_error(data, tmp_path, num_classes):
+    with pytest.raises(
+        ValueError,
+        match=rf"3 classes \(cat, dog, owl\).*num_classes={num_classes}",
+    ):
+        build(data, tmp_path / "out", num_classes=num_classes)
+
+
+def test_too_few_images_of_a_class_are_an_error(data, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"labeled_per_class=9\).* fewer of cat: \d, dog: \d"
+    ):
+        build(data, tmp_path / "out", labeled_per_class=9)
+
+
+def test_source_without_classes_is_an_error(data, tmp_path):
+    with pytest.raises(ValueError, match="needs at least 2 classes"):
+        build(data, tmp_path / "out", labeled=f"files:{tmp_path}/birds")
+
+
+def test_overlap_is_an_error_unless_allowed(data, tmp_path):
+    small_pictures.write(f"{tmp_path}/other/cat/a.png", small_pictures.png(3))
+    for name in ("dog", "owl"):
+        seed = hash(name) % 1000 + 1000
+        path = f"{tmp_path}/other/{name}/a.png"
+        small_pictures.write(path, small_pictures.png(seed))
+    changes = {
+        "evaluation": f"folder:{tmp_path}/other",
+        "validation_fraction": 0.0,
+    }
+    with pytest.raises(
+        ValueError, match=r"1 training images .*: cat/003.png = cat/a.png\."
+    ):
+        build(data, tmp_path / "out", **changes)
+    manifest = build(data, tmp_path / "out", allow_overlap=True, **changes)
+    assert manifest["excluded"] == {"num_overlapping": 1}
+
+
+def test_corrupt_images_are_listed_and_beyond_the_fraction_an_error(
+    data, tmp_path
+):
+    path = f"{tmp_path}/birds/cat/003.png"
+    small_pictures.write(path, small_pictures.png(3)[:100])
+    small_pictures.write(f"{tmp_path}/birds/dog/001.png", b"")
+    with pytest.raises(
+        ValueError,
+        match=r"2 of 30 images cannot be used \(.*max_corrupt_fraction=0.01",
+    ) as error:
+        build(data, tmp_path / "out")
+    assert "cat/003.png: truncated or damaged data" in str(error.value)
+    assert "dog/001.png: the file is empty" in str(error.value)
+    manifest = build(data, tmp_path / "out", max_corrupt_fraction=0.1)
+    assert manifest["num_corrupt"] == 2
+    assert {"key": "dog/001.png", "reason": "the file is empty"} in manifest[
+        "corrupt"
+    ]
+    assert sum(map(sum, manifest["counts_per_class"].values())) == 28
+
+
+def test_main_builds_from_flags(data, tmp_path, capsys, monkeypatch):
+    values = flags.FlagValues()
+    build_labeled.define_flags(values)
+    arguments = values(
+        [
+            "build_labeled",
+            f"--source={data.labeled}",
+            f"--output_dir={tmp_path}/out",
+            "--labeled_per_class=2",
+            "--num_shards=1",
+            "--evaluation_fraction=0.3",
+            "--",
+            "--direct_num_workers=1",
+        ]
+    )
+    monkeypatch.setattr(build_labeled, "FLAGS", values)
+    build_labeled.main(arguments)
+    assert "train: 6 images, per class [2, 2, 2]" in capsys.readouterr().out

@@ -1,0 +1,113 @@
+import io
+
+import pyarrow.parquet as pq
+import pytest
+
+from data_prep import build_labeled, build_unlabeled, sidecars
+from noisy_student_tf import config, files
+from noisy_student_tf.records import schema, shards
+from tests.data_prep import small_pictures
+
+
+def build(data, root) -> dict:
+    """Build both directories below a root; return the unlabeled manifest."""
+    build_labeled.build(data=data, directory=f"{root}/labeled")
+    build_unlabeled.build(
+        data=data,
+        directory=f"{root}/unlabeled",
+        labeled_directory=f"{root}/labeled",
+    )
+    return shards.read_manifest(f"{root}/unlabeled")
+
+
+def read_truth(root) -> list[dict]:
+    path = f"{root}/unlabeled/{sidecars.TRUTH}"
+    return pq.read_table(io.BytesIO(files.read_bytes(path))).to_pylist()
+
+
+def read_column(directory, split, column) -> list:
+    paths = sidecars.split_indexes(directory, split)
+    return sidecars.read_column(paths, column).to_pylist()
+
+
+def test_rest_of_the_labeled_source_is_unlabeled_with_truth_aside(tmp_path):
+    data = config.DataConfig(labeled="digits", labeled_per_class=4)
+    manifest = build(data, tmp_path)
+    num_images = manifest["splits"]["unlabeled"]["num_records"]
+    labeled = shards.read_manifest(f"{tmp_path}/labeled")["splits"]
+    num_labeled = sum(entry["num_records"] for entry in labeled.values())
+    assert num_images + num_labeled == 1797
+    assert manifest["splits"]["unlabeled"]["num_classes"] == 0
+    assert manifest["class_names"] == list("0123456789")
+
+    ids = read_column(f"{tmp_path}/unlabeled", "unlabeled", "image_id")
+    for split in labeled:
+        held = read_column(f"{tmp_path}/labeled", split, "image_id")
+        assert not set(ids) & set(held)
+    labels = read_column(f"{tmp_path}/unlabeled", "unlabeled", "label")
+    assert set(labels) == {None}
+    truth = read_truth(tmp_path)
+    assert [row["image_id"] for row in truth] == ids
+    assert {row["label"] for row in truth} == set(range(10))
+
+    shard_set = shards.open_split(f"{tmp_path}/unlabeled", "unlabeled")
+    record = next(shards.read_records(shard_set.paths[0]))
+    assert int(schema.parse_image(record)["label"]) == schema.NO_LABEL
+
+
+def test_copies_of_labeled_images_are_left_out_and_counted(tmp_path):
+    small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=8)
+    for seed in (0, 5, 100, 101):
+        path = f"{tmp_path}/more/deep/{seed}.png"
+        small_pictures.write(path, small_pictures.png(seed))
+    data = config.DataConfig(
+        labeled=f"folder:{tmp_path}/birds",
+        unlabeled=f"files:{tmp_path}/more",
+        num_shards=2,
+    )
+    manifest = build(data, tmp_path)
+    keys = read_column(f"{tmp_path}/unlabeled", "unlabeled", "key")
+    assert sorted(keys) == ["deep/100.png", "deep/101.png"]
+    excluded = manifest["excluded"]
+    assert excluded["num_identical"] == 2
+    assert sorted(excluded["keys"]) == ["deep/0.png", "deep/5.png"]
+    assert read_truth(tmp_path) == []
+
+
+def test_the_same_source_twice_leaves_out_the_labeled_ids(tmp_path):
+    small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=8)
+    source = f"folder:{tmp_path}/birds"
+    data = config.DataConfig(
+        labeled=source, unlabeled=source, labeled_per_class=1, num_shards=1
+    )
+    manifest = build(data, tmp_path)
+    labeled = shards.read_manifest(f"{tmp_path}/labeled")["counts_per_class"]
+    num_labeled = sum(map(sum, labeled.values()))
+    assert manifest["excluded"]["num_same_id"] == num_labeled
+    assert len(read_truth(tmp_path)) == 24 - num_labeled
+
+
+def test_nothing_left_is_an_error(tmp_path):
+    small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=8)
+    data = config.DataConfig(labeled=f"folder:{tmp_path}/birds")
+    with pytest.raises(ValueError, match="no unlabeled image is left"):
+        build(data, tmp_path)
+
+
+def test_only_copies_is_an_error(tmp_path):
+    small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=8)
+    data = config.DataConfig(
+        labeled=f"folder:{tmp_path}/birds",
+        unlabeled=f"files:{tmp_path}/birds",
+    )
+    with pytest.raises(ValueError, match="no unlabeled image is left"):
+        build(data, tmp_path)
+
+
+def test_unfinished_labeled_directory_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing or unfinished"):
+        build_unlabeled.build(
+            data=config.DataConfig(labeled="digits"),
+            directory=f"{tmp_path}/unlabeled",
+            labeled_directory=f"{tmp_path}/labeled",
+        )
