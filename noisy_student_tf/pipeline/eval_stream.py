@@ -1,0 +1,116 @@
+"""Test images in the order of their records, each exactly once."""
+
+import tensorflow as tf
+
+from noisy_student_tf.pipeline import decode
+from noisy_student_tf.records import schema, shards
+
+
+def make_eval_stream(
+    shard_set: shards.ShardSet,
+    *,
+    resolution: int,
+    batch_size: int,
+    crop: decode.TestCrop = "center",
+) -> tf.data.Dataset:
+    """Return the batches of a whole split.
+
+    Args:
+        shard_set: What is read; pseudo-labeled sets give no labels.
+        resolution: Side of the images in pixels.
+        batch_size: Of every batch; the last one is padded.
+        crop: "center" is the published crop, "whole" the whole picture.
+
+    Returns:
+        Dictionaries: `images` float32 [batch, resolution, resolution, 3],
+        bicubic values overshoot [0, 255]; `labels` int32 [batch], -1 where
+        unknown; `image_ids` string [batch], empty for ImageNet records;
+        `is_valid` bool [batch], False where the last batch is padded.
+
+    Raises:
+        ValueError: The set is empty.
+    """
+    if not shard_set.paths or shard_set.num_records < 1:
+        raise ValueError(
+            f"The split of {shard_set.paths[:1]} holds no records. Build it "
+            "again from a source with images."
+        )
+    records = tf.data.TFRecordDataset(list(shard_set.paths))
+    # A truncated set shall not be taken for a whole one.
+    records = records.apply(
+        tf.data.experimental.assert_cardinality(shard_set.num_records)
+    )
+    return _make_batches(
+        records,
+        record_schema=shard_set.schema,
+        resolution=resolution,
+        batch_size=batch_size,
+        crop=crop,
+    )
+
+
+def make_shard_stream(
+    path: str,
+    *,
+    resolution: int,
+    batch_size: int,
+    crop: decode.TestCrop = "center",
+    record_schema: shards.Schema = "image",
+) -> tf.data.Dataset:
+    """Return the batches of one shard file, as `make_eval_stream` does."""
+    return _make_batches(
+        tf.data.TFRecordDataset(path),
+        record_schema=record_schema,
+        resolution=resolution,
+        batch_size=batch_size,
+        crop=crop,
+    )
+
+
+def _make_batches(
+    records: tf.data.Dataset,
+    *,
+    record_schema: shards.Schema,
+    resolution: int,
+    batch_size: int,
+    crop: decode.TestCrop,
+) -> tf.data.Dataset:
+    parse = (
+        schema.parse_imagenet
+        if record_schema == "imagenet"
+        else schema.parse_image
+    )
+
+    @tf.autograph.experimental.do_not_convert
+    def make_example(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = parse(record)
+        return {
+            "images": decode.test_image(parsed["image"], resolution, crop=crop),
+            "labels": tf.cast(parsed["label"], tf.int32),
+            "image_ids": parsed["image_id"],
+            "is_valid": tf.constant(True),
+        }
+
+    padding = tf.data.Dataset.from_tensors(
+        {
+            "images": tf.zeros([resolution, resolution, 3]),
+            "labels": tf.constant(schema.NO_LABEL),
+            "image_ids": tf.constant(b""),
+            "is_valid": tf.constant(False),
+        }
+    ).repeat(batch_size - 1)
+    # What is dropped is padding alone: the last image's batch is full.
+    examples = records.map(
+        make_example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    ).concatenate(padding)
+    batches = examples.batch(batch_size, drop_remainder=True)
+    return batches.with_options(_options()).prefetch(tf.data.AUTOTUNE)
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.OFF
+    )
+    return options
