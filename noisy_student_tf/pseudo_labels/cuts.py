@@ -14,10 +14,87 @@ import numpy as np
 from noisy_student_tf.pseudo_labels import quotas, ranks
 from noisy_student_tf.records import predictions
 
-_HISTOGRAM_SIZE = 1 << 22
-_MAX_CANDIDATES = 1 << 20
+# Cells of a histogram over all classes: 16 MB.
+_HISTOGRAM_SIZE = 1 << 21
+_MIN_BIN_BITS = 4
+_MAX_BIN_BITS = 16
+# Rows that are sorted in the end.
+_MAX_CANDIDATES = 1 << 17
 
 ReadRows = Callable[[], Iterator[predictions.Rows]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What the first pass over the images finds.
+
+    Attributes:
+        num_images: int64 [num_classes].
+        histogram: int64 [num_classes, num_bins], ranks of the confidences at
+            or above the threshold, in bins of equal width.
+        bin_bits: Binary logarithm of the bins' width.
+        threshold_rank: The last rank counted.
+    """
+
+    num_images: np.ndarray
+    histogram: np.ndarray
+    bin_bits: int
+    threshold_rank: int
+
+    @property
+    def num_above(self) -> np.ndarray:
+        """Images at or above the threshold: int64 [num_classes]."""
+        return self.histogram.sum(axis=1)
+
+
+def count(
+    rows: Iterator[predictions.Rows],
+    *,
+    confidence_threshold: float,
+    num_classes: int,
+) -> Counts:
+    """Count all images; their ids are not needed."""
+    threshold_rank = int(
+        ranks.confidence_ranks(np.float32(confidence_threshold))
+    )
+    index_bits = _index_bits(num_classes)
+    bin_bits = max(threshold_rank.bit_length() - index_bits, 0)
+    num_images = np.zeros(num_classes, np.int64)
+    histogram = np.zeros(num_classes << index_bits, np.int64)
+    for batch in rows:
+        num_images += np.bincount(batch.class_ids, minlength=num_classes)
+        row_ranks = ranks.confidence_ranks(batch.confidences)
+        above = np.flatnonzero(row_ranks <= threshold_rank)
+        _add_to_bins(
+            histogram,
+            batch.class_ids[above],
+            row_ranks[above] >> np.uint32(bin_bits),
+            index_bits,
+        )
+    return Counts(
+        num_images,
+        histogram.reshape(num_classes, -1),
+        bin_bits,
+        threshold_rank,
+    )
+
+
+def _index_bits(num_classes: int) -> int:
+    """Return the binary logarithm of the bins of one class."""
+    bits = (_HISTOGRAM_SIZE // num_classes).bit_length() - 1
+    return min(max(bits, _MIN_BIN_BITS), _MAX_BIN_BITS)
+
+
+def _add_to_bins(
+    histogram: np.ndarray,
+    classes: np.ndarray,
+    bins: np.ndarray,
+    index_bits: int,
+) -> None:
+    """Count rows in int64 [num_classes << index_bits]."""
+    # With integers of the index's own type, `add.at` is ten times as fast.
+    cells = (classes.astype(np.int64) << index_bits) + bins.astype(np.int64)
+    np.add.at(histogram, cells, np.int64(1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,24 +130,19 @@ class _Intervals:
 class Contest:
     """Who of a class's images wins, under a plan and a seed."""
 
-    def __init__(
-        self, plan: quotas.Plan, *, confidence_threshold: float, seed: int
-    ) -> None:
+    def __init__(self, plan: quotas.Plan, *, counts: Counts, seed: int) -> None:
         self._plan = plan
+        self._counts = counts
         self._seed = seed
-        self.threshold_rank = ranks.confidence_ranks(
-            np.float32(confidence_threshold)
-        )
         self._has_winners = plan.num_winners > 0
 
-    def find_cuts(self, read_rows: ReadRows, *, num_above: np.ndarray) -> Cuts:
+    def find_cuts(self, read_rows: ReadRows) -> Cuts:
         """Return the last winner of each class.
 
         Args:
             read_rows: Yields all rows, from the start at each call.
-            num_above: int64 [num_classes], images above the threshold.
         """
-        intervals = self._whole_intervals(num_above)
+        intervals = self._first_intervals()
         while (
             intervals.num_inside.sum() > _MAX_CANDIDATES
             and intervals.num_bits[self._has_winners].any()
@@ -82,7 +154,7 @@ class Contest:
         """Return how often each row is taken: int32 [num_rows]."""
         classes = rows.class_ids
         row_ranks = ranks.confidence_ranks(rows.confidences)
-        is_above = row_ranks <= self.threshold_rank
+        is_above = row_ranks <= self._counts.threshold_rank
         copies = np.where(is_above, self._plan.floor_copies[classes], 0)
         cut_ranks = (cuts.keys >> np.uint64(ranks.CONFIDENCE_SHIFT)).astype(
             np.uint32
@@ -100,20 +172,24 @@ class Contest:
         )
         return copies.astype(np.int32)
 
-    def _whole_intervals(self, num_above: np.ndarray) -> _Intervals:
+    def _first_intervals(self) -> _Intervals:
+        """Return the first pass's bins, and all hashes where they decide."""
         by_confidence = self._plan.by_confidence
-        # Ranks above the threshold are at most this long.
-        confidence_bits = (
-            int(self.threshold_rank).bit_length() + ranks.CONFIDENCE_SHIFT
+        num_classes = len(by_confidence)
+        width = self._counts.bin_bits + ranks.CONFIDENCE_SHIFT
+        intervals = _Intervals(
+            low=np.zeros(num_classes, np.uint64),
+            num_bits=np.full(num_classes, ranks.HASH_BITS, np.uint64),
+            num_below=np.zeros(num_classes, np.int64),
+            num_inside=np.where(self._has_winners, self._counts.num_above, 0),
         )
-        return _Intervals(
-            low=np.zeros(num_above.shape, np.uint64),
-            num_bits=np.where(
-                by_confidence, confidence_bits, ranks.HASH_BITS
-            ).astype(np.uint64),
-            num_below=np.zeros(num_above.shape, np.int64),
-            num_inside=np.where(self._has_winners, num_above, 0),
+        self._choose_bins(
+            intervals,
+            self._counts.histogram,
+            np.where(by_confidence, width, ranks.HASH_BITS).astype(np.uint64),
+            by_confidence,
         )
+        return intervals
 
     def _keys(
         self, classes: np.ndarray, row_ranks: np.ndarray, words: np.ndarray
@@ -144,7 +220,7 @@ class Contest:
             & (row_ranks <= (last >> shift)[classes])
         )
         is_near &= self._has_winners[classes]
-        is_near &= row_ranks <= self.threshold_rank
+        is_near &= row_ranks <= self._counts.threshold_rank
         near = np.flatnonzero(is_near)
         classes = classes[near]
         words = ranks.id_words(rows.ids[near])
@@ -157,29 +233,47 @@ class Contest:
     ) -> None:
         """Narrow each interval to the bin that holds the cut."""
         num_classes = len(intervals.low)
-        bin_bits = max(4, (_HISTOGRAM_SIZE // num_classes).bit_length() - 1)
-        shifts = np.maximum(
-            intervals.num_bits.astype(np.int64) - bin_bits, 0
+        index_bits = _index_bits(num_classes)
+        widths = np.maximum(
+            intervals.num_bits.astype(np.int64) - index_bits, 0
         ).astype(np.uint64)
-        histogram = np.zeros(num_classes << bin_bits, np.int64)
+        histogram = np.zeros(num_classes << index_bits, np.int64)
         for batch in rows:
             classes, keys, _ = self._inside(intervals, batch)
-            bins = (keys - intervals.low[classes]) >> shifts[classes]
-            cells = (classes.astype(np.int64) << bin_bits) + bins.astype(
-                np.int64
-            )
-            np.add.at(histogram, cells, 1)
-        counts = histogram.reshape(num_classes, -1)
-        totals = counts.cumsum(axis=1) + intervals.num_below[:, None]
-        is_reached = totals >= self._plan.num_winners[:, None]
-        chosen = is_reached.argmax(axis=1)
-        each = np.arange(num_classes)
-        intervals.low += chosen.astype(np.uint64) << shifts
-        intervals.num_bits = shifts
-        intervals.num_below = totals[each, chosen] - counts[each, chosen]
-        intervals.num_inside = np.where(
-            self._has_winners, counts[each, chosen], 0
+            bins = (keys - intervals.low[classes]) >> widths[classes]
+            _add_to_bins(histogram, classes, bins, index_bits)
+        self._choose_bins(
+            intervals,
+            histogram.reshape(num_classes, -1),
+            widths,
+            self._has_winners,
         )
+
+    def _choose_bins(
+        self,
+        intervals: _Intervals,
+        counts: np.ndarray,
+        widths: np.ndarray,
+        classes: np.ndarray,
+    ) -> None:
+        """Narrow the intervals of some classes to the bin with the cut.
+
+        Args:
+            intervals: What is narrowed.
+            counts: int64 [num_classes, num_bins], over the whole interval.
+            widths: uint64 [num_classes], binary logarithm of a bin's width.
+            classes: bool [num_classes], whose interval is narrowed.
+        """
+        totals = counts.cumsum(axis=1)
+        missing = self._plan.num_winners - intervals.num_below
+        chosen = (totals >= missing[:, None]).argmax(axis=1)
+        each = np.flatnonzero(classes)
+        chosen = chosen[each]
+        inside = counts[each, chosen]
+        intervals.low[each] += chosen.astype(np.uint64) << widths[each]
+        intervals.num_bits[each] = widths[each]
+        intervals.num_below[each] += totals[each, chosen] - inside
+        intervals.num_inside[each] = inside
 
     def _sort_candidates(
         self, intervals: _Intervals, rows: Iterator[predictions.Rows]

@@ -34,10 +34,6 @@ class Plan:
         """
         return self.floor_copies * num_above + self.num_winners
 
-    def num_selected(self, num_above: np.ndarray) -> np.ndarray:
-        """Return the images with at least one copy: int64 [num_classes]."""
-        return np.where(self.floor_copies > 0, num_above, self.num_winners)
-
 
 def images_per_class(
     selection: config.SelectionConfig, *, num_images: int, num_classes: int

@@ -22,7 +22,7 @@ CONFIDENCE_SHIFT = 32
 HASH_BITS = 63
 
 
-def confidence_ranks(confidences: np.ndarray) -> np.ndarray:
+def confidence_ranks(confidences: np.ndarray | np.floating) -> np.ndarray:
     """Return 0 for the greatest confidence there can be, more for smaller.
 
     Args:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from absl import logging
 
 from noisy_student_tf import config, files
-from noisy_student_tf.pseudo_labels import cuts, quotas, ranks, summary
+from noisy_student_tf.pseudo_labels import cuts, quotas, summary
 from noisy_student_tf.records import parquet_files, predictions, shards
 
 
@@ -37,10 +37,13 @@ class _Counts:
 
     def add(self, rows: predictions.Rows, copies: np.ndarray) -> None:
         """Count selected rows, whose copies are int32 [num_rows]."""
-        np.add.at(self.num_selected, rows.class_ids, 1)
-        np.add.at(self.num_rows, rows.class_ids, copies)
-        np.maximum.at(self.max_copies, rows.class_ids, copies)
-        np.minimum.at(self.cut_confidences, rows.class_ids, rows.confidences)
+        # With matching types, `at` is ten times as fast.
+        classes = rows.class_ids.astype(np.int64)
+        counts = copies.astype(np.int64)
+        np.add.at(self.num_selected, classes, np.int64(1))
+        np.add.at(self.num_rows, classes, counts)
+        np.maximum.at(self.max_copies, classes, counts)
+        np.minimum.at(self.cut_confidences, classes, rows.confidences)
 
 
 def select(
@@ -79,23 +82,22 @@ def select(
     quota = quotas.images_per_class(
         selection, num_images=manifest["num_images"], num_classes=num_classes
     )
-    num_images, num_above = _count(paths, selection, num_classes)
-    plan = quotas.make_plan(num_above, selection=selection, quota=quota)
-    contest = cuts.Contest(
-        plan,
+    found = cuts.count(
+        _read_all(paths, num_classes, with_ids=False),
         confidence_threshold=selection.confidence_threshold,
-        seed=seed,
+        num_classes=num_classes,
     )
-    cut = contest.find_cuts(
-        lambda: _read_all(paths, num_classes), num_above=num_above
-    )
+    num_above = found.num_above
+    plan = quotas.make_plan(num_above, selection=selection, quota=quota)
+    contest = cuts.Contest(plan, counts=found, seed=seed)
+    cut = contest.find_cuts(lambda: _read_all(paths, num_classes))
     counts = _write_all(paths, directory, contest, cut, num_classes)
     if not np.array_equal(counts.num_rows, plan.num_rows(num_above)):
         raise RuntimeError(
             f"{predictions_directory} changed while it was read. Select again."
         )
     classes = summary.make_classes(
-        num_images=num_images,
+        num_images=found.num_images,
         num_above_threshold=num_above,
         **vars(counts),
     )
@@ -139,32 +141,13 @@ def _finished(directory: str, made_from: dict) -> summary.Summary:
     return summary.read(directory)
 
 
-def _count(
-    paths: list[str], selection: config.SelectionConfig, num_classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return images, and images above the threshold: int64 [num_classes]."""
-    threshold_rank = ranks.confidence_ranks(
-        np.float32(selection.confidence_threshold)
-    )
-    num_images = np.zeros(num_classes, np.int64)
-    num_above = np.zeros(num_classes, np.int64)
+def _read_all(
+    paths: list[str], num_classes: int, *, with_ids: bool = True
+) -> Iterator[predictions.Rows]:
     for path in paths:
-        for rows in predictions.read_rows(
-            path, num_classes=num_classes, with_ids=False
-        ):
-            is_above = (
-                ranks.confidence_ranks(rows.confidences) <= threshold_rank
-            )
-            num_images += np.bincount(rows.class_ids, minlength=num_classes)
-            num_above += np.bincount(
-                rows.class_ids[is_above], minlength=num_classes
-            )
-    return num_images, num_above
-
-
-def _read_all(paths: list[str], num_classes: int) -> Iterator[predictions.Rows]:
-    for path in paths:
-        yield from predictions.read_rows(path, num_classes=num_classes)
+        yield from predictions.read_rows(
+            path, num_classes=num_classes, with_ids=with_ids
+        )
 
 
 def _write_all(

@@ -34,12 +34,12 @@ class Rows:
     Attributes:
         class_ids: int32 [num_rows] in [0, num_classes).
         confidences: float32 [num_rows], finite, in [0, 1].
-        ids: uint8 [num_rows, 16]; None where they were not asked for.
+        ids: uint8 [num_rows, 16]; [0, 16] where they were not asked for.
     """
 
     class_ids: np.ndarray
     confidences: np.ndarray
-    ids: np.ndarray | None
+    ids: np.ndarray
 
 
 def predictions_name(index: int, count: int) -> str:
@@ -138,11 +138,12 @@ def read_rows(
             not in [0, num_classes), or ids are not 16 bytes.
     """
     columns = [CLASS_ID, CONFIDENCE] + ([IMAGE_ID] if with_ids else [])
+    no_ids = np.zeros((0, schema.ID_BYTES), np.uint8)
     for batch in read_batches(path, columns):
         class_ids = batch[CLASS_ID].to_numpy()
         confidences = batch[CONFIDENCE].to_numpy()
         _check_rows(path, class_ids, confidences, num_classes)
-        ids = read_ids(batch, path) if with_ids else None
+        ids = read_ids(batch, path) if with_ids else no_ids
         yield Rows(class_ids, confidences, ids)
 
 
