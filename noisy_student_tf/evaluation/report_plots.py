@@ -1,0 +1,260 @@
+"""The report's plots, as inline SVG that follows the page's colors.
+
+matplotlib draws with stand-in colors, which become the style sheet's
+variables: so one drawing serves a light and a dark page.
+"""
+
+import io
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import figure, ticker
+from matplotlib.axes import Axes
+
+# Variable of the style sheet -> the color that stands for it in a drawing.
+_COLORS = {
+    name: f"#0{number:x}0{number:x}0{number:x}"
+    for number, name in enumerate(
+        (
+            "ink",
+            "muted",
+            "rule",
+            "teacher",
+            "student",
+            "fixres",
+            "right",
+            "wrong",
+        ),
+        start=1,
+    )
+}
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": _COLORS["muted"],
+    "axes.edgecolor": _COLORS["rule"],
+    "axes.labelcolor": _COLORS["muted"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": _COLORS["rule"],
+    "grid.linewidth": 0.7,
+    "xtick.color": _COLORS["rule"],
+    "xtick.labelcolor": _COLORS["muted"],
+    "ytick.color": _COLORS["rule"],
+    "ytick.labelcolor": _COLORS["muted"],
+    "ytick.left": False,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.labelcolor": _COLORS["muted"],
+}
+
+_MAX_POINTS = 400
+
+
+def _draw(size: tuple[float, float]) -> tuple[figure.Figure, Axes]:
+    drawing = figure.Figure(figsize=size, layout="constrained")
+    return drawing, drawing.add_subplot()
+
+
+def _to_svg(drawing: figure.Figure, description: str) -> str:
+    """Return a figure as SVG text that scales with its column.
+
+    Args:
+        drawing: What to write.
+        description: What a screen reader says; unique on the page.
+    """
+    output = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": description}):
+        # Without a date, the same run gives the same report.
+        drawing.savefig(
+            output, format="svg", transparent=True, metadata={"Date": None}
+        )
+    svg = output.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    label = re.sub(r"[<>&\"]", " ", description)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    # Ids would meet those of the other plots on the page.
+    salt = f"{zlib.crc32(description.encode()):x}"
+    svg = re.sub(r'id="', f'id="p{salt}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\1p{salt}-", svg)
+    for name, color in _COLORS.items():
+        svg = svg.replace(color, f"var(--{name})")
+    return svg
+
+
+def _thin(points: np.ndarray) -> np.ndarray:
+    """Return at most `_MAX_POINTS` of the points, the last one among them."""
+    if len(points) <= _MAX_POINTS:
+        return points
+    return points[np.linspace(0, len(points) - 1, _MAX_POINTS).astype(int)]
+
+
+def curves(
+    lines: Sequence[tuple[str, str, Sequence[tuple[float, float]]]],
+    *,
+    description: str,
+    as_percent: bool = False,
+) -> str:
+    """Draw values over steps.
+
+    Args:
+        lines: (label, color name, (step, value) pairs) of each curve; empty
+            ones are left out.
+        description: What a screen reader says; unique on the page.
+        as_percent: Values in [0, 1] are shown as percentages.
+    """
+    with mpl.rc_context(_STYLE):
+        drawing, axes = _draw((3.4, 2.1))
+        for number, (label, color, pairs) in enumerate(lines):
+            if not pairs:
+                continue
+            points = _thin(np.asarray(pairs, np.float64))
+            axes.plot(
+                points[:, 0],
+                points[:, 1],
+                color=_COLORS[color],
+                label=label,
+                linestyle=("-", (0, (1.2, 1.8)), (0, (5, 2)))[number % 3],
+                marker="o" if len(points) == 1 else None,
+                markersize=3,
+            )
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(
+            ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
+        )
+        axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
+        if as_percent:
+            axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+        axes.margins(x=0.01)
+        if sum(bool(pairs) for _, _, pairs in lines) > 1:
+            axes.legend(loc="best", handlelength=1.8)
+        return _to_svg(drawing, description)
+
+
+def confidence_histogram(
+    histogram: np.ndarray,
+    *,
+    correct: np.ndarray | None,
+    threshold: float,
+    description: str,
+) -> str:
+    """Draw how many images have which confidence.
+
+    Args:
+        histogram: int64 [num_bins]; bins divide [0, 1].
+        correct: int64 [num_bins], the correctly labeled ones among them;
+            None where labels are not known.
+        threshold: Images below it are not selected.
+        description: What a screen reader says; unique on the page.
+    """
+    width = 1 / len(histogram)
+    starts = np.arange(len(histogram)) * width
+    # A hair of space between the bars.
+    bar: dict[str, Any] = {
+        "align": "edge",
+        "width": 0.86 * width,
+        "linewidth": 0,
+    }
+    with mpl.rc_context(_STYLE):
+        drawing, axes = _draw((5.2, 2.5))
+        if correct is None:
+            axes.bar(starts, histogram, color=_COLORS["teacher"], **bar)
+        else:
+            axes.bar(
+                starts, correct, color=_COLORS["right"], label="right", **bar
+            )
+            axes.bar(
+                starts,
+                histogram - correct,
+                bottom=correct,
+                color=_COLORS["wrong"],
+                label="wrong",
+                **bar,
+            )
+            drawing.legend(
+                loc="outside lower center", ncols=2, handlelength=0.9
+            )
+        axes.set_ylim(bottom=0)
+        _mark_threshold(axes, threshold)
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("images")
+        axes.yaxis.set_major_locator(ticker.MaxNLocator(4, integer=True))
+        axes.yaxis.set_major_formatter(
+            ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
+        )
+        return _to_svg(drawing, description)
+
+
+def accuracy_by_threshold(
+    known: np.ndarray,
+    correct: np.ndarray,
+    *,
+    threshold: float,
+    description: str,
+) -> str:
+    """Draw what a threshold does: share of images kept, and their accuracy.
+
+    Args:
+        known: int64 [num_bins], images with known labels by confidence.
+        correct: int64 [num_bins], those labeled right.
+        threshold: The one that was used.
+        description: What a screen reader says; unique on the page.
+    """
+    starts = np.arange(len(known)) / len(known)
+    kept = np.cumsum(known[::-1])[::-1]
+    right = np.cumsum(correct[::-1])[::-1]
+    has_images = kept > 0
+    with mpl.rc_context(_STYLE):
+        drawing, axes = _draw((5.2, 2.5))
+        axes.plot(
+            starts[has_images],
+            right[has_images] / kept[has_images],
+            color=_COLORS["right"],
+            label="accuracy of what is kept",
+        )
+        axes.plot(
+            starts,
+            kept / max(kept[0], 1),
+            color=_COLORS["muted"],
+            linestyle=(0, (1.2, 1.8)),
+            label="share of images kept",
+        )
+        axes.set_ylim(0, 1.02)
+        _mark_threshold(axes, threshold)
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("threshold")
+        axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+        drawing.legend(loc="outside lower center", ncols=2)
+        return _to_svg(drawing, description)
+
+
+def _mark_threshold(axes: Axes, threshold: float) -> None:
+    axes.axvline(
+        threshold, color=_COLORS["ink"], linewidth=1, linestyle=(0, (4, 2))
+    )
+    axes.annotate(
+        f"threshold {threshold:g}",
+        (threshold, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, 1),
+        textcoords="offset points",
+        color=_COLORS["ink"],
+        va="bottom",
+        ha="left" if threshold < 0.8 else "right",
+        annotation_clip=False,
+    )

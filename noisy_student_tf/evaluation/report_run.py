@@ -1,0 +1,289 @@
+"""What the report says of the run itself: configuration, data, results.
+
+Everything is read from a working directory, and what is not there yet is left
+out: the report may be written after every stage.
+"""
+
+import collections
+import dataclasses
+import json
+import platform
+import re
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from noisy_student_tf import config, files, presets
+from noisy_student_tf.records import shards
+
+_MODEL_NAME = re.compile(r"student_(\d+)(_fixres)?")
+
+MAX_CORRUPT_SHOWN = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One field of the configuration, beside its preset's value."""
+
+    name: str
+    value: str
+    preset_value: str
+
+    @property
+    def is_changed(self) -> bool:
+        """Tell whether the run departs from its preset."""
+        return self.value != self.preset_value
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Images of one split of one data directory."""
+
+    name: str
+    num_images: int
+    num_shards: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What the manifests of the data directories say.
+
+    Attributes:
+        splits: Splits of the labeled and the unlabeled directory.
+        sources: (directory, source) pairs.
+        class_names: Names of the classes; empty before the builder ran.
+        num_corrupt: Images that could not be read.
+        corrupt: The first of them: (path, reason).
+        excluded: What else was left out: (reason, number of images).
+    """
+
+    splits: list[Split]
+    sources: list[tuple[str, str]]
+    class_names: list[str]
+    num_corrupt: int
+    corrupt: list[tuple[str, str]]
+    excluded: list[tuple[str, int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One row of results.json; shares are in [0, 1], None where unknown."""
+
+    model: str
+    title: str
+    set: str
+    split: str
+    weights: str
+    resolution: int | None
+    num_images: int
+    accuracy: float
+    low: float
+    high: float
+    top5_accuracy: float | None
+    loss: float | None
+    calibration_error: float | None
+
+    @property
+    def kind(self) -> str:
+        """Return teacher, student or fixres: what its color stands for."""
+        return model_kind(self.model)
+
+
+@dataclasses.dataclass(frozen=True)
+class Headline:
+    """The comparison that the whole run is about."""
+
+    teacher: Result
+    student: Result
+
+    @property
+    def points(self) -> float:
+        """Return the gain in percentage points."""
+        return 100 * (self.student.accuracy - self.teacher.accuracy)
+
+
+def model_title(model: str) -> str:
+    """Return `Student 1, FixRes` for `student_1_fixres`."""
+    match = _MODEL_NAME.fullmatch(model)
+    if not match:
+        return model.replace("_", " ").capitalize()
+    return f"Student {match[1]}" + (", FixRes" if match[2] else "")
+
+
+def model_kind(model: str) -> str:
+    """Return teacher, student or fixres."""
+    if model.endswith("fixres"):
+        return "fixres"
+    return "student" if model.startswith("student") else "teacher"
+
+
+def model_order(model: str) -> tuple[int, int]:
+    """Return a sort key: the teacher, then students with their FixRes."""
+    match = _MODEL_NAME.fullmatch(model)
+    if not match:
+        return (10**6, 0) if model.endswith("fixres") else (0, 0)
+    return int(match[1]), 1 if match[2] else 0
+
+
+def read_config(workdir: str) -> config.Config:
+    """Read the configuration that the run wrote before its first stage.
+
+    Raises:
+        FileNotFoundError: The directory holds no run.
+    """
+    path = files.join(workdir, "config.json")
+    if not files.exists(path):
+        raise FileNotFoundError(
+            f"{path} does not exist: {workdir} is no working directory of a "
+            "run. Name the --workdir of one."
+        )
+    return config.from_json(files.read_text(path))
+
+
+def compare_with_preset(run_config: config.Config) -> list[Field]:
+    """Return every field with its own value and its preset's."""
+    known = presets.PRESETS.get(run_config.preset, config.Config())
+    base = dict(config.flatten(known))
+    return [
+        Field(name, _show(value), _show(base[name]))
+        for name, value in config.flatten(run_config)
+        if name != "preset"
+    ]
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(_show(part) for part in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def versions() -> list[tuple[str, str]]:
+    """Return (name, version) of what computes here."""
+    return [
+        ("Python", platform.python_version()),
+        ("TensorFlow", tf.__version__),
+        ("Keras", keras.__version__),
+    ]
+
+
+def read_data(workdir: str) -> Data:
+    """Read the manifests of the data directories that are finished."""
+    data = Data([], [], [], 0, [], [])
+    num_corrupt = 0
+    excluded: collections.Counter[str] = collections.Counter()
+    for name in ("labeled", "unlabeled"):
+        directory = files.join(workdir, name)
+        if not shards.is_finished(directory):
+            continue
+        manifest = shards.read_manifest(directory)
+        data.splits.extend(
+            Split(split, entry["num_records"], len(entry["paths"]))
+            for split, entry in manifest["splits"].items()
+        )
+        if manifest.get("source"):
+            data.sources.append((name, str(manifest["source"])))
+        data.class_names.extend(
+            manifest.get("class_names") or [] if not data.class_names else []
+        )
+        num_corrupt += manifest.get("num_corrupt", 0)
+        data.corrupt.extend(
+            (str(item["key"]), str(item["reason"]))
+            for item in manifest.get("corrupt", [])
+        )
+        for reason, value in (manifest.get("excluded") or {}).items():
+            excluded[reason.replace("_", " ")] += _count(value)
+    del data.corrupt[MAX_CORRUPT_SHOWN:]
+    return dataclasses.replace(
+        data,
+        num_corrupt=num_corrupt,
+        excluded=[(reason, n) for reason, n in excluded.items() if n],
+    )
+
+
+def _count(value: Any) -> int:
+    """Return a number of images, given as such or as a list of them."""
+    return len(value) if isinstance(value, list | dict) else int(value)
+
+
+def read_results(workdir: str) -> list[Result]:
+    """Read results.json: the teacher first, the averaged weights first."""
+    path = files.join(workdir, "results.json")
+    if not files.exists(path):
+        return []
+    results = [_result(row) for row in files.read_json(path)]
+    return sorted(
+        results,
+        key=lambda row: (row.set, model_order(row.model), row.weights),
+    )
+
+
+def _result(row: dict[str, Any]) -> Result:
+    low, high = row["interval_95"]
+    return Result(
+        model=row["model"],
+        title=model_title(row["model"]),
+        set=row["set"],
+        split=row["split"],
+        weights=row["weights"],
+        resolution=row.get("resolution"),
+        num_images=row["num_images"],
+        accuracy=row["accuracy"],
+        low=low,
+        high=high,
+        top5_accuracy=row.get("top5_accuracy"),
+        loss=row.get("loss"),
+        calibration_error=row.get("calibration_error"),
+    )
+
+
+def headline(results: list[Result]) -> Headline | None:
+    """Compare the last student with the teacher on the same held-out images.
+
+    Test images count before validation images, and averaged weights before
+    raw ones. None where one of the two is not evaluated yet.
+    """
+    for split in ("test", "validation"):
+        for weights in ("ema", "raw"):
+            rows = [
+                row
+                for row in results
+                if (row.split, row.weights) == (split, weights)
+            ]
+            teachers = [row for row in rows if row.model == "teacher"]
+            students = [row for row in rows if row.kind == "student"]
+            if teachers and students:
+                teacher = teachers[0]
+                same_set = [row for row in students if row.set == teacher.set]
+                if same_set:
+                    return Headline(teacher, same_set[-1])
+    return None
+
+
+def read_metrics(workdir: str) -> dict[str, list[dict[str, Any]]]:
+    """Read metrics.jsonl of every model: name -> lines, in training order.
+
+    A resumed run repeats steps; the last line of a step is kept.
+    """
+    metrics = {}
+    for name in files.list_directory(workdir):
+        path = files.join(workdir, name, "metrics.jsonl")
+        if not files.exists(path):
+            continue
+        lines = {}
+        for text in files.read_text(path).splitlines():
+            try:
+                line = json.loads(text)
+            except json.JSONDecodeError:
+                # A run that is killed may leave half a line.
+                continue
+            lines[line["kind"], line["step"]] = line
+        if lines:
+            metrics[name] = sorted(
+                lines.values(), key=lambda line: line["step"]
+            )
+    return dict(sorted(metrics.items(), key=lambda item: model_order(item[0])))
