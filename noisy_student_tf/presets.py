@@ -217,7 +217,7 @@ def _fashion_mnist() -> config.Config:
         preset="fashion_mnist",
         data=config.DataConfig(
             labeled="idx:/usr/share/datasets/fashion-mnist",
-            evaluation="idx:/usr/share/datasets/fashion-mnist/t10k",
+            evaluation="idx:/usr/share/datasets/fashion-mnist#t10k",
             num_classes=10,
             labeled_per_class=100,
             evaluation_fraction=0.0,
