@@ -1,0 +1,84 @@
+"""How long a run is, and how large its batches are."""
+
+import dataclasses
+import math
+
+from noisy_student_tf import config as config_lib
+from noisy_student_tf.training import schedules
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Batches and durations of one training run.
+
+    Attributes:
+        total_steps: Length of the run.
+        steps_per_epoch: Steps per pass over the labeled images, fractional.
+        labeled_batch_size: Labeled images of the global batch.
+        unlabeled_batch_size: Unlabeled images of the global batch, or 0.
+        steps_per_loop: Steps between log lines.
+        evaluate_every_steps: A multiple of `steps_per_loop`.
+        checkpoint_every_steps: A multiple of `steps_per_loop`.
+    """
+
+    total_steps: int
+    steps_per_epoch: float
+    labeled_batch_size: int
+    unlabeled_batch_size: int
+    steps_per_loop: int
+    evaluate_every_steps: int
+    checkpoint_every_steps: int
+
+
+def make_plan(
+    config: config_lib.Config,
+    *,
+    num_labeled: int,
+    epochs: float,
+    has_unlabeled: bool,
+) -> Plan:
+    """Turn durations in epochs into steps.
+
+    Args:
+        config: Names the batches and the intervals.
+        num_labeled: Labeled training images.
+        epochs: Length of the run in passes over them.
+        has_unlabeled: Whether batches hold pseudo-labeled images too.
+
+    Raises:
+        ValueError: There is no labeled image.
+    """
+    if num_labeled < 1:
+        raise ValueError(
+            f"The training split holds {num_labeled} labeled images; at least "
+            "one is needed. Look at --data.labeled and the splits' fractions."
+        )
+    training = config.training
+    steps_per_epoch = num_labeled / training.labeled_batch_size
+    total_steps = max(1, round(epochs * steps_per_epoch))
+    steps_per_loop = min(training.steps_per_loop, total_steps)
+
+    def whole_loops(num_steps: int) -> int:
+        return math.ceil(num_steps / steps_per_loop) * steps_per_loop
+
+    return Plan(
+        total_steps=total_steps,
+        steps_per_epoch=steps_per_epoch,
+        labeled_batch_size=training.labeled_batch_size,
+        unlabeled_batch_size=(
+            config_lib.unlabeled_batch_size(training) if has_unlabeled else 0
+        ),
+        steps_per_loop=steps_per_loop,
+        evaluate_every_steps=whole_loops(training.evaluate_every_steps),
+        checkpoint_every_steps=whole_loops(training.checkpoint_every_steps),
+    )
+
+
+def make_schedule(plan: Plan, config: config_lib.Config) -> schedules.Schedule:
+    """Return the configured learning rate of a plan's steps."""
+    return schedules.make_schedule(
+        config.optimizer,
+        labeled_batch_size=plan.labeled_batch_size,
+        steps_per_epoch=plan.steps_per_epoch,
+        total_steps=plan.total_steps,
+    )

@@ -1,0 +1,107 @@
+"""The stream of global batches, dealt to the replicas in a fixed order."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+# start_step -> an infinite dataset of global batches.
+MakeStream = Callable[[int], tf.data.Dataset]
+
+
+def check_batch_divides(
+    *, labeled_batch_size: int, unlabeled_batch_size: int, num_replicas: int
+) -> None:
+    """Check that every replica gets the same number of images.
+
+    Raises:
+        ValueError: It would not; shapes must be equal and static.
+    """
+    sizes = {
+        "training.labeled_batch_size": labeled_batch_size,
+        "training.unlabeled_ratio": unlabeled_batch_size,
+    }
+    for flag, size in sizes.items():
+        if size % num_replicas:
+            raise ValueError(
+                f"--{flag}: it gives a global batch of {size} images, which "
+                f"{num_replicas} replicas cannot share equally. Choose a "
+                f"multiple of {num_replicas}, or --runtime.num_devices that "
+                f"divides {size}."
+            )
+
+
+def distribute(
+    make_stream: MakeStream,
+    *,
+    start_step: int,
+    strategy: tf.distribute.Strategy,
+    labeled_batch_size: int,
+    unlabeled_batch_size: int,
+) -> tf.data.Dataset:
+    """Return the stream of batches, split over the replicas.
+
+    Replica i gets the i-th slice of every global batch. Each process of a
+    multi-worker run reads the whole batch and keeps its own slices, so that
+    what a replica sees does not depend on the number of processes.
+
+    Args:
+        make_stream: Returns batches (see `step.compute_gradients`) from a
+            step on.
+        start_step: The first step to be made.
+        strategy: Whose replicas are fed.
+        labeled_batch_size: Labeled images of the global batch.
+        unlabeled_batch_size: Unlabeled images of the global batch, or 0.
+
+    Raises:
+        ValueError: The stream's shapes are not static, or not these.
+    """
+
+    def local_stream(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        stream = make_stream(start_step)
+        _check_shapes(
+            stream.element_spec,
+            {
+                "labeled_images": labeled_batch_size,
+                "labels": labeled_batch_size,
+                "unlabeled_images": unlabeled_batch_size,
+                "soft_labels": unlabeled_batch_size,
+            },
+        )
+        num_replicas = context.num_replicas_in_sync
+        if num_replicas == 1:
+            return stream
+        num_local = num_replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * num_local
+
+        def split(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            parts = {}
+            for name, tensor in batch.items():
+                rows, *inner = tensor.shape
+                shape = [num_replicas, rows // num_replicas, *inner]
+                parts[name] = tf.reshape(tensor, shape)[first:][:num_local]
+            return parts  # [num_local, per replica, ...]
+
+        # The strategy hands consecutive elements to consecutive replicas.
+        stream = stream.map(split, num_parallel_calls=1).unbatch()
+        return stream.prefetch(2 * num_local)
+
+    return strategy.distribute_datasets_from_function(local_stream)
+
+
+def _check_shapes(
+    spec: dict[str, tf.TensorSpec], sizes: dict[str, int]
+) -> None:
+    expected = {name for name, size in sizes.items() if size}
+    if set(spec) != expected:
+        raise ValueError(
+            f"The stream's batches hold {sorted(spec)}; this training takes "
+            f"{sorted(expected)}."
+        )
+    for name, tensor_spec in spec.items():
+        shape = tensor_spec.shape
+        if not shape.is_fully_defined() or shape[0] != sizes[name]:
+            raise ValueError(
+                f"The stream's {name} have the shape {shape}; it must be "
+                f"static, with {sizes[name]} rows (drop the remainder of the "
+                "last batch)."
+            )

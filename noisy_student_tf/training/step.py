@@ -1,0 +1,251 @@
+"""One step of training, and many of them in one call of the device."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import keras
+import tensorflow as tf
+
+from noisy_student_tf import config
+from noisy_student_tf.training import ema, losses, state
+
+Batch = dict[str, tf.Tensor]
+# (iterator, num_steps) -> float32 [num_steps, num_metrics], float64 seconds.
+TrainSteps = Callable[[Iterator[Batch], tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+_LABELED_METRICS = ("loss", "labeled_loss", "labeled_accuracy")
+_UNLABELED_METRICS = ("unlabeled_loss", "unlabeled_agreement")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepSettings:
+    """What a step computes.
+
+    Attributes:
+        labeled_batch_size: Labeled images of the global batch.
+        unlabeled_batch_size: Unlabeled images of the global batch, or 0.
+        loss: The cross-entropies.
+        optimizer: Weight decay, clipping and averaging.
+        seed: Of the noise, in [0, 2^31).
+        num_replicas: Replicas that share the global batch.
+        times_input: Whether the wait for input is timed, for which there is
+            no deterministic operation.
+    """
+
+    labeled_batch_size: int
+    unlabeled_batch_size: int
+    loss: config.LossConfig
+    optimizer: config.OptimizerConfig
+    seed: int
+    num_replicas: int
+    times_input: bool = True
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of a step's metrics, in order."""
+        unlabeled = _UNLABELED_METRICS if self.unlabeled_batch_size else ()
+        return _LABELED_METRICS + unlabeled
+
+
+def noise_seed(seed: int, step: tf.Tensor, replica_id: tf.Tensor) -> tf.Tensor:
+    """Return the seed of one replica's noise in one step, int32 [2].
+
+    It depends on nothing else: replicas differ, and a resumed run repeats.
+    """
+    fold_in = tf.random.experimental.stateless_fold_in
+    root = tf.constant([seed, 0], tf.int32)
+    step_seed = fold_in(root, tf.cast(step, tf.int32))
+    return fold_in(step_seed, tf.cast(replica_id, tf.int32))
+
+
+def make_train_steps(
+    train_state: state.TrainState,
+    settings: StepSettings,
+    strategy: tf.distribute.Strategy,
+) -> TrainSteps:
+    """Return a function that makes n steps in one call of the device.
+
+    It returns every step's metrics, so that the step at which a loss ceased
+    to be finite is known, and the time it waited for the input, in seconds.
+    """
+
+    def replica_step(batch: Batch, step: tf.Tensor) -> tf.Tensor:
+        return _replica_step(train_state, settings, batch, step)
+
+    def clock() -> tf.Tensor:
+        if settings.times_input:
+            return tf.timestamp()
+        return tf.constant(0.0, tf.float64)
+
+    # No stated signature: a strategy's iterators have no public type to state.
+    @tf.function
+    def train_steps(
+        iterator: Iterator[Batch], num_steps: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        first_step = tf.cast(train_state.optimizer.iterations.value, tf.int32)
+        width = len(settings.metric_names)
+        rows = tf.TensorArray(tf.float32, size=num_steps, element_shape=[width])
+        row = tf.zeros([width])
+        waited_seconds = tf.constant(0.0, tf.float64)
+        for i in tf.range(num_steps):
+            # Explicit order: a step's end, the clock, the input, the clock.
+            with tf.control_dependencies([row]):
+                asked = clock()
+            with tf.control_dependencies([asked]):
+                batch = next(iterator)
+            with tf.control_dependencies(_arrived(strategy, batch)):
+                waited_seconds += clock() - asked
+            parts = strategy.run(replica_step, args=(batch, first_step + i))
+            row = strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
+            rows = rows.write(i, row)
+        return rows.stack(), waited_seconds  # [num_steps, num_metrics], []
+
+    return train_steps
+
+
+def compute_gradients(
+    train_state: state.TrainState,
+    settings: StepSettings,
+    batch: Batch,
+    seed: tf.Tensor,
+) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Run one replica's share of the batch forward and backward.
+
+    Labeled and unlabeled images go through the model together, so that batch
+    normalization sees both.
+
+    Args:
+        train_state: The model and its variables.
+        settings: What to compute.
+        batch: labeled_images uint8 [labeled, height, width, 3] in [0, 255],
+            labels int32 [labeled], and for a student unlabeled_images uint8
+            [unlabeled, height, width, 3] and soft_labels float32 [unlabeled,
+            num_classes].
+        seed: Of the model's noise, int32 [2].
+
+    Returns:
+        The gradients of the trained variables, and the metrics, float32
+        [num_metrics]; both are to be summed over the replicas.
+    """
+    trained = [variable.value for variable in train_state.trained]
+    images = [batch["labeled_images"]]
+    if settings.unlabeled_batch_size:
+        images.append(batch["unlabeled_images"])
+    with tf.GradientTape() as tape:
+        logits = train_state.model(
+            tf.concat(images, axis=0),  # [labeled + unlabeled, h, w, 3]
+            training=True,
+            noise_seed=seed,
+        )
+        logits = tf.cast(logits, tf.float32)
+        metrics = _data_metrics(settings, batch, logits)
+        # Every replica holds the same weights and adds its share of the sum.
+        metrics["loss"] += (
+            settings.optimizer.weight_decay
+            * l2_loss(train_state.decayed)
+            / settings.num_replicas
+        )
+    gradients = tape.gradient(
+        metrics["loss"],
+        trained,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return gradients, tf.stack([metrics[n] for n in settings.metric_names])
+
+
+def l2_loss(variables: Sequence[keras.Variable]) -> tf.Tensor:
+    """Return sum(v^2) / 2 over variables, a float32 scalar."""
+    if not variables:
+        return tf.constant(0.0)
+    return tf.add_n([tf.nn.l2_loss(variable.value) for variable in variables])
+
+
+def clip_across_replicas(
+    gradients: list[tf.Tensor], clip_norm: float
+) -> list[tf.Tensor]:
+    """Clip the gradients' sum over replicas by its global norm.
+
+    Keras clips each replica's part before the sum, which is something else.
+
+    Args:
+        gradients: One replica's parts.
+        clip_norm: The largest norm of the sum.
+
+    Returns:
+        Parts that are equal on all replicas and sum to the clipped gradient:
+        the optimizer sums them once more.
+    """
+    context = tf.distribute.get_replica_context()
+    total = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    clipped, _ = tf.clip_by_global_norm(total, clip_norm)
+    return [part / context.num_replicas_in_sync for part in clipped]
+
+
+def _replica_step(
+    train_state: state.TrainState,
+    settings: StepSettings,
+    batch: Batch,
+    step: tf.Tensor,
+) -> tf.Tensor:
+    replica_id = tf.distribute.get_replica_context().replica_id_in_sync_group
+    seed = noise_seed(settings.seed, step, replica_id)
+    gradients, metrics = compute_gradients(train_state, settings, batch, seed)
+    if settings.optimizer.global_clip_norm:
+        gradients = clip_across_replicas(
+            gradients, settings.optimizer.global_clip_norm
+        )
+    train_state.optimizer.apply(gradients, train_state.trained)
+    decay = ema.ramped_decay(settings.optimizer.ema_decay, step)
+    ema.update(train_state.ema_model, train_state.model, decay)
+    return metrics
+
+
+def _data_metrics(
+    settings: StepSettings, batch: Batch, logits: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Return one replica's parts of the means over the global batch."""
+    sizes = (settings.labeled_batch_size, settings.unlabeled_batch_size)
+    num_labeled = batch["labels"].shape[0]
+    labeled_logits = logits[:num_labeled]
+    labels = tf.cast(batch["labels"], tf.int64)
+    labeled_weight, unlabeled_weight = losses.weights_of_means(
+        labeled_batch_size=sizes[0],
+        unlabeled_batch_size=sizes[1],
+        weighting=settings.loss.weighting,
+    )
+    cross_entropy = losses.labeled_cross_entropy(
+        labeled_logits, labels, label_smoothing=settings.loss.label_smoothing
+    )
+    labeled_loss = _share_of_mean(cross_entropy, sizes[0])
+    hits = tf.argmax(labeled_logits, axis=-1) == labels
+    metrics = {
+        "loss": labeled_weight * labeled_loss,
+        "labeled_loss": labeled_loss,
+        "labeled_accuracy": _share_of_mean(hits, sizes[0]),
+    }
+    if sizes[1]:
+        unlabeled_logits = logits[num_labeled:]
+        soft_labels = batch["soft_labels"]
+        cross_entropy = losses.unlabeled_cross_entropy(
+            unlabeled_logits,
+            soft_labels,
+            pseudo_labels=settings.loss.pseudo_labels,
+            temperature=settings.loss.temperature,
+            label_smoothing=settings.loss.label_smoothing,
+        )
+        agrees = tf.argmax(unlabeled_logits, -1) == tf.argmax(soft_labels, -1)
+        unlabeled_loss = _share_of_mean(cross_entropy, sizes[1])
+        metrics["loss"] += unlabeled_weight * unlabeled_loss
+        metrics["unlabeled_loss"] = unlabeled_loss
+        metrics["unlabeled_agreement"] = _share_of_mean(agrees, sizes[1])
+    return metrics
+
+
+def _share_of_mean(values: tf.Tensor, global_batch_size: int) -> tf.Tensor:
+    # Divided by the global batch, not the replica's: the replicas' sum, of
+    # losses as of gradients, is then the mean over all images.
+    return tf.reduce_sum(tf.cast(values, tf.float32)) / global_batch_size
+
+
+def _arrived(strategy: tf.distribute.Strategy, batch: Batch) -> list[tf.Tensor]:
+    return list(strategy.experimental_local_results(batch["labels"]))

@@ -1,0 +1,11 @@
+"""Set TensorFlow up for the tests, before anything touches a device."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+from noisy_student_tf import runtime
+
+# Several replicas on one CPU; a test that needs one device takes the first.
+runtime.make_logical_cpus(4)

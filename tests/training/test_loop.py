@@ -1,0 +1,241 @@
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf import files
+from noisy_student_tf.training import log, loop
+from tests.training import tiny
+
+UNTIMED = ("images_per_second", "input_wait_share")
+
+
+class Killed(Exception):
+    """Stands for a SIGKILL: nothing of the run is closed or saved."""
+
+
+def train(directory, *, total_steps=6, **options):
+    configuration = options.pop("config", None) or tiny.make_config()
+    return loop.train(
+        **{
+            "config": configuration,
+            "plan": tiny.make_plan(configuration, total_steps=total_steps),
+            "directory": str(directory),
+            "strategy": tf.distribute.OneDeviceStrategy("/cpu:0"),
+            "build_model": lambda: tiny.build(dropout_rate=0.5),
+            "make_stream": tiny.make_stream,
+            "evaluate": tiny.evaluate,
+            "title": "student",
+        }
+        | options
+    )
+
+
+def kill_at(num_evaluations):
+    """Return an evaluation that kills the run the n-th time it is called."""
+    calls = []
+
+    def evaluate(model):
+        calls.append(model)
+        if len(calls) == num_evaluations:
+            raise Killed
+        return tiny.evaluate(model)
+
+    return evaluate
+
+
+def records(directory):
+    return [
+        {name: value for name, value in record.items() if name not in UNTIMED}
+        for record in log.read(f"{directory}/metrics.jsonl")
+    ]
+
+
+def check_equal(first, second):
+    for models in (
+        (first.model, second.model),
+        (first.ema_model, second.ema_model),
+    ):
+        for a, b in zip(*map(tiny.weights_of, models), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert first.metrics == second.metrics
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("undisturbed")
+    return directory, train(directory)
+
+
+def test_record_has_a_line_for_each_loop_and_validation(undisturbed):
+    directory, result = undisturbed
+    lines = log.read(f"{directory}/metrics.jsonl")
+    assert [(line["kind"], line["step"]) for line in lines] == [
+        ("train", 1),
+        ("train", 2),
+        ("validation", 2),
+        ("train", 3),
+        ("train", 4),
+        ("validation", 4),
+        ("train", 5),
+        ("train", 6),
+        ("validation", 6),
+    ]
+    assert list(lines[0]) == [
+        "kind",
+        "step",
+        "epoch",
+        "loss",
+        "labeled_loss",
+        "labeled_accuracy",
+        "unlabeled_loss",
+        "unlabeled_agreement",
+        "learning_rate",
+        "images_per_second",
+        "input_wait_share",
+    ]
+    assert lines[1]["epoch"] == 1.0
+    assert 0 <= lines[-2]["input_wait_share"] <= 1
+    assert set(result.metrics) == {"raw_accuracy", "ema_accuracy"}
+    assert result.metrics["ema_accuracy"] == lines[-1]["ema_accuracy"]
+
+
+def test_loss_is_labeled_plus_ratio_times_unlabeled_plus_l2(tmp_path):
+    configuration = tiny.make_config(**{"optimizer.weight_decay": 0.0})
+    train(tmp_path, total_steps=1, config=configuration)
+    line = log.read(f"{tmp_path}/metrics.jsonl")[0]
+    assert line["loss"] == pytest.approx(
+        line["labeled_loss"] + 2.0 * line["unlabeled_loss"], rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("num_evaluations", [1, 3])
+def test_killed_and_resumed_equals_never_killed(
+    undisturbed, tmp_path, num_evaluations
+):
+    # At the first validation there is no checkpoint yet; at the third (the
+    # raw model's at step 4) lines of steps 3 and 4 have to be taken back.
+    directory, expected = undisturbed
+    with pytest.raises(Killed):
+        train(tmp_path, evaluate=kill_at(num_evaluations))
+    check_equal(train(tmp_path), expected)
+    assert records(tmp_path) == records(directory)
+
+
+def test_longer_loops_and_calls_change_nothing_but_the_lines(
+    undisturbed, tmp_path
+):
+    configuration = tiny.make_config(**{"training.steps_per_loop": 4})
+    check_equal(train(tmp_path, config=configuration), undisturbed[1])
+    lines = [line for line in records(tmp_path) if line["kind"] == "train"]
+    assert [line["step"] for line in lines] == [4, 6]
+    losses = [
+        line["loss"]
+        for line in records(undisturbed[0])
+        if line["kind"] == "train"
+    ]
+    assert lines[0]["loss"] == pytest.approx(np.mean(losses[:4]), rel=1e-12)
+
+
+def test_finished_run_returns_at_once_and_keeps_its_record(undisturbed):
+    directory, expected = undisturbed
+    before = (directory / "metrics.jsonl").read_text()
+
+    def no_stream(start_step):
+        raise AssertionError("a finished run needs no input")
+
+    check_equal(train(directory, make_stream=no_stream), expected)
+    assert (directory / "metrics.jsonl").read_text() == before
+
+
+def test_damaged_newest_checkpoint_falls_back_to_the_one_before(
+    undisturbed, tmp_path
+):
+    train(tmp_path)
+    data = tmp_path / "checkpoints/step-00000006/state.data-00000-of-00001"
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    check_equal(train(tmp_path), undisturbed[1])
+    assert records(tmp_path) == records(undisturbed[0])
+
+
+def test_all_checkpoints_damaged_is_an_error(tmp_path):
+    train(tmp_path, total_steps=1)
+    manifest = tmp_path / "checkpoints/step-00000001/manifest.json"
+    manifest.write_text("{")
+    with pytest.raises(ValueError, match="every checkpoint is damaged"):
+        train(tmp_path, total_steps=1)
+
+
+def test_checkpoint_of_another_model_is_an_error(tmp_path):
+    train(tmp_path, total_steps=1)
+    configuration = tiny.make_config(**{"optimizer.name": "sgd"})
+    with pytest.raises(ValueError, match="of another model or optimizer"):
+        train(tmp_path, total_steps=1, config=configuration)
+
+
+def test_unfinished_checkpoint_is_removed_and_newest_are_kept(tmp_path):
+    unfinished = tmp_path / "checkpoints/step-00000009"
+    unfinished.mkdir(parents=True)
+    (unfinished / "state.index").write_text("half")
+    configuration = tiny.make_config(
+        **{
+            "training.keep_checkpoints": 2,
+            "training.checkpoint_every_steps": 1,
+        }
+    )
+    train(tmp_path, config=configuration, total_steps=3)
+    assert files.list_directory(f"{tmp_path}/checkpoints") == [
+        "step-00000002",
+        "step-00000003",
+    ]
+
+
+def test_nan_is_reported_with_its_metric_and_step(tmp_path):
+    def poisoned(start_step):
+        def poison(step, batch):
+            bad = tf.cast(step + start_step == 4, tf.float32)
+            soft_labels = batch["soft_labels"] + tf.math.log(1.0 - bad) * bad
+            return batch | {"soft_labels": soft_labels}
+
+        return tiny.make_stream(start_step).enumerate().map(poison)
+
+    with pytest.raises(FloatingPointError, match=r"loss is .* at step 5\."):
+        train(tmp_path, make_stream=poisoned)
+    assert records(tmp_path)[-1]["step"] == 4
+    assert files.list_directory(f"{tmp_path}/checkpoints") == [
+        "step-00000002",
+        "step-00000004",
+    ]
+
+
+def test_runs_on_remote_paths():
+    result = train("ram://training/run", total_steps=2)
+    lines = files.read_text("ram://training/run/metrics.jsonl").splitlines()
+    assert json.loads(lines[-1])["kind"] == "validation"
+    check_equal(train("ram://training/run", total_steps=2), result)
+
+
+def test_teacher_trains_without_unlabeled_images(tmp_path):
+    configuration = tiny.make_config()
+    train(
+        tmp_path,
+        plan=tiny.make_plan(configuration, total_steps=1, has_unlabeled=False),
+        make_stream=lambda step: tiny.make_stream(step, num_unlabeled=0),
+    )
+    assert "unlabeled_loss" not in log.read(f"{tmp_path}/metrics.jsonl")[0]
+
+
+def test_stream_of_other_shapes_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="unlabeled_images have the shape"):
+        train(
+            tmp_path,
+            make_stream=lambda step: tiny.make_stream(step, num_unlabeled=7),
+        )
+    with pytest.raises(ValueError, match="this training takes"):
+        train(
+            tmp_path,
+            make_stream=lambda step: tiny.make_stream(step, num_unlabeled=0),
+        )

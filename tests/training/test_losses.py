@@ -1,0 +1,71 @@
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf.training import losses
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+ARRAYS = dict(np.load(GOLDEN / "losses.npz"))
+EXPECTED = json.loads((GOLDEN / "losses.json").read_text())
+
+
+def test_labeled_loss_is_the_published_one():
+    values = losses.labeled_cross_entropy(
+        ARRAYS["labeled_logits"], ARRAYS["labels"], label_smoothing=0.1
+    )
+    assert values.shape == [6]
+    assert np.mean(values) == pytest.approx(EXPECTED["labeled"], rel=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [-1, 0.5, 1, 2])
+def test_unlabeled_and_total_losses_are_the_published_ones(temperature):
+    values = losses.unlabeled_cross_entropy(
+        tf.constant(ARRAYS["unlabeled_logits"]),
+        tf.constant(ARRAYS["soft_labels"]),
+        pseudo_labels="hard" if temperature == -1 else "soft",
+        temperature=1.0 if temperature == -1 else float(temperature),
+        label_smoothing=0.1,
+    )
+    expected = EXPECTED[f"unlabeled_temperature_{temperature}"]
+    assert np.mean(values) == pytest.approx(expected, rel=1e-5)
+
+    weights = losses.weights_of_means(
+        labeled_batch_size=6, unlabeled_batch_size=18, weighting="labeled"
+    )
+    total = weights[0] * EXPECTED["labeled"] + weights[1] * np.mean(values)
+    expected = EXPECTED[f"data_loss_temperature_{temperature}"]
+    assert total == pytest.approx(expected, rel=1e-5)
+
+
+def test_weighting_all_is_the_mean_over_the_whole_batch():
+    weights = losses.weights_of_means(
+        labeled_batch_size=2, unlabeled_batch_size=6, weighting="all"
+    )
+    assert weights == (0.25, 0.75)
+
+
+def test_teacher_has_no_unlabeled_weight():
+    for weighting in ("labeled", "all"):
+        assert losses.weights_of_means(
+            labeled_batch_size=2, unlabeled_batch_size=0, weighting=weighting
+        ) == (1.0, 0.0)
+
+
+def test_sharpen_squares_at_half_the_temperature():
+    sharpened = losses.sharpen(tf.constant([[0.75, 0.25]]), 0.5)
+    np.testing.assert_allclose(sharpened, [[0.9, 0.1]], rtol=1e-6)
+
+
+def test_soft_labels_are_not_smoothed():
+    # The cross-entropy of a certain prediction with a certain label is 0.
+    values = losses.unlabeled_cross_entropy(
+        tf.constant([[100.0, 0.0]]),
+        tf.constant([[1.0, 0.0]]),
+        pseudo_labels="soft",
+        temperature=1.0,
+        label_smoothing=0.1,
+    )
+    assert float(values[0]) == pytest.approx(0.0, abs=1e-6)

@@ -1,0 +1,62 @@
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf import config
+from noisy_student_tf.training import ema, optimizer
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "rmsprop_and_ema.npz"
+
+
+class OneWeight(keras.Model):
+    def __init__(self, initial):
+        super().__init__()
+        self.weight = self.add_weight(
+            shape=initial.shape, initializer="zeros", name="weight"
+        )
+        self.weight.assign(initial)
+
+
+def test_rmsprop_and_averages_are_tensorflow_1s():
+    golden = np.load(GOLDEN)
+    model, averages = OneWeight(golden["initial"]), OneWeight(golden["initial"])
+    rates = tf.constant(golden["learning_rates"])
+    update_rule = optimizer.make_optimizer(
+        config.OptimizerConfig(), lambda step: rates[step]
+    )
+    update_rule.build(model.trainable_variables)
+
+    @tf.function
+    def update(gradient, step):
+        update_rule.apply([gradient], model.trainable_variables)
+        ema.update(averages, model, ema.ramped_decay(0.9999, step))
+
+    for step in range(12):
+        update(tf.constant(golden["gradients"][step]), tf.constant(step))
+        np.testing.assert_allclose(
+            model.weight, golden["weights"][step], rtol=2e-6, atol=1e-7
+        )
+        np.testing.assert_allclose(
+            averages.weight, golden["ema"][step], rtol=2e-6, atol=1e-7
+        )
+
+
+def test_sgd_has_plain_momentum():
+    model = OneWeight(np.array([1.0]))
+    update_rule = optimizer.make_optimizer(
+        config.OptimizerConfig(name="sgd", momentum=0.5),
+        lambda step: tf.constant(0.1),
+    )
+    update_rule.build(model.trainable_variables)
+    for _ in range(2):
+        update_rule.apply([tf.constant([1.0])], model.trainable_variables)
+    # Steps of 0.1 and of 0.1 + 0.5 * 0.1; Nesterov's would be 0.15, 0.175.
+    assert float(model.weight[0]) == pytest.approx(1.0 - 0.1 - 0.15)
+
+
+def test_ramp_ends_at_the_final_decay():
+    decays = [float(ema.ramped_decay(0.5, tf.constant(t))) for t in (0, 4, 9)]
+    assert decays == pytest.approx([0.1, 5 / 14, 0.5])

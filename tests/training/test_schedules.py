@@ -1,0 +1,55 @@
+import json
+import pathlib
+
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf import config
+from noisy_student_tf.training import schedules
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "learning_rate.json"
+CASES = json.loads(GOLDEN.read_text())
+
+
+def make(**options):
+    return schedules.make_schedule(
+        config.OptimizerConfig(**options),
+        labeled_batch_size=512,
+        steps_per_epoch=10.0,
+        total_steps=200,
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_exponential_schedule_is_the_published_one(case):
+    settings = json.loads(case)
+    schedule = schedules.make_schedule(
+        config.OptimizerConfig(
+            base_learning_rate=settings["base"],
+            decay_epochs=settings["decay_epochs"],
+        ),
+        labeled_batch_size=settings["batch"],
+        steps_per_epoch=settings["images"] / settings["batch"],
+        total_steps=218_949,
+    )
+    for step, rate in CASES[case]:
+        assert float(schedule(tf.constant(step))) == pytest.approx(
+            rate, rel=2e-6
+        ), step
+
+
+def test_cosine_falls_from_the_peak_to_zero():
+    schedule = make(
+        schedule="cosine", warmup_epochs=0.0, base_learning_rate=0.1
+    )
+    assert float(schedule(tf.constant(0))) == pytest.approx(0.2)
+    assert float(schedule(tf.constant(100))) == pytest.approx(0.1)
+    assert float(schedule(tf.constant(200))) == pytest.approx(0.0, abs=1e-7)
+
+
+def test_constant_keeps_the_rate_after_the_warmup():
+    schedule = make(
+        schedule="constant", warmup_epochs=1.0, base_learning_rate=0.1
+    )
+    rates = [float(schedule(tf.constant(step))) for step in (0, 5, 10, 199)]
+    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.2])

@@ -1,0 +1,69 @@
+import keras
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf.training import schedules, state
+from tests.training import tiny
+
+
+class WithKerasDropout(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+        self.dropout = keras.layers.Dropout(0.5)
+
+    def call(self, x, training=False):
+        return self.dropout(self.dense(x), training=training)
+
+
+def create(**options):
+    return state.create(
+        settings=tiny.make_config().optimizer,
+        seed=1,
+        strategy=tf.distribute.OneDeviceStrategy("/cpu:0"),
+        build_model=tiny.build,
+        schedule=schedules.constant(0.1),
+        **options,
+    )
+
+
+def test_l2_holds_every_kernel_and_bias_outside_normalization():
+    model = tiny.build()
+    decayed = state.decayed_variables(model, model.trainable_variables)
+    # Stem and head kernels, two blocks' kernels and biases, the classifier's.
+    assert len(decayed) == 2 + 2 * 2 + 2
+    # Beside them: gamma and beta of four normalizations.
+    assert len(model.trainable_variables) == 8 + 4 * 2
+
+
+def test_averages_start_as_the_loaded_weights():
+    made = create(
+        initial_weights=lambda model: model.stem_conv.kernel.assign(
+            tf.ones_like(model.stem_conv.kernel)
+        )
+    )
+    assert float(tf.reduce_min(made.ema_model.stem_conv.kernel)) == 1.0
+    assert made.step == 0
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    first = tiny.weights_of(create().model)
+    keras.random.normal([3])
+    for a, b in zip(first, tiny.weights_of(create().model), strict=True):
+        assert (a == b).all()
+    assert state.seed_of(0, "teacher") != state.seed_of(0, "student_1")
+    assert state.seed_of(0, "teacher") != state.seed_of(1, "teacher")
+
+
+def test_stateful_noise_is_refused():
+    model = WithKerasDropout()
+    model(tf.zeros([1, 2]))
+    with pytest.raises(ValueError, match="holds seed generators"):
+        state.check_model(model, num_replicas=1)
+
+
+def test_statistics_local_to_a_replica_are_refused():
+    state.check_model(tiny.build(), num_replicas=1)
+    state.check_model(tiny.build(synchronized=True), num_replicas=2)
+    with pytest.raises(ValueError, match="synchronized=True"):
+        state.check_model(tiny.build(), num_replicas=2)

@@ -1,0 +1,249 @@
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf.training import (
+    ema,
+    plan,
+    replica_stream,
+    schedules,
+    state,
+    step,
+)
+from tests.training import tiny
+
+
+# One for all tests: collectives of several would mix within a process.
+@functools.cache
+def strategy_of(num_replicas):
+    if num_replicas == 1:
+        return tf.distribute.OneDeviceStrategy("/cpu:0")
+    return tf.distribute.MirroredStrategy(
+        [f"/cpu:{i}" for i in range(num_replicas)]
+    )
+
+
+def make_steps(num_replicas, *, num_steps=3, dropout_rate=0.0, **overrides):
+    """Return the state and the metrics after some steps."""
+    configuration = tiny.make_config(**overrides)
+    made = tiny.make_plan(configuration)
+    strategy = strategy_of(num_replicas)
+    train_state = state.create(
+        settings=configuration.optimizer,
+        seed=3,
+        strategy=strategy,
+        build_model=lambda: tiny.build(
+            synchronized=num_replicas > 1, dropout_rate=dropout_rate
+        ),
+        schedule=plan.make_schedule(made, configuration),
+    )
+    settings = make_settings(configuration, made, num_replicas)
+    train_steps = step.make_train_steps(train_state, settings, strategy)
+    stream = replica_stream.distribute(
+        tiny.make_stream,
+        start_step=0,
+        strategy=strategy,
+        labeled_batch_size=4,
+        unlabeled_batch_size=8,
+    )
+    metrics, _ = train_steps(iter(stream), tf.constant(num_steps))
+    return train_state, metrics.numpy()
+
+
+def make_settings(configuration, made, num_replicas=1):
+    return step.StepSettings(
+        labeled_batch_size=made.labeled_batch_size,
+        unlabeled_batch_size=made.unlabeled_batch_size,
+        loss=configuration.loss,
+        optimizer=configuration.optimizer,
+        seed=5,
+        num_replicas=num_replicas,
+    )
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 0.01])
+def test_replicas_change_neither_losses_nor_weights(clip_norm):
+    # With a norm of 0.01 every gradient is clipped; clipping each replica's
+    # part before the sum would give other weights.
+    overrides = {"optimizer.global_clip_norm": clip_norm}
+    one, one_metrics = make_steps(1, **overrides)
+    two, two_metrics = make_steps(2, **overrides)
+    np.testing.assert_allclose(two_metrics, one_metrics, rtol=1e-5)
+    for models in ((one.model, two.model), (one.ema_model, two.ema_model)):
+        for a, b in zip(*map(tiny.weights_of, models), strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
+def test_clipping_limits_the_summed_gradient():
+    strategy = strategy_of(2)
+
+    @tf.function
+    def clipped():
+        def part():
+            context = tf.distribute.get_replica_context()
+            sign = 1.0 - 2.0 * tf.cast(
+                context.replica_id_in_sync_group, tf.float32
+            )
+            # The parts' sum is [6, 8], of norm 10; the 100s cancel.
+            gradient = tf.constant([3.0, 4.0]) + 100.0 * sign
+            return step.clip_across_replicas([gradient], 5.0)[0]
+
+        return strategy.reduce("sum", strategy.run(part), axis=None)
+
+    np.testing.assert_allclose(clipped(), [3.0, 4.0], rtol=1e-5)
+
+
+def test_noise_differs_between_steps_and_replicas_and_repeats():
+    def seed(*key):
+        return tuple(step.noise_seed(*key).numpy())
+
+    keys = [(s, t, r) for s in (0, 1) for t in (0, 1, 2) for r in (0, 1)]
+    assert len({seed(*key) for key in keys}) == len(keys)
+    assert seed(1, 2, 3) == seed(1, 2, 3)
+
+
+def test_replicas_draw_different_noise():
+    drawn, started = [], []
+
+    class Recorder(tiny.TinyModel):
+        def call(self, images, training=False, noise_seed=None, noised=None):
+            if training and noise_seed is not None:
+                drawn.append(noise_seed)
+            return super().call(images, training, noise_seed, noised)
+
+    def build():
+        model = Recorder(synchronized=True)
+        model(tf.zeros([1, tiny.SIDE, tiny.SIDE, 3]))
+        return model
+
+    strategy = strategy_of(2)
+    configuration = tiny.make_config()
+    made = tiny.make_plan(configuration)
+    train_state = state.create(
+        settings=configuration.optimizer,
+        seed=3,
+        strategy=strategy,
+        build_model=build,
+        schedule=schedules.constant(0.1),
+    )
+    settings = make_settings(configuration, made, 2)
+    batch = next(iter(tiny.make_stream(0, num_labeled=2, num_unlabeled=4)))
+
+    @tf.function
+    def seeds():
+        drawn.clear()
+        started.clear()
+
+        def one():
+            index = len(started)
+            started.append(index)
+            step._replica_step(train_state, settings, batch, tf.constant(0))
+            return drawn[index]
+
+        return strategy.experimental_local_results(strategy.run(one))
+
+    first, second = seeds()
+    assert tuple(first.numpy()) != tuple(second.numpy())
+
+
+def test_averages_follow_batch_normalizations_statistics():
+    made, _ = make_steps(1, num_steps=1)
+    # The first decay is 1/10: 0.1 * the initial 0 + 0.9 * the mean of now.
+    mean = np.array(made.model.stem_norm.moving_mean)
+    average = np.array(made.ema_model.stem_norm.moving_mean)
+    assert np.abs(mean).max() > 0
+    np.testing.assert_allclose(average, 0.9 * mean, rtol=1e-6)
+
+
+def test_weight_decay_enters_through_the_gradient():
+    configuration = tiny.make_config(**{"optimizer.weight_decay": 0.5})
+    without = tiny.make_config(**{"optimizer.weight_decay": 0.0})
+    made = tiny.make_plan(configuration)
+    train_state = state.create(
+        settings=configuration.optimizer,
+        seed=3,
+        strategy=strategy_of(1),
+        build_model=tiny.build,
+        schedule=schedules.constant(0.1),
+    )
+    batch = next(iter(tiny.make_stream(0)))
+    seed = tf.constant([1, 2])
+    decayed, plain = (
+        step.compute_gradients(
+            train_state, make_settings(c, made), batch, seed
+        )[0]
+        for c in (configuration, without)
+    )
+    spared = 0
+    ids = {id(variable) for variable in train_state.decayed}
+    for variable, a, b in zip(train_state.trained, decayed, plain, strict=True):
+        share = 0.5 * np.array(variable) if id(variable) in ids else 0.0
+        spared += id(variable) not in ids
+        np.testing.assert_allclose(a, b + share, atol=1e-5)
+    assert spared == 8
+
+
+def test_gradients_compile_under_xla_with_static_shapes():
+    configuration = tiny.make_config()
+    made = tiny.make_plan(configuration)
+    train_state = state.create(
+        settings=configuration.optimizer,
+        seed=3,
+        strategy=strategy_of(1),
+        build_model=lambda: tiny.build(dropout_rate=0.5),
+        schedule=schedules.constant(0.1),
+    )
+    settings = make_settings(configuration, made)
+
+    @tf.function(jit_compile=True)
+    def compiled(batch):
+        seed = step.noise_seed(5, tf.constant(7), tf.constant(0))
+        return step.compute_gradients(train_state, settings, batch, seed)
+
+    gradients, metrics = compiled(next(iter(tiny.make_stream(0))))
+    assert len(gradients) == len(train_state.trained)
+    assert np.isfinite(metrics).all()
+
+
+def test_batch_that_replicas_cannot_share_is_refused():
+    with pytest.raises(ValueError, match=r"labeled_batch_size.* 3 replicas"):
+        replica_stream.check_batch_divides(
+            labeled_batch_size=4, unlabeled_batch_size=9, num_replicas=3
+        )
+    with pytest.raises(ValueError, match=r"unlabeled_ratio.* 10 images"):
+        replica_stream.check_batch_divides(
+            labeled_batch_size=4, unlabeled_batch_size=10, num_replicas=4
+        )
+
+
+def test_replicas_get_consecutive_slices_of_the_batch():
+    strategy = strategy_of(2)
+    stream = replica_stream.distribute(
+        tiny.make_stream,
+        start_step=3,
+        strategy=strategy,
+        labeled_batch_size=4,
+        unlabeled_batch_size=8,
+    )
+    whole = next(iter(tiny.make_stream(3)))
+    parts = next(iter(stream))
+    for name, tensor in whole.items():
+        local = strategy.experimental_local_results(parts[name])
+        np.testing.assert_array_equal(np.concatenate(local), tensor)
+
+
+def test_frozen_statistics_leave_their_average_untouched():
+    model, averages = tiny.build(), tiny.build()
+    model.stem_norm.moving_mean.assign([0.1, 0.2, 0.3, 0.7])
+    ema.start(averages, model)
+
+    @tf.function
+    def update(t):
+        ema.update(averages, model, ema.ramped_decay(0.9, t))
+
+    for t in range(3):
+        update(tf.constant(t))
+    for a, b in zip(*map(tiny.weights_of, (model, averages)), strict=True):
+        np.testing.assert_array_equal(a, b)
