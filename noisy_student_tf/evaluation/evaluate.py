@@ -30,7 +30,6 @@ def evaluate(
         ValueError: The stream is empty, a label is unknown, or the logits are
             not finite or of another number of classes.
     """
-
     totals = metrics.zeros(num_classes)
     for batch in stream:
         is_valid = batch["is_valid"].numpy()

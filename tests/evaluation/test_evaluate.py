@@ -34,17 +34,6 @@ def test_every_valid_image_counts_once(batch_size):
     assert result["per_class_accuracy"] == [1.0, 3 / 5]
 
 
-def test_the_model_is_traced_once():
-    traces = []
-
-    def logits_fn(images):
-        traces.append(images.shape)
-        return parity(images)
-
-    evaluate.evaluate(logits_fn, make_stream([0, 1, 0], 2), 2)
-    assert traces == [(2, 2, 2, 3)]
-
-
 def test_another_number_of_classes_is_refused():
     with pytest.raises(ValueError, match="returns 2 logits per image, but 3"):
         evaluate.evaluate(parity, make_stream([0, 1], 2), 3)

@@ -9,7 +9,7 @@ from hypothesis import strategies
 
 from noisy_student_tf import config
 from noisy_student_tf.pseudo_labels import cuts, ranks, select
-from noisy_student_tf.records import parquet_files, predictions, shards
+from noisy_student_tf.records import predictions
 from tests.pseudo_labels import synthetic
 
 _SEED = 5
@@ -220,58 +220,14 @@ def test_finished_selection_is_returned_or_refused(tmp_path):
         run(tmp_path, rows, images_per_class=3)
 
 
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([(0, float("nan"))], "a confidence is nan"),
-        ([(0, 1.5)], "a confidence is 1.5"),
-        ([(0, -0.5)], "a confidence is -0.5"),
-    ],
-)
-def test_what_is_no_probability_is_refused(tmp_path, rows, message):
-    with pytest.raises(ValueError, match=message):
-        run(tmp_path, rows)
+def test_no_probabilities_leave_no_manifest(tmp_path):
+    with pytest.raises(ValueError, match="a confidence is nan"):
+        run(tmp_path, [(0, float("nan"))])
+    assert not (tmp_path / "selection" / "manifest.json").exists()
 
 
-def test_another_number_of_classes_is_refused(tmp_path):
-    run(tmp_path, [(0, 0.9)])
-    with pytest.raises(ValueError, match="4 classes, but 7 are configured"):
-        select.select(
-            predictions_directory=str(tmp_path / "predictions"),
-            directory=str(tmp_path / "other"),
-            selection=config.SelectionConfig(),
-            num_classes=7,
-            seed=0,
-        )
-
-
-def test_class_out_of_range_is_refused(tmp_path):
-    path = tmp_path / "rows.parquet"
-    columns = predictions.selection_schema()
-    with parquet_files.open_writer(str(path), columns) as writer:
-        ids = [b"0" * 16]
-        writer.write(
-            parquet_files.pa.table([ids, [4], [0.5], [1]], schema=columns)
-        )
-    with pytest.raises(ValueError, match=r"accepted is \[0, 4\)"):
-        list(predictions.read_rows(str(path), num_classes=4))
-
-
-def test_missing_and_shortened_files_are_named(tmp_path):
-    run(tmp_path, [(0, 0.9), (1, 0.6)], cuts=[1])
-    source = tmp_path / "predictions"
-    name = predictions.predictions_name(1, 2)
-    os.replace(source / predictions.predictions_name(0, 2), source / name)
-    with pytest.raises(FileNotFoundError, match="is missing"):
-        predictions.read_manifest(str(source), num_classes=4)
-    manifest = shards.read_manifest(str(source))
-    manifest["shards"] = [name]
-    manifest["num_images_per_shard"] = [2]
-    shards.write_manifest(str(source), manifest)
-    with pytest.raises(ValueError, match="has 1 rows, but its manifest says"):
-        predictions.read_manifest(str(source), num_classes=4)
-    manifest["num_images_per_shard"] = [1]
-    manifest[predictions.TEACHER] = "another"
-    shards.write_manifest(str(source), manifest)
-    with pytest.raises(ValueError, match="made by the teacher 'abc'"):
-        predictions.read_manifest(str(source), num_classes=4)
+def test_classes_without_a_single_image_select_nothing(tmp_path):
+    summary, copies = run(tmp_path, [(0, 0.1), (1, 0.2)], num_classes=2)
+    assert copies == {}
+    assert summary.total("num_rows") == 0
+    assert any("classes 0, 1" in warning for warning in summary.warnings)
