@@ -6,6 +6,7 @@ from a seed instead. KerasCV 0.9 is the last release, so the private attribute
 that holds them stays where it is.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras_cv
@@ -39,6 +40,14 @@ class _StatelessGenerator:
             dtype=dtype,
         )
 
+    def sampler(self, minval: float, maxval: float) -> Callable[..., tf.Tensor]:
+        """Return what stands in for KerasCV's UniformFactorSampler."""
+
+        def sample(shape: Any = (), dtype: tf.DType = tf.float32) -> tf.Tensor:
+            return self.uniform(shape, minval, maxval, dtype)
+
+        return sample
+
 
 def apply(
     image: tf.Tensor, *, num_ops: int, magnitude: float, seed: tf.Tensor
@@ -65,6 +74,9 @@ def apply(
     generator = _StatelessGenerator(seed)
     for part in (layer, layer._random_choice, *layer._random_choice.layers):
         part._random_generator = generator
+        sampler = getattr(part, "factor", None)
+        if isinstance(sampler, keras_cv.core.UniformFactorSampler):
+            part.factor = generator.sampler(sampler.lower, sampler.upper)
     # Its Python branches depend on tensors; tf.function converts them.
     noised = tf.function(layer)(tf.cast(image, tf.float32), training=True)
     noised = tf.cast(tf.clip_by_value(noised, 0.0, 255.0), tf.uint8)
