@@ -12,7 +12,7 @@ from run_scripts import write_requirements
 ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts")
 
-BASE = {"config", "presets", "files", "records"}
+BASE = {"config", "presets", "files", "records", "workdir"}
 PARTS = {
     "pipeline",
     "model",
@@ -28,13 +28,15 @@ ALLOWED_IMPORTS = {
     "presets": {"config"},
     "files": set(),
     "records": {"config", "files", "records"},
+    "workdir": {"config", "files"},
     **{part: BASE | {part} for part in PARTS},
     "data_prep": BASE | {"data_prep", "pipeline.decode", "run_scripts.flags"},
     "stages": BASE | PARTS | {"data_prep"},
-    "self_training": BASE | PARTS | {"data_prep", "stages"},
+    "dry_run": BASE | PARTS | {"data_prep"},
+    "self_training": BASE | PARTS | {"data_prep", "stages", "dry_run"},
     "run_scripts": BASE
     | PARTS
-    | {"data_prep", "stages", "self_training", "run_scripts"},
+    | {"data_prep", "stages", "dry_run", "self_training", "run_scripts"},
 }
 
 
