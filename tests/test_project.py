@@ -165,22 +165,22 @@ def test_package_name(requirement, name):
 
 def test_the_readme_names_what_exists():
     text = (ROOT / "README.md").read_text()
-    scripts = set(re.findall(r"\b(?:run_scripts|\.ci)/[\w.]+", text))
+    paths = set(
+        re.findall(r"(?:run_scripts|noisy_student_tf)/[\w/]+\.\w+", text)
+    )
     modules = set(
         re.findall(
             r"python -m ((?:run_scripts|data_prep|benchmarks)\.\w+)", text
         )
     )
 
-    missing = [
-        name for name in scripts if not (ROOT / name.rstrip(".")).exists()
-    ]
+    missing = [name for name in paths if not (ROOT / name).exists()]
     missing += [
         name
         for name in modules
         if not (ROOT / name.replace(".", "/")).with_suffix(".py").exists()
     ]
-    assert scripts
+    assert paths
     assert modules
     assert missing == []
 
