@@ -12,7 +12,7 @@ from run_scripts import write_requirements
 ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts")
 
-BASE = {"config", "presets", "files", "records"}
+BASE = {"config", "presets", "files", "records", "workdir"}
 PARTS = {
     "pipeline",
     "model",
@@ -28,13 +28,15 @@ ALLOWED_IMPORTS = {
     "presets": {"config"},
     "files": set(),
     "records": {"config", "files", "records"},
+    "workdir": {"config", "files"},
     **{part: BASE | {part} for part in PARTS},
     "data_prep": BASE | {"data_prep", "pipeline.decode", "run_scripts.flags"},
     "stages": BASE | PARTS | {"data_prep"},
-    "self_training": BASE | PARTS | {"data_prep", "stages"},
+    "dry_run": BASE | PARTS | {"data_prep"},
+    "self_training": BASE | PARTS | {"data_prep", "stages", "dry_run"},
     "run_scripts": BASE
     | PARTS
-    | {"data_prep", "stages", "self_training", "run_scripts"},
+    | {"data_prep", "stages", "dry_run", "self_training", "run_scripts"},
 }
 
 
@@ -163,22 +165,22 @@ def test_package_name(requirement, name):
 
 def test_the_readme_names_what_exists():
     text = (ROOT / "README.md").read_text()
-    scripts = set(re.findall(r"\b(?:run_scripts|\.ci)/[\w.]+", text))
+    paths = set(
+        re.findall(r"(?:run_scripts|noisy_student_tf)/[\w/]+\.\w+", text)
+    )
     modules = set(
         re.findall(
             r"python -m ((?:run_scripts|data_prep|benchmarks)\.\w+)", text
         )
     )
 
-    missing = [
-        name for name in scripts if not (ROOT / name.rstrip(".")).exists()
-    ]
+    missing = [name for name in paths if not (ROOT / name).exists()]
     missing += [
         name
         for name in modules
         if not (ROOT / name.replace(".", "/")).with_suffix(".py").exists()
     ]
-    assert scripts
+    assert paths
     assert modules
     assert missing == []
 

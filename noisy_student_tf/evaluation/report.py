@@ -12,6 +12,7 @@ import markupsafe
 import numpy as np
 
 from noisy_student_tf import config, files
+from noisy_student_tf import workdir as workdirs
 from noisy_student_tf.evaluation import (
     report_labels,
     report_pictures,
@@ -36,7 +37,8 @@ def write_report(workdir: str) -> str:
     """
     path = files.join(workdir, "report.html")
     page = _environment().get_template("report.html")
-    files.write_text(path, page.render(_contents(workdir)))
+    contents = _contents(workdirs.Workdir(workdir))
+    files.write_text(path, page.render(contents))
     return path
 
 
@@ -71,9 +73,9 @@ def _number(value: float | None, digits: int = 3) -> str:
     return "\u2013" if value is None else f"{value:.{digits}f}"
 
 
-def _contents(workdir: str) -> dict[str, Any]:
+def _contents(workdir: workdirs.Workdir) -> dict[str, Any]:
     """Return everything that the template shows."""
-    run_config = report_run.read_config(workdir)
+    run_config = workdirs.read_config(workdir)
     data = report_run.read_data(workdir)
     results = report_run.read_results(workdir)
     with open(
@@ -82,7 +84,7 @@ def _contents(workdir: str) -> dict[str, Any]:
         style = style_sheet.read()
     return {
         "style": markupsafe.Markup(style),
-        "name": os.path.basename(workdir.rstrip("/")) or workdir,
+        "name": os.path.basename(workdir.root.rstrip("/")),
         "config": run_config,
         "fields": report_run.compare_with_preset(run_config),
         "versions": report_run.versions(),
@@ -183,17 +185,17 @@ def _curves(
 
 
 def _iterations(
-    workdir: str, run_config: config.Config, class_names: list[str]
+    workdir: workdirs.Workdir, run_config: config.Config, class_names: list[str]
 ) -> list[dict[str, Any]]:
     """Return what is known of each iteration's pseudo-labels."""
     if not class_names:
         return []
     truth = report_labels.read_truth(
-        files.join(workdir, "unlabeled", "truth.parquet")
+        files.join(workdir.unlabeled, "truth.parquet")
     )
     iterations = []
     number = 1
-    while shards.is_finished(files.join(workdir, f"predictions_{number}")):
+    while shards.is_finished(workdir.predictions(number)):
         iterations.append(
             _iteration(workdir, number, run_config, class_names, truth)
         )
@@ -202,7 +204,7 @@ def _iterations(
 
 
 def _iteration(
-    workdir: str,
+    workdir: workdirs.Workdir,
     number: int,
     run_config: config.Config,
     class_names: list[str],
@@ -210,13 +212,13 @@ def _iteration(
 ) -> dict[str, Any]:
     threshold = run_config.selection.confidence_threshold
     labels = report_labels.read_predictions(
-        files.join(workdir, f"predictions_{number}"),
+        workdir.predictions(number),
         num_classes=len(class_names),
         threshold=threshold,
         truth=truth,
     )
     shown = shown_classes(len(class_names))
-    directory = files.join(workdir, f"selection_{number}")
+    directory = workdir.selection(number)
     selection = None
     warnings, pictures = [], {}
     if shards.is_finished(directory):
@@ -229,7 +231,7 @@ def _iteration(
         summary = files.read_json(files.join(directory, "summary.json"))
         warnings = summary.get("warnings", [])
         pictures = report_pictures.thumbnails(
-            files.join(workdir, "unlabeled"), selection.picks()
+            workdir.unlabeled, selection.picks()
         )
     return {
         "number": number,

@@ -15,11 +15,20 @@ import keras
 import tensorflow as tf
 
 from noisy_student_tf import config, files, presets
+from noisy_student_tf import workdir as workdirs
+from noisy_student_tf.evaluation import results
 from noisy_student_tf.records import shards
 
 _MODEL_NAME = re.compile(r"student_(\d+)(_fixres)?")
 
 MAX_CORRUPT_SHOWN = 50
+
+# What a manifest counts among the excluded -> what the report says of it.
+_EXCLUDED = {
+    "num_identical": "identical to a labeled image",
+    "num_same_id": "with the id of a labeled image",
+    "num_overlapping": "in the training and the held-out set",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +60,11 @@ class Data:
 
     Attributes:
         splits: Splits of the labeled and the unlabeled directory.
-        sources: (directory, source) pairs.
+        sources: (role, source) pairs: labeled, evaluation, unlabeled.
         class_names: Names of the classes; empty before the builder ran.
         num_corrupt: Images that could not be read.
         corrupt: The first of them: (path, reason).
-        excluded: What else was left out: (reason, number of images).
+        excluded: What else was found: (reason, number of images).
     """
 
     splits: list[Split]
@@ -105,6 +114,8 @@ class Headline:
 
 def model_title(model: str) -> str:
     """Return `Student 1, FixRes` for `student_1_fixres`."""
+    if model == "fixres":
+        return "FixRes fine-tuning"
     match = _MODEL_NAME.fullmatch(model)
     if not match:
         return model.replace("_", " ").capitalize()
@@ -124,21 +135,6 @@ def model_order(model: str) -> tuple[int, int]:
     if not match:
         return (10**6, 0) if model.endswith("fixres") else (0, 0)
     return int(match[1]), 1 if match[2] else 0
-
-
-def read_config(workdir: str) -> config.Config:
-    """Read the configuration that the run wrote before its first stage.
-
-    Raises:
-        FileNotFoundError: The directory holds no run.
-    """
-    path = files.join(workdir, "config.json")
-    if not files.exists(path):
-        raise FileNotFoundError(
-            f"{path} does not exist: {workdir} is no working directory of a "
-            "run. Name the --workdir of one."
-        )
-    return config.from_json(files.read_text(path))
 
 
 def compare_with_preset(run_config: config.Config) -> list[Field]:
@@ -171,13 +167,12 @@ def versions() -> list[tuple[str, str]]:
     ]
 
 
-def read_data(workdir: str) -> Data:
+def read_data(workdir: workdirs.Workdir) -> Data:
     """Read the manifests of the data directories that are finished."""
     data = Data([], [], [], 0, [], [])
     num_corrupt = 0
     excluded: collections.Counter[str] = collections.Counter()
-    for name in ("labeled", "unlabeled"):
-        directory = files.join(workdir, name)
+    for directory in (workdir.labeled, workdir.unlabeled):
         if not shards.is_finished(directory):
             continue
         manifest = shards.read_manifest(directory)
@@ -185,8 +180,11 @@ def read_data(workdir: str) -> Data:
             Split(split, entry["num_records"], len(entry["paths"]))
             for split, entry in manifest["splits"].items()
         )
-        if manifest.get("source"):
-            data.sources.append((name, str(manifest["source"])))
+        data.sources.extend(
+            (role, source)
+            for role, source in manifest["source"].items()
+            if source
+        )
         data.class_names.extend(
             manifest.get("class_names") or [] if not data.class_names else []
         )
@@ -195,8 +193,8 @@ def read_data(workdir: str) -> Data:
             (str(item["key"]), str(item["reason"]))
             for item in manifest.get("corrupt", [])
         )
-        for reason, value in (manifest.get("excluded") or {}).items():
-            excluded[reason.replace("_", " ")] += _count(value)
+        for name, reason in _EXCLUDED.items():
+            excluded[reason] += manifest["excluded"].get(name, 0)
     del data.corrupt[MAX_CORRUPT_SHOWN:]
     return dataclasses.replace(
         data,
@@ -205,24 +203,15 @@ def read_data(workdir: str) -> Data:
     )
 
 
-def _count(value: Any) -> int:
-    """Return a number of images, given as such or as a list of them."""
-    return len(value) if isinstance(value, list | dict) else int(value)
-
-
-def read_results(workdir: str) -> list[Result]:
+def read_results(workdir: workdirs.Workdir) -> list[Result]:
     """Read results.json: the teacher first, the averaged weights first."""
-    path = files.join(workdir, "results.json")
-    if not files.exists(path):
-        return []
-    results = [_result(row) for row in files.read_json(path)]
     return sorted(
-        results,
+        (_result(row) for row in results.read(workdir.results)),
         key=lambda row: (row.set, model_order(row.model), row.weights),
     )
 
 
-def _result(row: dict[str, Any]) -> Result:
+def _result(row: results.Row) -> Result:
     low, high = row["interval_95"]
     return Result(
         model=row["model"],
@@ -241,7 +230,7 @@ def _result(row: dict[str, Any]) -> Result:
     )
 
 
-def headline(results: list[Result]) -> Headline | None:
+def headline(rows: list[Result]) -> Headline | None:
     """Compare the last student with the teacher on the same held-out images.
 
     Test images count before validation images, and averaged weights before
@@ -249,13 +238,13 @@ def headline(results: list[Result]) -> Headline | None:
     """
     for split in ("test", "validation"):
         for weights in ("ema", "raw"):
-            rows = [
+            comparable = [
                 row
-                for row in results
+                for row in rows
                 if (row.split, row.weights) == (split, weights)
             ]
-            teachers = [row for row in rows if row.model == "teacher"]
-            students = [row for row in rows if row.kind == "student"]
+            teachers = [row for row in comparable if row.model == "teacher"]
+            students = [row for row in comparable if row.kind == "student"]
             if teachers and students:
                 teacher = teachers[0]
                 same_set = [row for row in students if row.set == teacher.set]
@@ -264,14 +253,14 @@ def headline(results: list[Result]) -> Headline | None:
     return None
 
 
-def read_metrics(workdir: str) -> dict[str, list[dict[str, Any]]]:
+def read_metrics(workdir: workdirs.Workdir) -> dict[str, list[dict[str, Any]]]:
     """Read metrics.jsonl of every model: name -> lines, in training order.
 
     A resumed run repeats steps; the last line of a step is kept.
     """
     metrics = {}
-    for name in files.list_directory(workdir):
-        path = files.join(workdir, name, "metrics.jsonl")
+    for name in files.list_directory(workdir.root):
+        path = files.join(workdir.root, name, "metrics.jsonl")
         if not files.exists(path):
             continue
         lines = {}

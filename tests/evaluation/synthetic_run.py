@@ -117,11 +117,11 @@ def write_labeled(workdir: str, class_names: list[str]) -> None:
                 "test": split("test", NUM_HELD_OUT),
             },
             "class_names": class_names,
-            "source": "digits",
+            "source": {"labeled": "digits", "evaluation": ""},
             "corrupt": [{"key": "3/broken <b>.png", "reason": "truncated"}],
             "num_corrupt": 1,
             "counts_per_class": {"train": [4] * 10},
-            "excluded": {"duplicates": 2},
+            "excluded": {"num_overlapping": 0},
         },
     )
 
@@ -161,7 +161,14 @@ def write_unlabeled(workdir: str, data: Digits, *, with_truth: bool) -> None:
         paths=names, num_records=len(data.ids), schema="image", num_classes=0
     )
     shards.write_manifest(
-        directory, {"splits": {"unlabeled": entry}, "source": "digits"}
+        directory,
+        {
+            "splits": {"unlabeled": entry},
+            "source": {"unlabeled": "the rest of digits"},
+            "corrupt": [],
+            "num_corrupt": 0,
+            "excluded": {"num_identical": 2, "keys": ["5", "9"]},
+        },
     )
 
 

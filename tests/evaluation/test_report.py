@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from noisy_student_tf import files
+from noisy_student_tf import workdir as workdirs
 from noisy_student_tf.evaluation import (
     report,
     report_labels,
@@ -103,7 +104,7 @@ def test_departures_from_the_preset_are_shown(finished):
 def test_what_was_left_out_is_shown_and_escaped(finished):
     page = finished[2]
 
-    assert "1 unreadable image, 2 duplicates" in page
+    assert "1 unreadable image, 2 identical to a labeled image" in page
     assert "3/broken &lt;b&gt;.png" in page
     assert "Class 8 has 31 images of a quota of 90." in page
 
@@ -271,7 +272,7 @@ def test_a_run_in_memory(finished, without_plots):
 
 
 def test_a_directory_without_a_run_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no working directory of a"):
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
         report.write_report(str(tmp_path))
 
 
@@ -293,13 +294,13 @@ def test_the_last_line_of_a_repeated_step_counts(tmp_path):
         '{"kind": "train", "step": 20, "loss": 2.0}\n'
     )
 
-    metrics = report_run.read_metrics(str(tmp_path))
+    metrics = report_run.read_metrics(workdirs.Workdir(str(tmp_path)))
 
     assert [line["loss"] for line in metrics["teacher"]] == [3.0, 2.0]
 
 
 def test_the_headline_compares_the_last_student_on_the_test_images(finished):
-    results = report_run.read_results(finished[0])
+    results = report_run.read_results(workdirs.Workdir(finished[0]))
     headline = report_run.headline(results)
 
     assert headline.student.model == "student_1"
@@ -319,7 +320,9 @@ def test_models_are_ordered_and_named():
 
 
 def test_a_headline_says_when_the_student_lost(finished):
-    headline = report_run.headline(report_run.read_results(finished[0]))
+    headline = report_run.headline(
+        report_run.read_results(workdirs.Workdir(finished[0]))
+    )
     worse = dataclasses.replace(headline.student, accuracy=0.5)
     better = dataclasses.replace(headline.teacher, accuracy=0.531)
 

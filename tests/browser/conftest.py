@@ -1,0 +1,26 @@
+import shutil
+
+import pytest
+
+from noisy_student_tf.evaluation import report
+from tests.evaluation import synthetic_run
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Return the browser's path."""
+    path = shutil.which("chromium")
+    if not path:
+        raise FileNotFoundError(
+            "chromium is not installed. Debian: apt-get install chromium, "
+            "or run .ci/run as root, which does so."
+        )
+    return path
+
+
+@pytest.fixture(scope="session")
+def report_path(tmp_path_factory):
+    """Return the report of a synthetic run."""
+    workdir = str(tmp_path_factory.mktemp("runs") / "digits")
+    synthetic_run.write(workdir)
+    return report.write_report(workdir)
