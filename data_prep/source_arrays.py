@@ -189,6 +189,7 @@ def _open_seekable(path: str) -> Iterator[IO[Any]]:
                 raise ValueError(
                     f"{path}: the file is damaged ({error}). Fetch it again."
                 ) from error
+            unpacked.seek(0)
             yield unpacked
 
 
@@ -208,8 +209,8 @@ def _read_shape(path: str) -> tuple[int, ...]:
         rank = magic[3]
         shape = struct.unpack(f">{rank}I", file.read(4 * rank))
         size_bytes = 4 + 4 * rank + math.prod(shape)
-        file.seek(size_bytes - 1)
-        if not file.read(1):
+        file.seek(0, io.SEEK_END)
+        if file.tell() < size_bytes:
             raise ValueError(
                 f"{path}: the file is truncated: an array of the shape "
                 f"{list(shape)} has {size_bytes} bytes. Fetch it again."

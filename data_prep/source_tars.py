@@ -7,6 +7,8 @@ import tarfile
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+import tensorflow as tf
+
 from data_prep import items
 from noisy_student_tf import files
 
@@ -107,7 +109,8 @@ def _list_members(path: str) -> Iterator[_Member]:
                     name = _checked_name(path, entry.name)
                     if entry.isreg() and items.has_image_extension(name):
                         yield _Member(path, name, entry.offset_data, entry.size)
-        except tarfile.TarError as error:
+        # Out of range: a member ends behind the end of the file.
+        except (tarfile.TarError, tf.errors.OutOfRangeError) as error:
             raise ValueError(
                 f"{path}: not an uncompressed tar file, or a damaged one "
                 f"({error}). Compressed ones cannot be read at random: unpack "

@@ -2,6 +2,7 @@ import io
 
 import pyarrow.parquet as pq
 import pytest
+from absl import flags
 
 from data_prep import build_labeled, build_unlabeled, sidecars
 from noisy_student_tf import config, files
@@ -111,3 +112,30 @@ def test_unfinished_labeled_directory_is_an_error(tmp_path):
             directory=f"{tmp_path}/unlabeled",
             labeled_directory=f"{tmp_path}/labeled",
         )
+
+
+def test_main_takes_the_settings_of_the_labeled_directory(
+    tmp_path, capsys, monkeypatch
+):
+    small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=8)
+    build_labeled.build(
+        data=config.DataConfig(
+            labeled=f"folder:{tmp_path}/birds", labeled_per_class=2
+        ),
+        directory=f"{tmp_path}/labeled",
+    )
+    values = flags.FlagValues()
+    build_unlabeled.define_flags(values)
+    values(
+        [
+            "build_unlabeled",
+            f"--labeled_dir={tmp_path}/labeled",
+            f"--output_dir={tmp_path}/unlabeled",
+        ]
+    )
+    monkeypatch.setattr(build_unlabeled, "FLAGS", values)
+    build_unlabeled.main(["build_unlabeled"])
+    manifest = shards.read_manifest(f"{tmp_path}/labeled")
+    num_labeled = sum(map(sum, manifest["counts_per_class"].values()))
+    num_left = 24 - num_labeled
+    assert f"unlabeled: {num_left} images" in capsys.readouterr().out

@@ -54,6 +54,14 @@ def test_member_twice_is_an_error(tmp_path):
         sources.list_checked(source)
 
 
+def test_truncated_file_is_an_error(tmp_path):
+    path = tmp_path / "a.tar"
+    write_tar(path, {"owl/1.png": b"1" * 2000})
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"a.tar: not an .* or a damaged one"):
+        sources.open_source(f"tar:{path}")
+
+
 def test_compressed_and_missing_files_are_errors(tmp_path):
     write_tar(tmp_path / "a.tar.gz", {"owl/1.png": b"1"}, "w:gz")
     with pytest.raises(ValueError, match="not an uncompressed tar file"):

@@ -11,6 +11,8 @@ class TinyPictures(tfds.core.GeneratorBasedBuilder):
     """A data set prepared in the test: pictures of one gray value each."""
 
     VERSION = tfds.core.Version("1.0.0")
+    # There are no checksums beside this file.
+    code_path = None
 
     def _info(self):
         return self.dataset_info_from_configs(
@@ -32,7 +34,7 @@ class TinyPictures(tfds.core.GeneratorBasedBuilder):
 
 
 def test_mocked_data_set_is_built(tmp_path):
-    with tfds.testing.mock_data(num_examples=30):
+    with tfds.testing.mock_data(num_examples=100):
         source = sources.open_source("tfds:svhn_cropped")
         assert source.class_names == tuple("0123456789")
         held_out = sources.open_source("tfds:svhn_cropped/test")
@@ -41,15 +43,14 @@ def test_mocked_data_set_is_built(tmp_path):
         with source.reader.open(listed[4:9]) as read:
             pictures = [read(item) for item in listed[4:9:2]]
         assert all(picture.startswith(b"\x89PNG") for picture in pictures)
-        counts = {item.label for item in listed}
-        if len(counts) == 10:
-            build_labeled.build(
-                data=config.DataConfig(
-                    labeled="tfds:svhn_cropped", validation_fraction=0.0
-                ),
-                directory=str(tmp_path),
-            )
-            assert shards.is_finished(str(tmp_path))
+        build_labeled.build(
+            data=config.DataConfig(
+                labeled="tfds:svhn_cropped", validation_fraction=0.0
+            ),
+            directory=str(tmp_path),
+        )
+    counts = shards.read_manifest(str(tmp_path))["counts_per_class"]
+    assert sum(map(sum, counts.values())) == 100
 
 
 def test_slices_of_a_prepared_data_set_are_in_order(tmp_path, monkeypatch):
