@@ -1,0 +1,136 @@
+import json
+import pathlib
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf.pipeline import operations, randaugment
+
+LEVELS = json.loads(
+    (
+        pathlib.Path(__file__).parent.parent
+        / "golden"
+        / "randaugment_levels.json"
+    ).read_text()
+)
+IMAGE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+
+
+def _our_name(published: str) -> str:
+    if published == "AutoContrast":
+        return "autocontrast"
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", published).lower()
+
+
+@pytest.mark.parametrize("magnitude", LEVELS)
+def test_levels_equal_the_published_formulas(magnitude):
+    expected = {_our_name(name): v for name, v in LEVELS[magnitude].items()}
+    assert set(expected) == set(randaugment.OPERATIONS)
+    for operation, value in expected.items():
+        ours = randaugment.level(operation, magnitude=float(magnitude))
+        if value is None:
+            assert ours is None
+        else:
+            # Shears were recorded after their float32 sign.
+            assert np.float32(ours) == np.float32(value), operation
+            assert isinstance(ours, int) == isinstance(value, int)
+
+
+def test_constants_of_translate_and_cutout_are_parameters():
+    level = randaugment.level(
+        "translate_x", magnitude=5.0, translate_pixels=4.0
+    )
+    assert level == 2.0
+    assert randaugment.level("cutout", magnitude=5.0, cutout_pixels=4.0) == 2
+
+
+def _one_operation(seed: int, magnitude: float = 4.0) -> bytes:
+    image = randaugment.apply(
+        tf.constant(IMAGE),
+        num_ops=1,
+        magnitude=magnitude,
+        translate_pixels=10.0,
+        cutout_pixels=5.0,
+        seed=tf.constant([seed, 1]),
+    )
+    return image.numpy().tobytes()
+
+
+def _possible_outcomes(magnitude: float) -> dict[str, bytes]:
+    outcomes = {}
+    for operation in randaugment.OPERATIONS:
+        argument = randaugment.level(
+            operation, magnitude=magnitude, translate_pixels=10.0
+        )
+        image = tf.constant(IMAGE)
+        if operation == "cutout":
+            continue
+        if operation in randaugment.GEOMETRIC_OPERATIONS:
+            for sign in (1, -1):
+                turned = operations.geometric(image, operation, sign * argument)
+                outcomes[f"{operation} {sign}"] = turned.numpy().tobytes()
+            continue
+        function = randaugment.POINT_OPERATIONS[operation]
+        noised = function(image, *([] if argument is None else [argument]))
+        outcomes[operation] = noised.numpy().tobytes()
+    return outcomes
+
+
+def test_every_operation_and_both_signs_are_drawn_as_often_as_chance_gives():
+    outcomes = _possible_outcomes(4.0)
+    assert len(set(outcomes.values())) == len(outcomes) == 20
+    draw = tf.function(
+        lambda seed: randaugment.apply(
+            tf.constant(IMAGE),
+            num_ops=1,
+            magnitude=4.0,
+            translate_pixels=10.0,
+            cutout_pixels=5.0,
+            seed=seed,
+        ),
+        input_signature=[tf.TensorSpec([2], tf.int32)],
+        autograph=False,
+    )
+    num_draws = 640
+    drawn = [
+        draw(tf.constant([i, 5])).numpy().tobytes() for i in range(num_draws)
+    ]
+    counts = {name: drawn.count(value) for name, value in outcomes.items()}
+    for name, count in counts.items():
+        # 40 of 640 (20 of each sign); five deviations are 31 (22).
+        expected = 20 if name[-1] == "1" else 40
+        assert abs(count - expected) < 5 * expected**0.5, (name, count)
+    num_cutouts = num_draws - sum(counts.values())
+    assert abs(num_cutouts - 40) < 32
+
+
+def test_the_same_seed_gives_the_same_image():
+    assert _one_operation(3) == _one_operation(3)
+
+
+def test_an_image_follows_from_the_operations_in_turn():
+    noised = randaugment.apply(
+        tf.constant(IMAGE),
+        num_ops=0,
+        magnitude=4.0,
+        translate_pixels=10.0,
+        cutout_pixels=5.0,
+        seed=tf.constant([0, 1]),
+    )
+    np.testing.assert_array_equal(noised, IMAGE)
+
+
+@pytest.mark.parametrize("magnitude", [0.0, 10.0, 27.0, 30.0])
+def test_all_magnitudes_give_images_of_the_same_shape(magnitude):
+    noised = tf.function(randaugment.apply, autograph=False)(
+        tf.constant(IMAGE),
+        num_ops=1,
+        magnitude=magnitude,
+        translate_pixels=100.0,
+        cutout_pixels=40.0,
+        seed=tf.constant([2, 1]),
+    )
+    assert noised.shape == IMAGE.shape
+    assert noised.dtype == tf.uint8

@@ -1,0 +1,134 @@
+import uuid
+
+import pytest
+
+from noisy_student_tf import files
+
+
+@pytest.fixture(params=["local", "ram"])
+def directory(request, tmp_path) -> str:
+    """An empty directory on disk, and one in TensorFlow's memory."""
+    if request.param == "local":
+        return str(tmp_path)
+    path = f"ram://{uuid.uuid4().hex}"
+    files.make_directories(path)
+    return path
+
+
+def test_what_is_written_is_read(directory):
+    path = files.join(directory, "a", "b.json")
+    files.make_directories(files.join(directory, "a"))
+    files.write_json(path, {"classes": ["ä", "b"], "count": 3})
+    assert files.read_json(path) == {"classes": ["ä", "b"], "count": 3}
+    files.write_text(path, "ö")
+    assert files.read_text(path) == "ö"
+    files.write_bytes(path, b"\x00\xff")
+    assert files.read_bytes(path) == b"\x00\xff"
+    assert files.size_bytes(path) == 2
+    assert files.exists(path)
+    assert files.is_directory(files.join(directory, "a"))
+    assert not files.is_directory(path)
+
+
+def test_a_failed_write_leaves_nothing(directory):
+    path = files.join(directory, "result")
+
+    def write():
+        with files.temporary_name(path) as temporary:
+            files.write_bytes(temporary, b"half")
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        write()
+    assert files.list_directory(directory) == []
+    assert not files.exists(path)
+
+
+def test_a_failed_write_keeps_what_was_there(directory):
+    path = files.join(directory, "result")
+    files.write_bytes(path, b"old")
+
+    def write():
+        with files.temporary_name(path) as temporary:
+            files.write_bytes(temporary, b"new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
+    assert files.read_bytes(path) == b"old"
+
+
+def test_lists_leave_out_half_written_files(directory):
+    for name in ("b", "a"):
+        files.write_bytes(files.join(directory, name), b"")
+    half_written = files.join(directory, "c.temporary-0123")
+    with files.open_file(half_written, "w") as file:
+        file.write("x")
+    assert files.list_directory(directory) == ["a", "b"]
+    pattern = files.join(directory, "*")
+    assert files.glob(pattern) == [
+        files.join(directory, "a"),
+        files.join(directory, "b"),
+    ]
+    files.remove_temporaries(directory)
+    assert not files.exists(half_written)
+    assert files.list_directory(directory) == ["a", "b"]
+
+
+def test_a_glob_takes_several_patterns(directory):
+    for name in ("a-1", "b-1", "c-1"):
+        files.write_bytes(files.join(directory, name), b"")
+    pattern = ",".join(files.join(directory, part) for part in ("c*", "a*"))
+    assert files.glob(pattern) == [
+        files.join(directory, "a-1"),
+        files.join(directory, "c-1"),
+    ]
+    assert files.glob(files.join(directory, "x*")) == []
+
+
+def test_lines_are_appended(directory):
+    path = files.join(directory, "metrics.jsonl")
+    for line in ("1\n", "2\n"):
+        with files.open_file(path, "a") as file:
+            file.write(line)
+    assert files.read_text(path) == "1\n2\n"
+
+
+def test_removing_takes_files_and_directories_and_minds_no_missing_one(
+    directory,
+):
+    inner = files.join(directory, "inner")
+    files.make_directories(inner)
+    files.write_bytes(files.join(inner, "file"), b"")
+    files.remove(files.join(inner, "file"))
+    assert files.list_directory(inner) == []
+    files.write_bytes(files.join(inner, "file"), b"")
+    files.remove(inner)
+    assert not files.exists(inner)
+    files.remove(inner)
+
+
+def test_copies_are_whole(directory):
+    source = files.join(directory, "source")
+    files.write_bytes(source, b"content")
+    destination = files.join(directory, "destination")
+    files.copy(source, destination)
+    assert files.read_bytes(destination) == b"content"
+    assert files.list_directory(directory) == ["destination", "source"]
+
+
+def test_a_missing_file_is_an_error(directory):
+    with pytest.raises(files.NotFoundError):
+        files.read_bytes(files.join(directory, "missing"))
+    with pytest.raises(files.NotFoundError):
+        files.copy(
+            files.join(directory, "missing"), files.join(directory, "there")
+        )
+    assert files.list_directory(directory) == []
+
+
+def test_free_space_is_known_of_local_disks_only(tmp_path):
+    assert files.free_bytes(str(tmp_path / "not" / "yet" / "there")) > 0
+    assert files.free_bytes("gs://bucket/run") is None
+    assert files.is_remote("gs://bucket/run")
+    assert not files.is_remote("/run")
