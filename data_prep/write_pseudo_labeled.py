@@ -10,6 +10,7 @@ TFRecord shard per unlabeled shard, with an index Parquet file, and a manifest.
         --output_directory=runs/digits/pseudo_labeled_1 --iteration=1
 """
 
+import functools
 from typing import Any
 
 import apache_beam as beam
@@ -87,39 +88,32 @@ def _plan_tasks(
     manifest = shards.read_manifest(predictions_directory)
     selection = shards.read_manifest(selection_directory)
     teacher = manifest[predictions.TEACHER]
-    if selection[predictions.TEACHER] != teacher:
-        raise ValueError(
-            f"{selection_directory} was selected among predictions of the "
-            f"teacher {selection[predictions.TEACHER]}, but "
-            f"{predictions_directory} is of {teacher}. Select again."
-        )
     count = len(unlabeled.paths)
-    if not count == len(manifest["shards"]) == len(selection["shards"]):
-        raise ValueError(
-            f"{unlabeled_directory} has {count} shards, "
-            f"{predictions_directory} {len(manifest['shards'])} and "
-            f"{selection_directory} {len(selection['shards'])}: they belong "
-            "to different images. Predict and select again."
-        )
+    _check_fit(
+        {
+            unlabeled_directory: (count, teacher),
+            predictions_directory: (len(manifest["shards"]), teacher),
+            selection_directory: (
+                len(selection["shards"]),
+                selection[predictions.TEACHER],
+            ),
+        }
+    )
+    output = functools.partial(files.join, directory)
+    shard_names = zip(
+        unlabeled.paths, manifest["shards"], selection["shards"], strict=True
+    )
     tasks = [
         pseudo_labeled_shard.Task(
             unlabeled_path=path,
-            predictions_path=files.join(
-                predictions_directory, manifest["shards"][index]
-            ),
-            selection_path=files.join(
-                selection_directory, selection["shards"][index]
-            ),
-            records_path=files.join(
-                directory, shards.shard_name(SPLIT, index, count)
-            ),
-            index_path=files.join(
-                directory, shards.index_name(SPLIT, index, count)
-            ),
+            predictions_path=files.join(predictions_directory, predicted),
+            selection_path=files.join(selection_directory, selected),
+            records_path=output(shards.shard_name(SPLIT, index, count)),
+            index_path=output(shards.index_name(SPLIT, index, count)),
             iteration=iteration,
             teacher_fingerprint=teacher,
         )
-        for index, path in enumerate(unlabeled.paths)
+        for index, (path, predicted, selected) in enumerate(shard_names)
     ]
     return tasks, {
         "num_classes": manifest["num_classes"],
@@ -130,6 +124,15 @@ def _plan_tasks(
         predictions.TEACHER: teacher,
         "configuration": selection["configuration"],
     }
+
+
+def _check_fit(found: dict[str, tuple[int, str]]) -> None:
+    """Check that all directories have as many shards, and one teacher."""
+    if len(set(found.values())) > 1:
+        raise ValueError(
+            "The directories differ in their shards or their teacher: "
+            f"{found}. Predict and select again."
+        )
 
 
 def _make_manifest(

@@ -84,11 +84,7 @@ def of_batch(logits: np.ndarray, labels: np.ndarray) -> Totals:
     exponentials = np.exp(shifted)
     sums = exponentials.sum(axis=1)
     losses = np.log(sums) - shifted[each, labels]
-    own = shifted[each, labels][:, None]
-    before = (shifted > own) | (
-        (shifted == own) & (np.arange(num_classes) < labels[:, None])
-    )
-    places = before.sum(axis=1)
+    places = _places(shifted, labels)
     # The greatest exponential is exp(0).
     confidences = 1 / sums
     bins = np.clip(
@@ -115,6 +111,14 @@ def of_batch(logits: np.ndarray, labels: np.ndarray) -> Totals:
         bin_correct=per_bin(is_correct),
         bin_confidences=bin_confidences,
     )
+
+
+def _places(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return how many classes rank before the true one: int64 [batch]."""
+    own = np.take_along_axis(logits, labels[:, None], axis=1)  # [batch, 1]
+    classes = np.arange(logits.shape[1])
+    is_before = (logits > own) | ((logits == own) & (classes < labels[:, None]))
+    return is_before.sum(axis=1)
 
 
 def _check(logits: np.ndarray, labels: np.ndarray) -> None:

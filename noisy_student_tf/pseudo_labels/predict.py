@@ -43,56 +43,58 @@ def predict(
 ) -> None:
     """Write the teacher's probabilities of every unlabeled image.
 
-    Finished shards are skipped. The worker that finds all shards there writes
-    the manifest.
+    Finished shards are skipped; who finds all there writes the manifest.
 
     Args:
         predict_fn: The teacher: images float32 [batch, height, width, 3] in
             [0, 255] to probabilities float32 [batch, num_classes].
         unlabeled: The shards to label.
-        make_shard_stream: Path of a shard to its evaluation batches
-            (`images`, `image_ids`, `is_valid`), clean and in order.
+        make_shard_stream: Path of a shard to its clean evaluation batches.
         directory: Where the predictions appear.
         num_classes: Classes of the teacher.
         teacher_fingerprint: Of the teacher's weights.
-        shard_index: Which worker this is, in [0, num_shard_workers).
+        shard_index: This worker's place, in [0, num_shard_workers).
         num_shard_workers: Workers that share the shards.
         title: What the progress bar is called.
 
     Raises:
-        ValueError: The outputs are not probabilities, the directory belongs
-            to another teacher, or the shards hold another number of images
-            than their manifest says.
+        ValueError: The outputs are no probabilities, the directory belongs to
+            another teacher, or images are missing.
     """
     _check_worker(shard_index, num_shard_workers)
     files.make_directories(directory)
-    count = len(unlabeled.paths)
-    label_batch = _compile(predict_fn, num_classes)
+    compiled = _compile(predict_fn, num_classes)
+    outputs = _output_paths(directory, unlabeled)
     progress = tqdm.tqdm(
         total=unlabeled.num_records, desc=title, unit="images", disable=None
     )
     with progress:
-        for index in range(shard_index, count, num_shard_workers):
-            path = unlabeled.paths[index]
-            output = files.join(
-                directory, predictions.predictions_name(index, count)
-            )
+        for index in range(shard_index, len(outputs), num_shard_workers):
+            path, output = unlabeled.paths[index], outputs[index]
             if files.exists(output):
                 _check_finished(output, teacher_fingerprint, path)
                 progress.update(_num_rows(output))
                 continue
-            columns = predictions.predictions_schema(
-                num_classes,
-                teacher_fingerprint=teacher_fingerprint,
-                unlabeled_shard=_base_name(path),
-            )
-            _write_shard(
-                output,
-                columns,
-                _label_stream(label_batch, make_shard_stream(path), path),
-                progress,
-            )
+            batches = _label_stream(compiled, make_shard_stream(path), path)
+            columns = _columns(path, num_classes, teacher_fingerprint)
+            _write_shard(output, columns, batches, progress)
     _finish(directory, unlabeled, num_classes, teacher_fingerprint)
+
+
+def _columns(path: str, num_classes: int, teacher: str) -> pa.Schema:
+    return predictions.predictions_schema(
+        num_classes,
+        teacher_fingerprint=teacher,
+        unlabeled_shard=_base_name(path),
+    )
+
+
+def _output_paths(directory: str, unlabeled: shards.ShardSet) -> list[str]:
+    count = len(unlabeled.paths)
+    return [
+        files.join(directory, predictions.predictions_name(index, count))
+        for index in range(count)
+    ]
 
 
 def _check_worker(shard_index: int, num_shard_workers: int) -> None:
@@ -254,9 +256,7 @@ def _finish(
     teacher_fingerprint: str,
 ) -> None:
     """Write the manifest if all shards are there."""
-    count = len(unlabeled.paths)
-    names = [predictions.predictions_name(i, count) for i in range(count)]
-    outputs = [files.join(directory, name) for name in names]
+    outputs = _output_paths(directory, unlabeled)
     missing = [output for output in outputs if not files.exists(output)]
     if missing:
         logging.info("%d shards are left to other workers.", len(missing))
@@ -277,7 +277,7 @@ def _finish(
             predictions.TEACHER: teacher_fingerprint,
             "num_classes": num_classes,
             "num_images": sum(counts),
-            "shards": names,
+            "shards": [_base_name(output) for output in outputs],
             "num_images_per_shard": counts,
             "unlabeled_shards": [_base_name(p) for p in unlabeled.paths],
         },

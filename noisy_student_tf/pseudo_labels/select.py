@@ -82,6 +82,30 @@ def select(
     quota = quotas.images_per_class(
         selection, num_images=manifest["num_images"], num_classes=num_classes
     )
+    classes = _select_and_write(
+        paths, directory, selection, quota, num_classes, seed
+    )
+    result = summary.Summary(
+        images_per_class=quota,
+        confidence_threshold=selection.confidence_threshold,
+        classes=classes,
+        warnings=summary.find_warnings(
+            classes, selection=selection, quota=quota
+        ),
+    )
+    _finish(directory, result, made_from, len(paths))
+    return result
+
+
+def _select_and_write(
+    paths: list[str],
+    directory: str,
+    selection: config.SelectionConfig,
+    quota: int,
+    num_classes: int,
+    seed: int,
+) -> tuple[summary.ClassSummary, ...]:
+    """Write the selection files, and return what became of each class."""
     found = cuts.count(
         _read_all(paths, num_classes, with_ids=False),
         confidence_threshold=selection.confidence_threshold,
@@ -94,23 +118,14 @@ def select(
     counts = _write_all(paths, directory, contest, cut, num_classes)
     if not np.array_equal(counts.num_rows, plan.num_rows(num_above)):
         raise RuntimeError(
-            f"{predictions_directory} changed while it was read. Select again."
+            f"{paths[0]} or a file beside it changed while it was read. "
+            "Select again."
         )
-    classes = summary.make_classes(
+    return summary.make_classes(
         num_images=found.num_images,
         num_above_threshold=num_above,
         **vars(counts),
     )
-    result = summary.Summary(
-        images_per_class=quota,
-        confidence_threshold=selection.confidence_threshold,
-        classes=classes,
-        warnings=summary.find_warnings(
-            classes, selection=selection, quota=quota
-        ),
-    )
-    _finish(directory, result, made_from, len(paths))
-    return result
 
 
 def _made_from(
