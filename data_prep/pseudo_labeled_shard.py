@@ -94,6 +94,7 @@ def write_shard(task: Task) -> None:
             writer.write(
                 schema.add_pseudo_label(
                     record,
+                    class_id=int(labels.class_ids[place]),
                     probabilities=labels.probabilities[place],
                     confidence=float(labels.confidences[place]),
                     copies=int(labels.copies[place]),

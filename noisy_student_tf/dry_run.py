@@ -4,13 +4,21 @@ Nothing is written. Sources are listed, a few pictures are read, and a small
 network is timed on this machine; estimates are multiply-adds over that rate.
 """
 
+import collections
 import dataclasses
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
-from data_prep import build_labeled, items, pictures, sources, splits
+from data_prep import (
+    labeled_plans,
+    pictures,
+    shard_building,
+    sources,
+    splits,
+)
 from noisy_student_tf import config as configuration
 from noisy_student_tf import files
 from noisy_student_tf import workdir as workdirs
@@ -49,7 +57,7 @@ def describe(config: configuration.Config, workdir: workdirs.Workdir) -> str:
         FileNotFoundError: A source or the given teacher does not exist.
     """
     workdirs.check_config(config, workdir)
-    counts = count_images(config)
+    counts = count_images(config, workdir)
     needed = _needed_bytes(config, counts)
     free = files.free_bytes(workdir.root)
     if free is not None and free < needed:
@@ -77,62 +85,93 @@ def describe(config: configuration.Config, workdir: workdirs.Workdir) -> str:
     return "\n".join(lines)
 
 
-def count_images(config: configuration.Config) -> Counts:
-    """List the sources and read a few pictures of each.
+def count_images(
+    config: configuration.Config, workdir: workdirs.Workdir
+) -> Counts:
+    """Plan the splits and read a few pictures of each.
 
     Raises:
         ValueError: A source, or what it holds, does not fit the settings.
         FileNotFoundError: A source does not exist.
     """
     data = config.data
-    labeled = build_labeled.open_labeled(data)
-    assignment = build_labeled.assign(labeled, data)
-    sampled = {labeled: list(assignment.splits[splits.TRAIN])}
-    num_test = len(assignment.splits.get(splits.TEST, []))
-    num_unlabeled = len(assignment.rest)
-    if data.evaluation:
-        source = sources.open_source(data.evaluation)
-        sampled[source] = sources.list_checked(source)
-        num_test = len(sampled[source])
-    if data.unlabeled:
-        source = sources.open_source(data.unlabeled)
-        sampled[source] = sources.list_checked(source)
-        num_unlabeled = len(sampled[source])
-    num_bytes, seconds = _sample(sampled, data.max_stored_side)
+    plans, class_names = labeled_plans.plan_labeled(data, workdir.labeled)
+    held_out, _ = labeled_plans.plan_evaluation(data, workdir.labeled)
+    unlabeled = _plan_unlabeled(data, workdir)
+    num_images: dict[str, int] = collections.Counter()
+    num_bytes, seconds = [], []
+    for split in (splits.TRAIN, splits.VALIDATION, splits.TEST):
+        chosen = [plan for plan in [*plans, *held_out] if plan.split == split]
+        num_images[split] = _count(chosen)
+    for group in (plans, held_out, unlabeled):
+        for size, elapsed in _sample(group):
+            num_bytes.append(size)
+            seconds.append(elapsed)
     return Counts(
-        train=len(assignment.splits[splits.TRAIN]),
-        validation=len(assignment.splits.get(splits.VALIDATION, [])),
-        test=num_test,
-        unlabeled=num_unlabeled,
-        num_classes=len(labeled.class_names),
-        bytes_per_image=num_bytes,
-        seconds_per_image=seconds,
+        train=num_images[splits.TRAIN],
+        validation=num_images[splits.VALIDATION],
+        test=num_images[splits.TEST],
+        unlabeled=_count(unlabeled),
+        num_classes=len(class_names or ()) or data.num_classes,
+        bytes_per_image=statistics.mean(num_bytes or [0]),
+        seconds_per_image=statistics.mean(seconds or [0]),
     )
 
 
+def _plan_unlabeled(
+    data: configuration.DataConfig, workdir: workdirs.Workdir
+) -> Sequence[shard_building.Plan]:
+    if data.unlabeled:
+        source = sources.open_source(data.unlabeled)
+        listed = sources.list_checked(source)
+    else:
+        source = labeled_plans.open_labeled(data)
+        listed = labeled_plans.assign(source, data).rest
+    if not listed:
+        raise ValueError(
+            "--data.unlabeled is empty and the labeled source leaves no image "
+            "unlabeled. Give a source of unlabeled images, or set "
+            "--data.labeled_per_class."
+        )
+    return labeled_plans.plan_shards(
+        source,
+        listed,
+        split=splits.UNLABELED,
+        directory=workdir.unlabeled,
+        data=data,
+    )
+
+
+def _count(plans: Sequence[shard_building.Plan]) -> int:
+    """Count images; those of files that are read in place by their size."""
+    listed = sum(plan.num_items for plan in plans)
+    in_place = [plan.shard_path for plan in plans if not plan.num_items]
+    if not in_place:
+        return listed
+    first = tf.data.TFRecordDataset(in_place[0]).take(_SAMPLED_PICTURES)
+    record_bytes = statistics.mean(len(record.numpy()) for record in first)
+    total_bytes = sum(files.size_bytes(path) for path in in_place)
+    return listed + round(total_bytes / record_bytes)
+
+
 def _sample(
-    listed: dict[items.Source, list[items.Item]], max_side: int
-) -> tuple[float, float]:
-    """Read a few pictures; return the means of stored bytes and seconds."""
-    num_bytes, num_read = 0, 0
-    started = time.monotonic()
-    for source, source_items in listed.items():
-        wanted = tuple(source_items[:_SAMPLED_PICTURES])
-        with source.open_reader(wanted) as read:
+    plans: Sequence[shard_building.Plan],
+) -> Iterator[tuple[int, float]]:
+    """Yield the stored bytes of a few pictures, and the seconds they took."""
+    for plan in plans[:1]:
+        if not isinstance(plan, shard_building.ShardPlan):
+            continue
+        wanted = plan.items[:_SAMPLED_PICTURES]
+        with plan.reader.open(wanted) as read:
             for item in wanted:
+                started = time.monotonic()
                 try:
-                    picture = pictures.normalize(read(item), max_side=max_side)
+                    picture = pictures.normalize(
+                        read(item), max_side=plan.max_side
+                    )
                 except pictures.CorruptImageError:
                     continue  # The builders count and name it.
-                num_bytes += len(picture)
-                num_read += 1
-    if not num_read:
-        raise ValueError(
-            "None of the pictures that were tried can be decoded; the first "
-            "sources are " + ", ".join(s.specification for s in listed)
-        )
-    seconds = time.monotonic() - started
-    return num_bytes / num_read, seconds / num_read
+                yield len(picture), time.monotonic() - started
 
 
 @dataclasses.dataclass(frozen=True)

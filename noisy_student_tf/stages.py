@@ -442,7 +442,7 @@ def collect_results(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def test_crop(spec: specs.ModelSpec) -> str:
+def test_crop(spec: specs.ModelSpec) -> decode.TestCrop:
     """Return the test crop: small images are shown whole."""
     return "whole" if spec.small_image_strides else "center"
 

@@ -81,7 +81,9 @@ def override_from_flags(base: config.Config) -> config.Config:
             continue
         is_tuple = isinstance(current, tuple)
         values[name] = (
-            [float(part) for part in flag.value] if is_tuple else flag.value
+            [float(part) for part in flag.value or ()]
+            if is_tuple
+            else flag.value
         )
     return config.override(base, values)
 

@@ -6,7 +6,7 @@ Variants are the published ones; width and depth may be any other numbers.
 import dataclasses
 import difflib
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from noisy_student_tf import config
 
@@ -165,9 +165,8 @@ def from_dict(values: dict) -> ModelSpec:
             f"{sorted(names)}; missing: {sorted(names - set(values))}, "
             f"unknown: {sorted(set(values) - names)}."
         )
-    return ModelSpec(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
-        }
-    )
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in values.items()
+    }
+    return ModelSpec(**fields)

@@ -232,14 +232,18 @@ def _matrix(
         right, bottom = width - 1, height - 1
         x_offset = (right - (cos * right - sin * bottom)) / 2
         y_offset = (bottom - (sin * right + cos * bottom)) / 2
-        rows = [[cos, -sin, x_offset], [sin, cos, y_offset]]
+        rows: list[list[float]] = [
+            [cos, -sin, x_offset],
+            [sin, cos, y_offset],
+        ]
     else:
-        rows = {
+        matrices: dict[str, list[list[float]]] = {
             "shear_x": [[1, argument, 0], [0, 1, 0]],
             "shear_y": [[1, 0, 0], [argument, 1, 0]],
             "translate_x": [[1, 0, argument], [0, 1, 0]],
             "translate_y": [[1, 0, 0], [0, 1, argument]],
-        }[operation]
+        }
+        rows = matrices[operation]
     return np.array(rows, np.float32)
 
 

@@ -7,6 +7,7 @@ Reference: RandAugment, arXiv 1909.13719.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -126,7 +127,7 @@ def apply(
 def _branch(
     image: tf.Tensor,
     operation: str,
-    argument: float | int | None,
+    argument: Any,
     draws: tf.Tensor,
 ) -> Callable[[], tf.Tensor]:
     """Return a function without arguments that applies one operation.

@@ -80,6 +80,7 @@ def encode_image(
 def add_pseudo_label(
     record: bytes,
     *,
+    class_id: int,
     probabilities: np.ndarray,
     confidence: float,
     copies: int,
@@ -89,6 +90,7 @@ def add_pseudo_label(
 
     Args:
         record: What `encode_image` returned.
+        class_id: The most probable class, taken before rounding.
         probabilities: float [num_classes]; stored as little-endian float16.
         confidence: The float32 maximum, taken before rounding to float16.
         copies: How often an epoch shows the image.
@@ -98,7 +100,7 @@ def add_pseudo_label(
     feature = example.features.feature
     halves = np.asarray(probabilities).astype("<f2")
     feature[PROBABILITIES].CopyFrom(_bytes(halves.tobytes()))
-    feature[PSEUDO_CLASS].CopyFrom(_int64(int(np.argmax(probabilities))))
+    feature[PSEUDO_CLASS].CopyFrom(_int64(class_id))
     feature[CONFIDENCE].CopyFrom(_float(confidence))
     feature[COPIES].CopyFrom(_int64(copies))
     feature[ITERATION].CopyFrom(_int64(iteration))

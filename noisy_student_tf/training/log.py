@@ -60,7 +60,7 @@ class TrainingLog:
         self._writer = tf.summary.create_file_writer(tensorboard)
         for record in records:
             self._draw(record)
-        self._last_validation = next(
+        self._last_validation: dict[str, Any] = next(
             (r for r in reversed(records) if r["kind"] == "validation"), {}
         )
         self._writer.flush()

@@ -234,7 +234,10 @@ class _Run:
             "kind": "train",
             "step": steps_made,
             "epoch": steps_made / self.plan.steps_per_epoch,
-            **dict(zip(names, means.tolist(), strict=True)),
+            **{
+                name: float(mean)
+                for name, mean in zip(names, means, strict=True)
+            },
             "learning_rate": float(rate),
             "images_per_second": steps_per_second * batch_size,
         }

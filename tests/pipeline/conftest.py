@@ -62,6 +62,7 @@ def pseudo_labeled(tmp_path_factory) -> shards.ShardSet:
         records.append(
             schema.add_pseudo_label(
                 make_record(100 + i, None),
+                class_id=i % NUM_CLASSES,
                 probabilities=probabilities,
                 confidence=0.7,
                 copies=1 + i % 3,

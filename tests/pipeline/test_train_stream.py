@@ -229,6 +229,7 @@ def test_a_bad_soft_label_is_an_error(
 ):
     record = schema.add_pseudo_label(
         conftest.make_record(0, None),
+        class_id=0,
         probabilities=np.array(probabilities),
         confidence=0.5,
         copies=1,
