@@ -119,11 +119,12 @@ def _labeled_ids(
     Other folders may have the same name and files of the same names; pictures
     that they share are found by content.
     """
-    if data.unlabeled not in (data.labeled, data.evaluation):
-        return frozenset()
     paths: list[str] = []
     for split in shards.read_manifest(labeled_directory)["splits"]:
-        paths += sidecars.split_indexes(labeled_directory, split)
+        is_held_out_source = split == splits.TEST and data.evaluation
+        origin = data.evaluation if is_held_out_source else data.labeled
+        if data.unlabeled == origin:
+            paths += sidecars.split_indexes(labeled_directory, split)
     return frozenset(sidecars.read_column(paths, "image_id").to_pylist())
 
 

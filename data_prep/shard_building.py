@@ -176,6 +176,7 @@ def write(plan: Plan) -> None:
     """Make one shard, unless it is done."""
     if not files.exists(plan.index_path):
         plan.write()
+        logging.info("%s is written.", plan.index_path)
 
 
 def _read_hashes(directory: str) -> frozenset[bytes]:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf.model import layers, noise
+from noisy_student_tf.model import convolutions, layers, noise
 from noisy_student_tf.model import spec as model_spec
 
 VARIANTS = model_spec.VARIANTS
@@ -105,7 +105,7 @@ class EfficientNet(keras.Model):
 
     def _make_stem(self) -> None:
         filters = layers.round_filters(STEM_FILTERS, self.spec.width)
-        self.stem_conv = layers.make_conv(
+        self.stem_conv = convolutions.make_conv(
             filters,
             3,
             strides=2,
@@ -140,7 +140,7 @@ class EfficientNet(keras.Model):
 
     def _make_head(self) -> None:
         filters = layers.round_filters(HEAD_FILTERS, self.spec.width)
-        self.head_conv = layers.make_conv(
+        self.head_conv = convolutions.make_conv(
             filters,
             1,
             name="head_conv",
@@ -152,8 +152,8 @@ class EfficientNet(keras.Model):
         self.head_norm.build((None, None, None, filters))
         self.classifier = keras.layers.Dense(
             self.spec.num_classes,
-            kernel_initializer=layers.dense_initializer(
-                layers.derive_seed(self.seed, "classifier")
+            kernel_initializer=convolutions.dense_initializer(
+                convolutions.derive_seed(self.seed, "classifier")
             ),
             name="classifier",
             dtype="float32",
@@ -181,13 +181,13 @@ class EfficientNet(keras.Model):
         x = normalize_images(images, self.spec)
         x = tf.cast(x, self.compute_dtype)
         x = self.stem_norm(self.stem_conv(x), training=training)
-        x = tf.nn.silu(x)
+        x = convolutions.swish(x)
         for block in self.blocks:
             x = block(
                 x, training=training, noise_seed=noise_seed, noised=noised
             )
         x = self.head_norm(self.head_conv(x), training=training)
-        x = tf.cast(tf.nn.silu(x), tf.float32)
+        x = tf.cast(convolutions.swish(x), tf.float32)
         return tf.reduce_mean(x, axis=[1, 2])
 
     def call(

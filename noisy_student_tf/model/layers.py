@@ -1,65 +1,18 @@
-"""Layers of EfficientNet: convolutions, batch normalization, MBConv blocks."""
+"""Layers of EfficientNet: batch normalization and MBConv blocks."""
 
 import math
-import zlib
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from noisy_student_tf.model import noise
+from noisy_student_tf.model import convolutions, noise
 
 # EfficientNet's, of TensorFlow 1's default layers.
 BATCH_NORM_EPSILON = 1e-3
 SQUEEZE_EXCITE_RATIO = 0.25
 
 _PACKAGE = "noisy_student_tf"
-
-
-def derive_seed(seed: int, name: str) -> int:
-    """Return a seed for the initial weights of the layer of that name."""
-    return zlib.crc32(f"{seed}/{name}".encode()) & 0x7FFFFFFF
-
-
-def make_conv(
-    filters: int,
-    kernel_size: int,
-    *,
-    name: str,
-    seed: int,
-    strides: int = 1,
-    use_bias: bool = False,
-    dtype: Any = None,
-) -> keras.layers.Conv2D:
-    """Make a convolution with TensorFlow's "SAME" padding.
-
-    Initial weights are normal with a standard deviation of
-    sqrt(2 / (kernel_size^2 * filters)), as published.
-    """
-    return keras.layers.Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding="same",
-        use_bias=use_bias,
-        kernel_initializer=conv_initializer(derive_seed(seed, name)),
-        name=name,
-        dtype=dtype,
-    )
-
-
-def conv_initializer(seed: int) -> keras.initializers.Initializer:
-    """Return the published initializer of convolutions, depthwise too."""
-    return keras.initializers.VarianceScaling(
-        scale=2.0, mode="fan_out", distribution="untruncated_normal", seed=seed
-    )
-
-
-def dense_initializer(seed: int) -> keras.initializers.Initializer:
-    """Return the published initializer: uniform within 1 / sqrt(#outputs)."""
-    return keras.initializers.VarianceScaling(
-        scale=1 / 3, mode="fan_out", distribution="uniform", seed=seed
-    )
 
 
 @keras.saving.register_keras_serializable(_PACKAGE)
@@ -195,15 +148,19 @@ class SqueezeExcite(keras.layers.Layer):
             "use_bias": True,
             "dtype": self.dtype_policy,
         }
-        self.reduce = make_conv(self.filters, 1, name="reduce", **options)
-        self.expand = make_conv(channels, 1, name="expand", **options)
+        self.reduce = convolutions.make_conv(
+            self.filters, 1, name="reduce", **options
+        )
+        self.expand = convolutions.make_conv(
+            channels, 1, name="expand", **options
+        )
         self.reduce.build((None, 1, 1, channels))
         self.expand.build((None, 1, 1, self.filters))
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Scale `inputs`: float [batch, height, width, channels]."""
         means = tf.reduce_mean(inputs, axis=[1, 2], keepdims=True)
-        gate = self.expand(tf.nn.silu(self.reduce(means)))
+        gate = self.expand(convolutions.swish(self.reduce(means)))
         return inputs * tf.sigmoid(gate)
 
     def get_config(self) -> dict[str, Any]:
@@ -257,24 +214,24 @@ class MBConvBlock(keras.layers.Layer):
         """Create all layers for `input_shape`, of which channels matter."""
         channels = input_shape[-1]
         expanded = channels * self.expand_ratio
-        seed = derive_seed(self.seed, self.name)
+        seed = convolutions.derive_seed(self.seed, self.name)
         dtype = self.dtype_policy
         self.has_identity = self.strides == 1 and channels == self.filters
         self.expand_conv = self.expand_norm = None
         if self.expand_ratio != 1:
-            self.expand_conv = make_conv(
+            self.expand_conv = convolutions.make_conv(
                 expanded, 1, name="expand_conv", seed=seed, dtype=dtype
             )
             self.expand_conv.build((None, None, None, channels))
             self.expand_norm = self._make_norm("expand_norm")
             self.expand_norm.build((None, None, None, expanded))
-        self.depthwise_conv = keras.layers.DepthwiseConv2D(
+        self.depthwise_conv = convolutions.DepthwiseConv2D(
             self.kernel_size,
             strides=self.strides,
             padding="same",
             use_bias=False,
-            depthwise_initializer=conv_initializer(
-                derive_seed(seed, "depthwise_conv")
+            depthwise_initializer=convolutions.conv_initializer(
+                convolutions.derive_seed(seed, "depthwise_conv")
             ),
             name="depthwise_conv",
             dtype=dtype,
@@ -290,7 +247,7 @@ class MBConvBlock(keras.layers.Layer):
             dtype=dtype,
         )
         self.squeeze_excite.build((None, None, None, expanded))
-        self.project_conv = make_conv(
+        self.project_conv = convolutions.make_conv(
             self.filters, 1, name="project_conv", seed=seed, dtype=dtype
         )
         self.project_conv.build((None, None, None, expanded))
@@ -319,9 +276,9 @@ class MBConvBlock(keras.layers.Layer):
         x = inputs
         if self.expand_conv is not None:
             x = self.expand_conv(x)
-            x = tf.nn.silu(self.expand_norm(x, training=training))
+            x = convolutions.swish(self.expand_norm(x, training=training))
         x = self.depthwise_conv(x)
-        x = tf.nn.silu(self.depthwise_norm(x, training=training))
+        x = convolutions.swish(self.depthwise_norm(x, training=training))
         x = self.squeeze_excite(x)
         x = self.project_norm(self.project_conv(x), training=training)
         if not self.has_identity:

@@ -1,0 +1,82 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf.model import convolutions
+
+GENERATOR = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return tf.constant(GENERATOR.normal(size=shape).astype(np.float32))
+
+
+def outputs_and_gradients(layer, inputs):
+    weights = tf.reshape(tf.sin(tf.range(2.0 * 6 * 7 * 4)), [2, 6, 7, 4])
+    variables = [variable.value for variable in layer.trainable_variables]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs)
+        loss = tf.reduce_sum(outputs * weights)
+    return [outputs, *tape.gradient(loss, [inputs, *variables])]
+
+
+@pytest.mark.parametrize(
+    ("layer_class", "parent_class", "arguments"),
+    [
+        (
+            convolutions.PointwiseConv2D,
+            keras.layers.Conv2D,
+            {"filters": 4, "kernel_size": 1},
+        ),
+        (
+            convolutions.DepthwiseConv2D,
+            keras.layers.DepthwiseConv2D,
+            {"kernel_size": 5, "padding": "same"},
+        ),
+        (
+            convolutions.DepthwiseConv2D,
+            keras.layers.DepthwiseConv2D,
+            {"kernel_size": 3, "padding": "same"},
+        ),
+    ],
+)
+def test_outputs_and_gradients_equal_those_of_keras(
+    layer_class, parent_class, arguments
+):
+    layer, parent = layer_class(**arguments), parent_class(**arguments)
+    inputs = normal(2, 6, 7, 4)
+    for made in (layer, parent):
+        made.build(inputs.shape)
+    layer.bias.assign([1.0, 2.0, 3.0, 4.0])
+    parent.set_weights(layer.get_weights())
+    for mine, expected in zip(
+        outputs_and_gradients(layer, inputs),
+        outputs_and_gradients(parent, inputs),
+        strict=True,
+    ):
+        np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_pointwise_shape_of_unknown_sizes_keeps_the_filters():
+    layer = convolutions.make_conv(4, 1, name="conv", seed=0)
+    layer.build((None, None, None, 3))
+    signature = [tf.TensorSpec([None, None, None, 3])]
+    function = tf.function(layer, input_signature=signature)
+    shape = function.get_concrete_function().outputs[0].shape
+    assert shape.as_list() == [None, None, None, 4]
+
+
+def test_swish_is_silu():
+    inputs = normal(50)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(inputs)
+        mine, expected = convolutions.swish(inputs), tf.nn.silu(inputs)
+    np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        tape.gradient(mine, inputs),
+        tape.gradient(expected, inputs),
+        rtol=1e-5,
+        atol=1e-6,
+    )
