@@ -7,6 +7,9 @@ from noisy_student_tf import files, runtime, stages
 from noisy_student_tf import workdir as workdirs
 from run_scripts import flags as config_flags
 
+# They log at the level of a run's own progress.
+_CHATTY_MODULES = ("functional_saver.py", "statecache.py")
+
 
 def define_flags() -> None:
     """Define `--workdir` and the flags of the configuration."""
@@ -42,13 +45,21 @@ def settings_from_flags() -> tuple[configuration.Config, workdirs.Workdir]:
     return config_flags.config_from_flags(), workdir
 
 
+def _set_up_logging() -> None:
+    """Show what the stages say, without the libraries' own chatter."""
+    logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))
+    logging.get_absl_handler().addFilter(
+        lambda record: record.filename not in _CHATTY_MODULES
+    )
+
+
 def run_from_flags() -> stages.Run:
     """Return the run that the flags name, its configuration written.
 
     Raises:
         ValueError: The workdir was made with another configuration.
     """
-    logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))
+    _set_up_logging()
     config, workdir = settings_from_flags()
     workdirs.write_config(config, workdir)
     logging.info("Configuration:\n%s", configuration.to_json(config))

@@ -167,7 +167,6 @@ def kill_in(stage: str, root: pathlib.Path) -> None:
     process.wait()
 
 
-@pytest.mark.slow
 def test_killed_in_every_stage_ends_as_if_never_killed(finished, tmp_path):
     root = tmp_path / "killed"
     for stage in STAGES:
