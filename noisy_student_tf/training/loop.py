@@ -16,6 +16,7 @@ from noisy_student_tf.training import (
     checkpoints,
     device_calls,
     log,
+    preemption,
     replica_stream,
     schedules,
     state,
@@ -24,6 +25,9 @@ from noisy_student_tf.training import (
 from noisy_student_tf.training import (
     plan as plan_lib,
 )
+
+# In a checkpoint's extra content.
+_ROWS = "rows_since_last_line"
 
 Evaluate = Callable[[keras.Model], dict[str, float]]
 
@@ -83,6 +87,8 @@ def train(
         ValueError: Batches that the replicas cannot share, a model that
             cannot be trained exactly, or a checkpoint of another model.
         FloatingPointError: A loss ceased to be finite.
+        SystemExit: SIGTERM came; the state is saved, and the code is
+            `preemption.EXIT_CODE`.
     """
     replica_stream.check_batch_divides(
         labeled_batch_size=plan.labeled_batch_size,
@@ -131,7 +137,9 @@ class _Run:
             self.train_state,
             keep=self.config.training.keep_checkpoints,
         )
-        saved.restore()
+        extra = saved.restore() or {}
+        # Metrics of the steps since the last line, one row each.
+        rows = [np.array(row) for row in extra.get(_ROWS, [])]
         record = log.TrainingLog(
             self.directory,
             title=self.title,
@@ -139,9 +147,9 @@ class _Run:
             total_steps=self.plan.total_steps,
         )
         with contextlib.closing(record):
-            if self.train_state.step < self.plan.total_steps:
+            if rows or self.train_state.step < self.plan.total_steps:
                 self._announce()
-                self._make_steps(record, saved)
+                self._make_steps(record, saved, rows)
         return TrainResult(
             self.train_state.model,
             self.train_state.ema_model,
@@ -149,29 +157,58 @@ class _Run:
         )
 
     def _make_steps(
-        self, record: log.TrainingLog, saved: checkpoints.Checkpoints
+        self,
+        record: log.TrainingLog,
+        saved: checkpoints.Checkpoints,
+        rows: list[np.ndarray],
     ) -> None:
         settings = self._step_settings()
         calls = self._device_calls(settings)
         total_steps = self.plan.total_steps
-        rows: list[np.ndarray] = []  # of the steps since the last line
-        while self.train_state.step < total_steps:
-            start = self.train_state.step
-            loop_end = self._next_loop_end(start)
-            new_rows = calls.make_steps(loop_end - start)
-            self._check_finite(settings.metric_names, new_rows, start)
-            rows.extend(new_rows)
-            record.advance(len(new_rows))
-            if start + len(new_rows) < loop_end:
-                continue
-            is_last = loop_end == total_steps
-            self._write_line(record, calls, settings.metric_names, rows)
-            rows = []
-            if is_last or loop_end % self.plan.evaluate_every_steps == 0:
-                self._validate(record)
-            # Saved after its lines: a restored step has all of them.
-            if is_last or loop_end % self.plan.checkpoint_every_steps == 0:
-                saved.save()
+        with preemption.watch() as is_preempted:
+            while rows or self.train_state.step < total_steps:
+                start = self.train_state.step
+                is_loop_end = (
+                    start == total_steps
+                    or start % self.plan.steps_per_loop == 0
+                )
+                if rows and is_loop_end:
+                    self._write_line(record, calls, settings.metric_names, rows)
+                    rows = []
+                    self._end_loop(record, saved)
+                    continue
+                steps_left = self._next_loop_end(start) - start
+                new_rows = calls.make_steps(steps_left)
+                self._check_finite(settings.metric_names, new_rows, start)
+                rows.extend(new_rows)
+                record.advance(len(new_rows))
+                if is_preempted.is_set():
+                    self._save_and_exit(saved, rows)
+
+    def _end_loop(
+        self, record: log.TrainingLog, saved: checkpoints.Checkpoints
+    ) -> None:
+        made = self.train_state.step
+        is_last = made == self.plan.total_steps
+        if is_last or made % self.plan.evaluate_every_steps == 0:
+            self._validate(record)
+        # Saved after its lines: a restored step has all of them.
+        if is_last or made % self.plan.checkpoint_every_steps == 0:
+            saved.save()
+
+    def _save_and_exit(
+        self, saved: checkpoints.Checkpoints, rows: list[np.ndarray]
+    ) -> None:
+        # The line of this loop is not written yet: its rows are kept.
+        saved.save({_ROWS: [row.tolist() for row in rows]})
+        logging.warning(
+            "%s: SIGTERM: saved step %d, exiting with %d. The same command "
+            "goes on from there.",
+            self.title,
+            self.train_state.step,
+            preemption.EXIT_CODE,
+        )
+        raise SystemExit(preemption.EXIT_CODE)
 
     def _next_loop_end(self, start: int) -> int:
         per_loop = self.plan.steps_per_loop
@@ -243,8 +280,11 @@ class _Run:
         }
         if not self.config.runtime.deterministic:
             line["input_wait_share"] = wait_share
-        steps_left = self.plan.total_steps - steps_made
-        record.write(line, seconds_left=steps_left / steps_per_second)
+        seconds_left = None
+        if steps_per_second:
+            steps_left = self.plan.total_steps - steps_made
+            seconds_left = steps_left / steps_per_second
+        record.write(line, seconds_left)
 
     def _validate(self, record: log.TrainingLog) -> None:
         models = {

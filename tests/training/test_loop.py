@@ -1,11 +1,14 @@
+import errno
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from noisy_student_tf import files
-from noisy_student_tf.training import log, loop
+from noisy_student_tf.training import device_calls, log, loop, preemption
 from tests.training import tiny
 
 UNTIMED = ("images_per_second", "input_wait_share")
@@ -72,13 +75,10 @@ def test_record_has_a_line_for_each_loop_and_validation(undisturbed):
     directory, result = undisturbed
     lines = log.read(f"{directory}/metrics.jsonl")
     assert [(line["kind"], line["step"]) for line in lines] == [
-        ("train", 1),
         ("train", 2),
         ("validation", 2),
-        ("train", 3),
         ("train", 4),
         ("validation", 4),
-        ("train", 5),
         ("train", 6),
         ("validation", 6),
     ]
@@ -95,7 +95,7 @@ def test_record_has_a_line_for_each_loop_and_validation(undisturbed):
         "images_per_second",
         "input_wait_share",
     ]
-    assert lines[1]["epoch"] == 1.0
+    assert lines[0]["epoch"] == 1.0
     assert 0 <= lines[-2]["input_wait_share"] <= 1
     assert set(result.metrics) == {"raw_accuracy", "ema_accuracy"}
     assert result.metrics["ema_accuracy"] == lines[-1]["ema_accuracy"]
@@ -123,6 +123,51 @@ def test_killed_and_resumed_equals_never_killed(
     assert records(tmp_path) == records(directory)
 
 
+@pytest.mark.parametrize("short_call_seconds, saved", [(0.0, 3), (1e9, 4)])
+def test_sigterm_saves_and_exits_and_loses_nothing(
+    undisturbed, tmp_path, monkeypatch, short_call_seconds, saved
+):
+    # Calls of one step save within a loop; longer ones, at its end, before
+    # its line is written.
+    monkeypatch.setattr(device_calls, "_SHORT_CALL_SECONDS", short_call_seconds)
+    monkeypatch.setattr(device_calls, "_LONG_CALL_SECONDS", 1e9)
+    directory, expected = undisturbed
+    before = signal.getsignal(signal.SIGTERM)
+
+    def evaluate(model):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return tiny.evaluate(model)
+
+    with pytest.raises(SystemExit) as exit_:
+        train(tmp_path, evaluate=evaluate)
+    assert exit_.value.code == preemption.EXIT_CODE == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert files.list_directory(f"{tmp_path}/checkpoints") == [
+        "step-00000002",
+        f"step-{saved:08d}",
+    ]
+    check_equal(train(tmp_path), expected)
+    assert records(tmp_path) == records(directory)
+
+
+def test_failed_save_keeps_the_checkpoint_before(
+    undisturbed, tmp_path, monkeypatch
+):
+    write_json = files.write_json
+
+    def fail_at_four(path, content):
+        if "step-00000004" in path:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        write_json(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_json", fail_at_four)
+        with pytest.raises(OSError, match="No space left"):
+            train(tmp_path)
+    check_equal(train(tmp_path), undisturbed[1])
+    assert records(tmp_path) == records(undisturbed[0])
+
+
 def test_longer_loops_and_calls_change_nothing_but_the_lines(
     undisturbed, tmp_path
 ):
@@ -135,7 +180,7 @@ def test_longer_loops_and_calls_change_nothing_but_the_lines(
         for line in records(undisturbed[0])
         if line["kind"] == "train"
     ]
-    assert lines[0]["loss"] == pytest.approx(np.mean(losses[:4]), rel=1e-12)
+    assert lines[0]["loss"] == pytest.approx(np.mean(losses[:2]), rel=1e-12)
 
 
 def test_finished_run_returns_at_once_and_keeps_its_record(undisturbed):
@@ -183,6 +228,7 @@ def test_unfinished_checkpoint_is_removed_and_newest_are_kept(tmp_path):
     configuration = tiny.make_config(
         **{
             "training.keep_checkpoints": 2,
+            "training.steps_per_loop": 1,
             "training.checkpoint_every_steps": 1,
         }
     )

@@ -69,7 +69,7 @@ def make_config(**overrides):
     values = {
         "training.labeled_batch_size": 4,
         "training.unlabeled_ratio": 2.0,
-        "training.steps_per_loop": 1,
+        "training.steps_per_loop": 2,
         "training.evaluate_every_steps": 2,
         "training.checkpoint_every_steps": 2,
         "optimizer.warmup_epochs": 0.0,
