@@ -6,7 +6,7 @@ Variants are the published ones; width and depth may be any other numbers.
 import dataclasses
 import difflib
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from noisy_student_tf import config
 
@@ -152,7 +152,7 @@ def from_json(text: str) -> ModelSpec:
     return from_dict(json.loads(text))
 
 
-def from_dict(values: dict) -> ModelSpec:
+def from_dict(values: dict[str, Any]) -> ModelSpec:
     """Build a specification from its fields, lists in the place of tuples.
 
     Raises:
@@ -165,9 +165,8 @@ def from_dict(values: dict) -> ModelSpec:
             f"{sorted(names)}; missing: {sorted(names - set(values))}, "
             f"unknown: {sorted(set(values) - names)}."
         )
-    return ModelSpec(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
-        }
-    )
+    arguments: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in values.items()
+    }
+    return ModelSpec(**arguments)
