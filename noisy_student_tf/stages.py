@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -36,6 +37,8 @@ LogitsFn = Callable[[tf.Tensor], tf.Tensor]
 
 # What a validation writes into the curves.
 _CURVES = ("accuracy", "loss", "calibration_error")
+# How many images the export and the model must agree on.
+_CHECKED_IMAGES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -409,22 +412,43 @@ def final_model(run: Run) -> str:
 
 def export(run: Run) -> None:
     """Write the final model as a SavedModel, and check it."""
-    directory = run.workdir.saved_model
-    if files.exists(files.join(directory, "saved_model.pb")):
-        logging.info("Export: finished already (%s)", directory)
+    directory = run.workdir.export
+    if is_done(directory, "Export"):
         return
-    logging.info("Export -> %s", directory)
     source = final_model(run)
     model, spec = saved.load(source)
+    fingerprint = saved.fingerprint(source)
+
+    def preprocess(encoded: tf.Tensor) -> tf.Tensor:
+        return decode.test_image(encoded, spec.resolution, crop=test_crop(spec))
+
     exporter.export(
         model=model,
         spec=spec,
-        directory=directory,
-        training_fingerprint=saved.fingerprint(source),
-        preprocess=lambda encoded: decode.test_image(
-            encoded, spec.resolution, crop=test_crop(spec)
-        ),
+        directory=run.workdir.saved_model,
+        training_fingerprint=fingerprint,
+        preprocess=preprocess,
+        crop=test_crop(spec),
     )
+    exporter.check(
+        directory=run.workdir.saved_model,
+        model=model,
+        images=_some_images(run, spec),
+        preprocess=preprocess,
+    )
+    shards.write_manifest(directory, {"fingerprint": fingerprint})
+
+
+def _some_images(run: Run, spec: specs.ModelSpec) -> np.ndarray:
+    """Return a few training images, uint8 [num_images, side, side, 3]."""
+    stream = eval_stream.make_eval_stream(
+        shards.open_split(run.workdir.labeled, "train"),
+        resolution=spec.resolution,
+        batch_size=_CHECKED_IMAGES,
+        crop=test_crop(spec),
+    )
+    batch = next(iter(stream))
+    return decode.to_uint8(batch["images"][batch["is_valid"]]).numpy()
 
 
 def collect_results(run: Run) -> list[dict[str, Any]]:

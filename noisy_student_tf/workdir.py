@@ -73,9 +73,14 @@ class Workdir:
         return self._in("fixres")
 
     @property
+    def export(self) -> str:
+        """What is served, with its manifest."""
+        return self._in("export")
+
+    @property
     def saved_model(self) -> str:
         """The exported classifier."""
-        return self._in("export", "saved_model")
+        return files.join(self.export, "saved_model")
 
     @property
     def results(self) -> str:

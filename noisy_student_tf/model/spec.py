@@ -152,7 +152,7 @@ def from_json(text: str) -> ModelSpec:
     return from_dict(json.loads(text))
 
 
-def from_dict(values: dict) -> ModelSpec:
+def from_dict(values: dict[str, Any]) -> ModelSpec:
     """Build a specification from its fields, lists in the place of tuples.
 
     Raises:
@@ -165,8 +165,8 @@ def from_dict(values: dict) -> ModelSpec:
             f"{sorted(names)}; missing: {sorted(names - set(values))}, "
             f"unknown: {sorted(set(values) - names)}."
         )
-    fields: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in values.items()
     }
-    return ModelSpec(**fields)
+    return ModelSpec(**arguments)
