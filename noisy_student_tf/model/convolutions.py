@@ -98,13 +98,17 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolve `inputs`: float [batch, height, width, channels]."""
         is_split = self.kernel_size == (5, 5) and self.strides == (1, 1)
-        if not is_split or tf.config.list_logical_devices("GPU"):
+        if not is_split or _has_accelerator():
             return super().call(inputs)
         kernel = tf.convert_to_tensor(self.kernel)
         outputs = depthwise_conv_5x5(inputs, kernel)
         if self.use_bias:
             outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
         return outputs
+
+
+def _has_accelerator() -> bool:
+    return any(map(tf.config.list_logical_devices, ("GPU", "TPU")))
 
 
 @tf.custom_gradient

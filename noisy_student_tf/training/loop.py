@@ -261,7 +261,7 @@ class _Run:
         rows: list[np.ndarray],
     ) -> None:
         steps_made = self.train_state.step
-        means = np.mean(np.stack(rows), axis=0, dtype=np.float64)
+        means = np.stack(rows).mean(axis=0, dtype=np.float64).tolist()
         steps_per_second, wait_share = calls.take_speed()
         batch_size = (
             self.plan.labeled_batch_size + self.plan.unlabeled_batch_size
@@ -271,10 +271,7 @@ class _Run:
             "kind": "train",
             "step": steps_made,
             "epoch": steps_made / self.plan.steps_per_epoch,
-            **{
-                name: float(mean)
-                for name, mean in zip(names, means, strict=True)
-            },
+            **dict(zip(names, means, strict=True)),
             "learning_rate": float(rate),
             "images_per_second": steps_per_second * batch_size,
         }
