@@ -3,7 +3,8 @@
 from absl import flags, logging
 
 from noisy_student_tf import config as configuration
-from noisy_student_tf import files, runtime, stages
+from noisy_student_tf import files, runtime
+from noisy_student_tf import run as runs
 from noisy_student_tf import workdir as workdirs
 from run_scripts import flags as config_flags
 
@@ -53,7 +54,7 @@ def _set_up_logging() -> None:
     )
 
 
-def run_from_flags() -> stages.Run:
+def run_from_flags() -> runs.Run:
     """Return the run that the flags name, its configuration written.
 
     Raises:
@@ -65,4 +66,4 @@ def run_from_flags() -> stages.Run:
     logging.info("Configuration:\n%s", configuration.to_json(config))
     runtime.configure(config)
     strategy = runtime.make_strategy(config.runtime)
-    return stages.Run(config=config, workdir=workdir, strategy=strategy)
+    return runs.Run(config=config, workdir=workdir, strategy=strategy)

@@ -23,6 +23,7 @@ PARTS = {
     "export",
     "runtime",
 }
+STAGES = {"run", "stages", "model_stages", "dry_run"}
 ALLOWED_IMPORTS = {
     "config": set(),
     "presets": {"config"},
@@ -30,13 +31,13 @@ ALLOWED_IMPORTS = {
     "records": {"config", "files", "records"},
     "workdir": {"config", "files"},
     **{part: BASE | {part} for part in PARTS},
-    "data_prep": BASE | {"data_prep", "pipeline.decode", "run_scripts.flags"},
-    "stages": BASE | PARTS | {"data_prep"},
+    "data_prep": BASE | {"data_prep", "pipeline.decode"},
+    "run": BASE | PARTS,
+    "stages": BASE | PARTS | {"data_prep", "run"},
+    "model_stages": BASE | PARTS | {"run"},
     "dry_run": BASE | PARTS | {"data_prep"},
-    "self_training": BASE | PARTS | {"data_prep", "stages", "dry_run"},
-    "run_scripts": BASE
-    | PARTS
-    | {"data_prep", "stages", "dry_run", "self_training", "run_scripts"},
+    "self_training": BASE | PARTS | STAGES,
+    "run_scripts": BASE | PARTS | STAGES | {"self_training", "run_scripts"},
 }
 
 

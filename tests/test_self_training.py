@@ -20,6 +20,9 @@ from noisy_student_tf import (
     stages,
     workdir,
 )
+from noisy_student_tf import (
+    run as runs,
+)
 from noisy_student_tf.records import shards
 
 STAGES = (
@@ -34,8 +37,8 @@ STAGES = (
 )
 
 
-def make_run(root, **overrides) -> stages.Run:
-    return stages.Run(
+def make_run(root, **overrides) -> runs.Run:
+    return runs.Run(
         config=config.override(presets.preset("tiny"), overrides),
         workdir=workdir.Workdir(str(root)),
         strategy=tf.distribute.get_strategy(),
@@ -43,7 +46,7 @@ def make_run(root, **overrides) -> stages.Run:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> stages.Run:
+def finished(tmp_path_factory) -> runs.Run:
     run = make_run(tmp_path_factory.mktemp("run") / "tiny")
     self_training.run_all(run)
     return run

@@ -1,0 +1,295 @@
+"""The stages that make a model: train, fine-tune, measure, close its folder.
+
+Here and in `stages` configuration meets objects, and nowhere else.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from noisy_student_tf import config as configuration
+from noisy_student_tf import files, fixres
+from noisy_student_tf import run as runs
+from noisy_student_tf.evaluation import evaluate, results
+from noisy_student_tf.model import efficientnet, saved
+from noisy_student_tf.model import spec as specs
+from noisy_student_tf.pipeline import eval_stream, train_stream
+from noisy_student_tf.records import shards
+from noisy_student_tf.training import loop
+from noisy_student_tf.training import plan as plans
+
+LogitsFn = Callable[[tf.Tensor], tf.Tensor]
+
+# What a validation writes into the curves.
+_CURVES = ("accuracy", "loss", "calibration_error")
+
+
+def train_teacher(run: runs.Run) -> None:
+    """Train the first teacher on labeled images, with noise."""
+    directory = run.workdir.teacher
+    if runs.is_done(directory, "Teacher"):
+        return
+    if run.config.self_training.teacher_directory:
+        _adopt_teacher(run)
+        return
+    model_config = configuration.teacher_model(run.config)
+    _train(
+        run,
+        directory=directory,
+        name="teacher",
+        spec=_spec(run, model_config),
+        epochs=run.config.training.teacher_epochs,
+        pseudo_labeled=None,
+    )
+
+
+def _adopt_teacher(run: runs.Run) -> None:
+    """Take a trained model as the teacher, measured on this run's images."""
+    source = run.config.self_training.teacher_directory
+    model, spec = saved.load(source)
+    class_names = runs.class_names(run)
+    if list(spec.class_names) != class_names:
+        raise ValueError(
+            f"--self_training.teacher_directory={source}: the teacher knows "
+            f"{spec.num_classes} classes {list(spec.class_names)[:5]}..., the "
+            f"labeled images have {len(class_names)}: {class_names[:5]}.... "
+            "Give a teacher of the same classes."
+        )
+    for name in ("model.json", "ema.weights.h5", "raw.weights.h5"):
+        files.copy(
+            files.join(source, name), files.join(run.workdir.teacher, name)
+        )
+    _finish_model(run, run.workdir.teacher, "teacher", model, spec, {})
+
+
+def train_student(run: runs.Run, iteration: int) -> None:
+    """Train a student, counted from 1, on labeled and pseudo-labeled images."""
+    directory = run.workdir.student(iteration)
+    if runs.is_done(directory, f"Student {iteration}"):
+        return
+    pseudo_labeled = shards.open_split(
+        run.workdir.pseudo_labeled(iteration), "pseudo_labeled"
+    )
+    _train(
+        run,
+        directory=directory,
+        name=f"student_{iteration}",
+        spec=_spec(run, run.config.model),
+        epochs=run.config.training.student_epochs,
+        pseudo_labeled=pseudo_labeled,
+    )
+
+
+def finetune_fixres(run: runs.Run) -> None:
+    """Fine-tune the last student at the higher resolution, without noise."""
+    directory = run.workdir.fixres
+    if runs.is_done(directory, "FixRes fine-tuning"):
+        return
+    iteration = run.config.self_training.num_iterations
+    source, spec = saved.load(run.workdir.model(iteration))
+    settings = run.config.fixres
+    optimizer = dataclasses.replace(
+        run.config.optimizer,
+        schedule="constant",
+        warmup_epochs=0.0,
+        base_learning_rate=settings.base_learning_rate,
+    )
+    name = f"{runs.model_name(iteration)}_fixres"
+    _train(
+        dataclasses.replace(
+            run, config=dataclasses.replace(run.config, optimizer=optimizer)
+        ),
+        directory=directory,
+        name=name,
+        spec=dataclasses.replace(spec, resolution=settings.resolution),
+        epochs=settings.epochs,
+        pseudo_labeled=None,
+        unnoised=True,
+        trainable=lambda model: fixres.trainable_variables(model, settings),
+        initial_weights=lambda model: model.set_weights(source.get_weights()),
+    )
+
+
+def _train(
+    run: runs.Run,
+    *,
+    directory: str,
+    name: str,
+    spec: specs.ModelSpec,
+    epochs: float,
+    pseudo_labeled: shards.ShardSet | None,
+    unnoised: bool = False,
+    trainable: Callable[[keras.Model], list[Any]] | None = None,
+    initial_weights: Callable[[keras.Model], None] | None = None,
+) -> None:
+    """Train one model, measure it and close its directory."""
+    labeled = shards.open_split(run.workdir.labeled, "train")
+    # Teacher and students start and draw differently under one seed.
+    config = dataclasses.replace(
+        run.config, seed=runs.stage_seed(run.config.seed, name)
+    )
+    plan = plans.make_plan(
+        config,
+        num_labeled=labeled.num_records,
+        epochs=epochs,
+        has_unlabeled=pseudo_labeled is not None,
+    )
+
+    def build_model() -> keras.Model:
+        return efficientnet.build(
+            spec,
+            synchronized_batch_norm=run.strategy.num_replicas_in_sync > 1,
+            seed=config.seed,
+        )
+
+    def make_stream(start_step: int) -> tf.data.Dataset:
+        return train_stream.make_train_stream(
+            labeled=labeled,
+            pseudo_labeled=pseudo_labeled,
+            config=config,
+            resolution=spec.resolution,
+            num_classes=spec.num_classes,
+            start_step=start_step,
+            unnoised=unnoised,
+        )
+
+    started = time.monotonic()
+    trained = loop.train(
+        config=config,
+        plan=plan,
+        directory=directory,
+        strategy=run.strategy,
+        build_model=build_model,
+        make_stream=make_stream,
+        evaluate=_validator(run, spec),
+        title=name,
+        trainable=trainable,
+        initial_weights=initial_weights,
+    )
+    saved.save(
+        directory, model=trained.model, ema_model=trained.ema_model, spec=spec
+    )
+    _finish_model(
+        run,
+        directory,
+        name,
+        trained.ema_model,
+        spec,
+        {
+            "total_steps": plan.total_steps,
+            "seconds_since_start": round(time.monotonic() - started, 1),
+        },
+    )
+
+
+def _validator(
+    run: runs.Run, spec: specs.ModelSpec
+) -> Callable[[keras.Model], dict[str, Any]]:
+    """Return a function that measures a model on the validation images."""
+    if "validation" not in shards.read_manifest(run.workdir.labeled)["splits"]:
+        return lambda model: {}
+
+    # Traced once, not at every validation.
+    compiled = functools.cache(logits_of)
+
+    def validate(model: keras.Model) -> dict[str, Any]:
+        measured = measure(run, compiled(model), spec, split="validation")
+        return {name: measured[name] for name in _CURVES}
+
+    return validate
+
+
+def logits_of(model: keras.Model) -> LogitsFn:
+    """Return a model as a compiled function of images, without noise."""
+    return tf.function(lambda images: model(images, training=False))
+
+
+def measure(
+    run: runs.Run,
+    logits_fn: LogitsFn,
+    spec: specs.ModelSpec,
+    *,
+    split: str,
+    resolution: int | None = None,
+) -> dict[str, Any]:
+    """Measure a model on a held-out split of the labeled images."""
+    stream = eval_stream.make_eval_stream(
+        shards.open_split(run.workdir.labeled, split),
+        resolution=resolution or spec.resolution,
+        batch_size=run.config.training.evaluation_batch_size,
+        crop=runs.test_crop(spec),
+    )
+    return evaluate.evaluate(logits_fn, stream, spec.num_classes)
+
+
+def _finish_model(
+    run: runs.Run,
+    directory: str,
+    name: str,
+    model: keras.Model,
+    spec: specs.ModelSpec,
+    content: dict[str, Any],
+) -> None:
+    """Measure a trained model on the held-out splits and close its folder."""
+    splits = shards.read_manifest(run.workdir.labeled)["splits"]
+    logits_fn = logits_of(model)
+    rows = []
+    for split in ("validation", "test"):
+        for resolution in _test_resolutions(run, spec):
+            if split in splits:
+                measured = measure(
+                    run,
+                    logits_fn,
+                    spec,
+                    split=split,
+                    resolution=resolution,
+                )
+                rows.append(
+                    results.make_row(
+                        model=name,
+                        set=run.config.preset,
+                        split=split,
+                        resolution=resolution,
+                        weights="ema",
+                        metrics=measured,
+                    )
+                )
+    shards.write_manifest(
+        directory,
+        {
+            "model": name,
+            "num_parameters": int(
+                sum(
+                    variable.shape.num_elements()
+                    for variable in model.trainable_variables
+                )
+            ),
+            "fingerprint": saved.fingerprint(directory),
+            **content,
+            "results": rows,
+        },
+    )
+
+
+def _test_resolutions(run: runs.Run, spec: specs.ModelSpec) -> list[int]:
+    """Return the model's own resolution and, beside it, FixRes' one."""
+    wanted = {spec.resolution}
+    if run.config.fixres.resolution:
+        wanted |= {run.config.model.resolution, run.config.fixres.resolution}
+    return sorted(wanted)
+
+
+def _spec(
+    run: runs.Run, model_config: configuration.ModelConfig
+) -> specs.ModelSpec:
+    class_names = runs.class_names(run)
+    return specs.from_config(
+        model_config,
+        num_classes=len(class_names),
+        class_names=tuple(class_names),
+    )
