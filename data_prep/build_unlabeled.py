@@ -23,7 +23,7 @@ from data_prep import (
     sources,
     splits,
 )
-from noisy_student_tf import config, files
+from noisy_student_tf import config, config_tree, files
 from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
@@ -188,7 +188,7 @@ def main(argv: Sequence[str]) -> None:
     """Build from flags; what follows a bare `--` is for the Beam runner."""
     made_with = shards.read_manifest(FLAGS.labeled_dir)["configuration"]
     data = dataclasses.replace(
-        config.from_dict(config.DataConfig, made_with),
+        config_tree.from_dict(config.DataConfig, made_with),
         unlabeled=FLAGS.source,
         max_corrupt_fraction=FLAGS.max_corrupt_fraction,
         num_shards=FLAGS.num_shards,

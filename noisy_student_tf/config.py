@@ -1,4 +1,4 @@
-"""The configuration of a run: one frozen tree, validated, to and from JSON.
+"""The configuration of a run: one frozen tree, validated.
 
 Every field is a flag (`--optimizer.base_learning_rate=0.02`); its help text
 stands beside it. Defaults are the paper's and the authors' code's values for
@@ -7,10 +7,7 @@ follow from it are functions of it, not fields.
 """
 
 import dataclasses
-import difflib
-import json
 import typing
-from collections.abc import Iterator
 from typing import Any, Literal
 
 IMAGENET_MEAN_RGB = (0.485 * 255, 0.456 * 255, 0.406 * 255)
@@ -486,105 +483,3 @@ class Config:
             ratio,
             "a ratio that gives at least one unlabeled image a batch",
         )
-
-
-def unlabeled_batch_size(training: TrainingConfig) -> int:
-    """Return the unlabeled images of a student's global batch."""
-    return round(training.labeled_batch_size * training.unlabeled_ratio)
-
-
-def teacher_model(config: Config) -> ModelConfig:
-    """Return the architecture of the first teacher."""
-    overrides = config.self_training
-    changes: dict[str, Any] = {}
-    if overrides.teacher_name:
-        # Another variant brings its own multipliers.
-        changes = {
-            "name": overrides.teacher_name,
-            "width": 0.0,
-            "depth": 0.0,
-        }
-    if overrides.teacher_width:
-        changes["width"] = overrides.teacher_width
-    if overrides.teacher_depth:
-        changes["depth"] = overrides.teacher_depth
-    if overrides.teacher_resolution:
-        changes["resolution"] = overrides.teacher_resolution
-    return dataclasses.replace(config.model, **changes)
-
-
-def to_json(config: Any) -> str:
-    """Return a configuration, or a part of one, as indented JSON."""
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
-
-
-def from_json(text: str) -> Config:
-    """Read what `to_json` wrote.
-
-    Raises:
-        ValueError: A field is unknown, or a value is not accepted.
-    """
-    return from_dict(Config, json.loads(text))
-
-
-def from_dict(section: type, values: dict[str, Any], prefix: str = "") -> Any:
-    """Build a section of the tree from nested dictionaries.
-
-    Raises:
-        ValueError: A field is unknown, or a value is not accepted.
-    """
-    hints = typing.get_type_hints(section)
-    arguments = {}
-    for name, value in values.items():
-        if name not in hints:
-            nearest = difflib.get_close_matches(name, hints, n=1)
-            hint = f" Did you mean {prefix}{nearest[0]}?" if nearest else ""
-            raise ValueError(f"Unknown field {prefix}{name}.{hint}")
-        if dataclasses.is_dataclass(hints[name]):
-            value = from_dict(hints[name], value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif hints[name] is float:
-            value = float(value)
-        arguments[name] = value
-    return section(**arguments)
-
-
-def flatten(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted name, value) of every field, in the order of the tree."""
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from flatten(value, f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}", value
-
-
-def override(config: Config, values: dict[str, Any]) -> Config:
-    """Return a configuration with dotted fields replaced.
-
-    Args:
-        config: What the other fields keep.
-        values: Dotted name -> new value.
-
-    Raises:
-        ValueError: A field is unknown, or a value is not accepted.
-    """
-    tree = dataclasses.asdict(config)
-    for name, value in values.items():
-        node = tree
-        *path, leaf = name.split(".")
-        for part in path:
-            node = node.setdefault(part, {})
-        node[leaf] = value
-    return from_dict(Config, tree)
-
-
-def differences(first: Config, second: Config) -> list[str]:
-    """List the fields in which two configurations differ, a line each."""
-    old, new = dict(flatten(first)), dict(flatten(second))
-    return [
-        f"{name}: {old[name]!r} became {new[name]!r}"
-        for name in old
-        if old[name] != new[name]
-    ]

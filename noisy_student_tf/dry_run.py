@@ -20,7 +20,7 @@ from data_prep import (
     splits,
 )
 from noisy_student_tf import config as configuration
-from noisy_student_tf import files
+from noisy_student_tf import derived, files
 from noisy_student_tf import workdir as workdirs
 from noisy_student_tf.model import cost, efficientnet
 from noisy_student_tf.model import spec as specs
@@ -191,7 +191,7 @@ def _stages(
     num_last = config.self_training.num_iterations
     yield _building("labeled", workdir.labeled, num_labeled, counts)
     yield _building("unlabeled", workdir.unlabeled, counts.unlabeled, counts)
-    teacher = configuration.teacher_model(config)
+    teacher = derived.teacher_model(config)
     yield _training(config, "teacher", workdir.teacher, teacher, counts, rate)
     for iteration in range(1, num_last + 1):
         labeler = teacher if iteration == 1 else config.model

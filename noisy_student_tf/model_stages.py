@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from noisy_student_tf import config as configuration
-from noisy_student_tf import files, fixres
+from noisy_student_tf import derived, files, fixres
 from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import evaluate, results
 from noisy_student_tf.model import efficientnet, saved
@@ -37,7 +37,7 @@ def train_teacher(run: runs.Run) -> None:
     if run.config.self_training.teacher_directory:
         _adopt_teacher(run)
         return
-    model_config = configuration.teacher_model(run.config)
+    model_config = derived.teacher_model(run.config)
     _train(
         run,
         directory=directory,

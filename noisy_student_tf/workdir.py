@@ -3,7 +3,7 @@
 import dataclasses
 
 from noisy_student_tf import config as configuration
-from noisy_student_tf import files
+from noisy_student_tf import config_tree, files
 
 # What may change when a run goes on elsewhere: results do not depend on it.
 _MACHINE_FIELDS = (
@@ -99,7 +99,7 @@ def check_config(config: configuration.Config, workdir: Workdir) -> None:
         return
     differences = [
         line
-        for line in configuration.differences(read_config(workdir), config)
+        for line in config_tree.differences(read_config(workdir), config)
         if line.split(":")[0] not in _MACHINE_FIELDS
     ]
     if differences:
@@ -120,7 +120,7 @@ def write_config(config: configuration.Config, workdir: Workdir) -> None:
     check_config(config, workdir)
     if not files.exists(workdir.config):
         files.make_directories(workdir.root)
-        files.write_text(workdir.config, configuration.to_json(config))
+        files.write_text(workdir.config, config_tree.to_json(config))
 
 
 def read_config(workdir: Workdir) -> configuration.Config:
@@ -134,4 +134,4 @@ def read_config(workdir: Workdir) -> configuration.Config:
             f"--workdir={workdir.root} holds no config.json. Name the "
             "directory of a run, or begin one with --preset."
         )
-    return configuration.from_json(files.read_text(workdir.config))
+    return config_tree.from_json(files.read_text(workdir.config))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import tensorflow as tf
 from absl import app, flags, logging
 
-from noisy_student_tf import config, presets
+from noisy_student_tf import config, config_tree, presets
 
 # What a user can mend; anything else is ours, and shows its traceback.
 _USER_ERRORS = (ValueError, OSError, tf.errors.OpError, FloatingPointError)
@@ -75,7 +75,7 @@ def override_from_flags(base: config.Config) -> config.Config:
         ValueError: A value is not accepted.
     """
     values = {}
-    for name, current in config.flatten(base):
+    for name, current in config_tree.flatten(base):
         flag = flags.FLAGS[name]
         if name == "preset" or not flag.present:
             continue
@@ -85,7 +85,7 @@ def override_from_flags(base: config.Config) -> config.Config:
             if is_tuple
             else flag.value
         )
-    return config.override(base, values)
+    return config_tree.override(base, values)
 
 
 def run(main: Callable[[list[str]], None]) -> None:

@@ -3,7 +3,7 @@
 from absl import flags, logging
 
 from noisy_student_tf import config as configuration
-from noisy_student_tf import files, runtime
+from noisy_student_tf import config_tree, files, runtime
 from noisy_student_tf import run as runs
 from noisy_student_tf import workdir as workdirs
 from run_scripts import flags as config_flags
@@ -63,7 +63,7 @@ def run_from_flags() -> runs.Run:
     _set_up_logging()
     config, workdir = settings_from_flags()
     workdirs.write_config(config, workdir)
-    logging.info("Configuration:\n%s", configuration.to_json(config))
+    logging.info("Configuration:\n%s", config_tree.to_json(config))
     runtime.configure(config)
     strategy = runtime.make_strategy(config.runtime)
     return runs.Run(config=config, workdir=workdir, strategy=strategy)

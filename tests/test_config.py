@@ -2,11 +2,11 @@ import dataclasses
 
 import pytest
 
-from noisy_student_tf import config
+from noisy_student_tf import config, config_tree, derived
 
 
 def test_json_round_trip_keeps_every_field():
-    changed = config.override(
+    changed = config_tree.override(
         config.Config(),
         {
             "seed": 3,
@@ -14,20 +14,22 @@ def test_json_round_trip_keeps_every_field():
             "data.labeled": "digits",
         },
     )
-    assert config.from_json(config.to_json(changed)) == changed
+    assert config_tree.from_json(config_tree.to_json(changed)) == changed
 
 
 def test_override_changes_one_field_only():
     base = config.Config()
-    changed = config.override(base, {"augmentation.unlabeled.magnitude": 5})
-    assert config.differences(base, changed) == [
+    changed = config_tree.override(
+        base, {"augmentation.unlabeled.magnitude": 5}
+    )
+    assert config_tree.differences(base, changed) == [
         "augmentation.unlabeled.magnitude: 27.0 became 5.0"
     ]
 
 
 def test_mistyped_field_names_the_nearest():
     with pytest.raises(ValueError, match="Did you mean"):
-        config.override(config.Config(), {"optimizer.momentun": 0.5})
+        config_tree.override(config.Config(), {"optimizer.momentun": 0.5})
 
 
 @pytest.mark.parametrize(
@@ -49,13 +51,13 @@ def test_mistyped_field_names_the_nearest():
 )
 def test_unaccepted_value_is_refused_with_its_flag(field, value, message):
     with pytest.raises(ValueError, match=message) as caught:
-        config.override(config.Config(), {field: value})
+        config_tree.override(config.Config(), {field: value})
     assert field.split(".")[-1] in str(caught.value)
 
 
 def test_ratio_that_leaves_the_unlabeled_batch_empty_is_refused():
     with pytest.raises(ValueError, match="at least one unlabeled image"):
-        config.override(
+        config_tree.override(
             config.Config(),
             {
                 "training.labeled_batch_size": 4,
@@ -66,11 +68,11 @@ def test_ratio_that_leaves_the_unlabeled_batch_empty_is_refused():
 
 def test_ratio_below_one_rounds_to_whole_images():
     training = config.TrainingConfig(labeled_batch_size=8, unlabeled_ratio=0.5)
-    assert config.unlabeled_batch_size(training) == 4
+    assert derived.unlabeled_batch_size(training) == 4
 
 
 def test_teacher_of_another_variant_has_its_own_multipliers():
-    run = config.override(
+    run = config_tree.override(
         config.Config(),
         {
             "model.width": 0.5,
@@ -78,14 +80,14 @@ def test_teacher_of_another_variant_has_its_own_multipliers():
             "self_training.teacher_resolution": 600,
         },
     )
-    teacher = config.teacher_model(run)
+    teacher = derived.teacher_model(run)
     assert (teacher.name, teacher.width) == ("efficientnet-b7", 0.0)
     assert teacher.resolution == 600
 
 
 def test_teacher_is_the_student_unless_told_otherwise():
     run = config.Config()
-    assert config.teacher_model(run) == run.model
+    assert derived.teacher_model(run) == run.model
 
 
 def test_configuration_is_frozen():

@@ -1,13 +1,13 @@
 import pytest
 
-from noisy_student_tf import config, presets
+from noisy_student_tf import config_tree, derived, presets
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_preset_survives_json_and_knows_its_name(name):
     preset = presets.preset(name)
     assert preset.preset == name
-    assert config.from_json(config.to_json(preset)) == preset
+    assert config_tree.from_json(config_tree.to_json(preset)) == preset
 
 
 def test_mistyped_preset_names_the_nearest():
@@ -44,7 +44,7 @@ def test_l2_chain_is_the_papers():
     first, second, third = (
         presets.preset(f"imagenet_l2_iteration{i}") for i in (1, 2, 3)
     )
-    assert config.teacher_model(first).name == "efficientnet-b7"
+    assert derived.teacher_model(first).name == "efficientnet-b7"
     assert [p.training.unlabeled_ratio for p in (first, second, third)] == [
         14,
         14,
@@ -65,7 +65,7 @@ def test_digits_are_never_mirrored(name):
 
 def test_svhn_is_the_published_run():
     svhn = presets.preset("svhn")
-    assert config.unlabeled_batch_size(svhn.training) == 640
+    assert derived.unlabeled_batch_size(svhn.training) == 640
     # 109,474 steps of 128 over 69,257 images.
     steps = svhn.training.student_epochs * 69_257 / 128
     assert steps == pytest.approx(109_474, rel=1e-3)

@@ -12,7 +12,15 @@ from run_scripts import write_requirements
 ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts")
 
-BASE = {"config", "presets", "files", "records", "workdir"}
+BASE = {
+    "config",
+    "config_tree",
+    "derived",
+    "presets",
+    "files",
+    "records",
+    "workdir",
+}
 PARTS = {
     "pipeline",
     "model",
@@ -29,7 +37,9 @@ ALLOWED_IMPORTS = {
     "presets": {"config"},
     "files": set(),
     "records": {"config", "files", "records"},
-    "workdir": {"config", "files"},
+    "workdir": {"config", "config_tree", "files"},
+    "config_tree": {"config"},
+    "derived": {"config"},
     **{part: BASE | {part} for part in PARTS},
     "data_prep": BASE | {"data_prep", "pipeline.decode"},
     "run": BASE | PARTS,

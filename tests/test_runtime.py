@@ -2,7 +2,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf import config, runtime
+from noisy_student_tf import config, config_tree, runtime
 
 
 def test_auto_is_one_device_without_gpus():
@@ -39,7 +39,7 @@ def test_no_tpu_is_an_error():
 
 
 def test_precision_is_the_policy_of_new_layers():
-    configuration = config.override(
+    configuration = config_tree.override(
         config.Config(), {"runtime.precision": "mixed_bfloat16"}
     )
     try:

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf import (
-    config,
+    config_tree,
     dry_run,
     files,
     presets,
@@ -39,7 +39,7 @@ STAGES = (
 
 def make_run(root, **overrides) -> runs.Run:
     return runs.Run(
-        config=config.override(presets.preset("tiny"), overrides),
+        config=config_tree.override(presets.preset("tiny"), overrides),
         workdir=workdir.Workdir(str(root)),
         strategy=tf.distribute.get_strategy(),
     )

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from noisy_student_tf import config, workdir
+from noisy_student_tf import config, config_tree, workdir
 
 
 def test_written_configuration_is_read_back(tmp_path):
@@ -15,7 +15,7 @@ def test_written_configuration_is_read_back(tmp_path):
 def test_another_configuration_is_refused_with_the_differing_fields(tmp_path):
     folder = workdir.Workdir(str(tmp_path))
     workdir.write_config(config.Config(), folder)
-    other = config.override(
+    other = config_tree.override(
         config.Config(), {"seed": 1, "optimizer.momentum": 0.5}
     )
     with pytest.raises(ValueError, match="seed: 0 became 1") as caught:

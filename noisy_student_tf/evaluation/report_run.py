@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from noisy_student_tf import config, files, presets
+from noisy_student_tf import config, config_tree, files, presets
 from noisy_student_tf import workdir as workdirs
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.records import shards
@@ -140,10 +140,10 @@ def model_order(model: str) -> tuple[int, int]:
 def compare_with_preset(run_config: config.Config) -> list[Field]:
     """Return every field with its own value and its preset's."""
     known = presets.PRESETS.get(run_config.preset, config.Config())
-    base = dict(config.flatten(known))
+    base = dict(config_tree.flatten(known))
     return [
         Field(name, _show(value), _show(base[name]))
-        for name, value in config.flatten(run_config)
+        for name, value in config_tree.flatten(run_config)
         if name != "preset"
     ]
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from noisy_student_tf import config as configuration
+from noisy_student_tf import derived
 from noisy_student_tf.pipeline import augment, decode, raw_stream
 from noisy_student_tf.records import schema, shards
 
@@ -158,7 +159,7 @@ def _unlabeled_source(
 
     return _Source(
         shard_set=shard_set,
-        batch_size=configuration.unlabeled_batch_size(config.training),
+        batch_size=derived.unlabeled_batch_size(config.training),
         batch_size_flag="--training.labeled_batch_size times "
         "--training.unlabeled_ratio",
         policy=config.augmentation.unlabeled,

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from noisy_student_tf import config as config_lib
+from noisy_student_tf import derived
 from noisy_student_tf.training import schedules
 
 
@@ -66,7 +67,7 @@ def make_plan(
         steps_per_epoch=steps_per_epoch,
         labeled_batch_size=training.labeled_batch_size,
         unlabeled_batch_size=(
-            config_lib.unlabeled_batch_size(training) if has_unlabeled else 0
+            derived.unlabeled_batch_size(training) if has_unlabeled else 0
         ),
         steps_per_loop=steps_per_loop,
         evaluate_every_steps=whole_loops(training.evaluate_every_steps),

@@ -11,7 +11,7 @@ from PIL import Image
 from pyarrow import parquet
 from sklearn import datasets, linear_model
 
-from noisy_student_tf import config, files, presets
+from noisy_student_tf import config_tree, files, presets
 from noisy_student_tf.records import schema, shards
 
 NUM_SHARDS = 2
@@ -86,12 +86,12 @@ def write(
 
 def write_config(workdir: str) -> None:
     files.make_directories(workdir)
-    run_config = config.override(
+    run_config = config_tree.override(
         presets.preset("digits"),
         {"seed": 1, "selection.confidence_threshold": THRESHOLD},
     )
     files.write_text(
-        files.join(workdir, "config.json"), config.to_json(run_config)
+        files.join(workdir, "config.json"), config_tree.to_json(run_config)
     )
 
 

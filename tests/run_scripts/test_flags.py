@@ -2,7 +2,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from noisy_student_tf import config, presets
+from noisy_student_tf import config, config_tree, presets
 from run_scripts import flags as config_flags
 
 if "preset" not in flags.FLAGS:
@@ -16,7 +16,7 @@ def parsed(*arguments: str) -> config.Config:
 
 
 def test_every_field_has_a_flag():
-    for name, _ in config.flatten(config.Config()):
+    for name, _ in config_tree.flatten(config.Config()):
         assert name in flags.FLAGS
 
 

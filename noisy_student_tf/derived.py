@@ -1,0 +1,31 @@
+"""Numbers and parts that follow from a configuration."""
+
+import dataclasses
+from typing import Any
+
+from noisy_student_tf import config
+
+
+def unlabeled_batch_size(training: config.TrainingConfig) -> int:
+    """Return the unlabeled images of a student's global batch."""
+    return round(training.labeled_batch_size * training.unlabeled_ratio)
+
+
+def teacher_model(settings: config.Config) -> config.ModelConfig:
+    """Return the architecture of the first teacher."""
+    overrides = settings.self_training
+    changes: dict[str, Any] = {}
+    if overrides.teacher_name:
+        # Another variant brings its own multipliers.
+        changes = {
+            "name": overrides.teacher_name,
+            "width": 0.0,
+            "depth": 0.0,
+        }
+    if overrides.teacher_width:
+        changes["width"] = overrides.teacher_width
+    if overrides.teacher_depth:
+        changes["depth"] = overrides.teacher_depth
+    if overrides.teacher_resolution:
+        changes["resolution"] = overrides.teacher_resolution
+    return dataclasses.replace(settings.model, **changes)
