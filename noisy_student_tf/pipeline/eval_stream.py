@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from noisy_student_tf.pipeline import decode
+from noisy_student_tf.pipeline import decode, raw_stream
 from noisy_student_tf.records import schema, shards
 
 
@@ -100,17 +100,6 @@ def _make_batches(
         }
     ).repeat(batch_size - 1)
     # What is dropped is padding alone: the last image's batch is full.
-    examples = records.map(
-        make_example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    ).concatenate(padding)
-    batches = examples.batch(batch_size, drop_remainder=True)
-    return batches.with_options(_options()).prefetch(tf.data.AUTOTUNE)
-
-
-def _options() -> tf.data.Options:
-    options = tf.data.Options()
-    options.deterministic = True
-    options.experimental_distribute.auto_shard_policy = (
-        tf.data.experimental.AutoShardPolicy.OFF
-    )
-    return options
+    examples = raw_stream.map_in_order(records, make_example)
+    examples = examples.concatenate(padding)
+    return raw_stream.finish(examples.batch(batch_size, drop_remainder=True))

@@ -73,10 +73,8 @@ def make_train_stream(
     Returns:
         Endless dictionaries: `labeled_images` uint8 [labeled, resolution,
         resolution, 3] in [0, 255], `labels` int32 [labeled] and, with
-        pseudo-labels, `unlabeled_images` uint8 [unlabeled, resolution,
-        resolution, 3] and `soft_labels` float32 [unlabeled, num_classes],
-        rows sum to 1. The batch sizes are this host's part of the global
-        ones.
+        pseudo-labels, `unlabeled_images` (likewise) and `soft_labels` float32
+        [unlabeled, num_classes], rows sum to 1. Sizes are this host's part.
 
     Raises:
         ValueError: A set is empty or of another number of classes, a batch
@@ -85,27 +83,17 @@ def make_train_stream(
     sources = [_labeled_source(labeled, config, num_classes)]
     if pseudo_labeled is not None:
         sources.append(_unlabeled_source(pseudo_labeled, config, num_classes))
+    crop = test_crop(config)
     halves = []
     for source in sources:
         _check(source, num_classes, resolution, input_pipelines)
-        rows = raw_stream.make_raw_stream(
-            source.shard_set,
-            seed=source.order_seed,
-            start_position=start_step * source.batch_size,
-            shuffle_buffer_size=config.training.shuffle_buffer_size,
-        ).shard(input_pipelines, input_pipeline_index)
-        images = rows.map(
-            _make_example(source, resolution, unnoised, test_crop(config)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        halves.append(
-            images.batch(
-                source.batch_size // input_pipelines, drop_remainder=True
-            )
-        )
-    batches = tf.data.Dataset.zip(*halves).map(_merge)
-    return batches.with_options(_options()).prefetch(tf.data.AUTOTUNE)
+        rows = _make_rows(source, config, start_step)
+        rows = rows.shard(input_pipelines, input_pipeline_index)
+        make_example = _make_example(source, resolution, unnoised, crop)
+        images = raw_stream.map_in_order(rows, make_example)
+        part_size = source.batch_size // input_pipelines
+        halves.append(images.batch(part_size, drop_remainder=True))
+    return raw_stream.finish(tf.data.Dataset.zip(*halves).map(_merge))
 
 
 def test_crop(config: configuration.Config) -> decode.TestCrop:
@@ -198,6 +186,17 @@ def _check(
         )
 
 
+def _make_rows(
+    source: _Source, config: configuration.Config, start_step: int
+) -> tf.data.Dataset:
+    return raw_stream.make_raw_stream(
+        source.shard_set,
+        seed=source.order_seed,
+        start_position=start_step * source.batch_size,
+        shuffle_buffer_size=config.training.shuffle_buffer_size,
+    )
+
+
 def _make_example(
     source: _Source,
     resolution: int,
@@ -230,13 +229,3 @@ def _make_example(
 
 def _merge(*halves: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {key: value for half in halves for key, value in half.items()}
-
-
-def _options() -> tf.data.Options:
-    options = tf.data.Options()
-    options.deterministic = True
-    # Hosts were told their part: tf.distribute shall not divide it again.
-    options.experimental_distribute.auto_shard_policy = (
-        tf.data.experimental.AutoShardPolicy.OFF
-    )
-    return options
