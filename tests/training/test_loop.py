@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -197,7 +198,7 @@ def test_finished_run_returns_at_once_and_keeps_its_record(undisturbed):
 def test_damaged_newest_checkpoint_falls_back_to_the_one_before(
     undisturbed, tmp_path
 ):
-    train(tmp_path)
+    shutil.copytree(undisturbed[0], tmp_path, dirs_exist_ok=True)
     data = tmp_path / "checkpoints/step-00000006/state.data-00000-of-00001"
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1
@@ -206,19 +207,19 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before(
     assert records(tmp_path) == records(undisturbed[0])
 
 
-def test_all_checkpoints_damaged_is_an_error(tmp_path):
-    train(tmp_path, total_steps=1)
-    manifest = tmp_path / "checkpoints/step-00000001/manifest.json"
-    manifest.write_text("{")
+def test_all_checkpoints_damaged_is_an_error(undisturbed, tmp_path):
+    shutil.copytree(undisturbed[0], tmp_path, dirs_exist_ok=True)
+    for manifest in tmp_path.glob("checkpoints/*/manifest.json"):
+        manifest.write_text("{")
     with pytest.raises(ValueError, match="every checkpoint is damaged"):
-        train(tmp_path, total_steps=1)
+        train(tmp_path)
 
 
-def test_checkpoint_of_another_model_is_an_error(tmp_path):
-    train(tmp_path, total_steps=1)
+def test_checkpoint_of_another_model_is_an_error(undisturbed, tmp_path):
+    shutil.copytree(undisturbed[0], tmp_path, dirs_exist_ok=True)
     configuration = tiny.make_config(**{"optimizer.name": "sgd"})
     with pytest.raises(ValueError, match="of another model or optimizer"):
-        train(tmp_path, total_steps=1, config=configuration)
+        train(tmp_path, config=configuration)
 
 
 def test_unfinished_checkpoint_is_removed_and_newest_are_kept(tmp_path):
