@@ -8,7 +8,7 @@ from noisy_student_tf.model import efficientnet
 from noisy_student_tf.model import spec as model_spec
 
 
-def make_spec(num_classes=3, **options):
+def make_spec(num_classes=3, class_names=(), **options):
     options = {
         "width": 0.25,
         "depth": 0.25,
@@ -20,7 +20,9 @@ def make_spec(num_classes=3, **options):
         **options,
     }
     return model_spec.from_config(
-        config.ModelConfig(**options), num_classes=num_classes, class_names=()
+        config.ModelConfig(**options),
+        num_classes=num_classes,
+        class_names=class_names,
     )
 
 

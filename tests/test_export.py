@@ -1,0 +1,221 @@
+import json
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf import export, files
+from tests.model import small_specs
+
+RESOLUTION = 16
+GENERATOR = np.random.default_rng(0)
+IMAGES = GENERATOR.integers(0, 256, (3, 20, 24, 3), dtype=np.uint8)
+
+
+def preprocess(encoded):
+    image = tf.io.decode_image(encoded, 3, expand_animations=False)
+    resized = tf.raw_ops.ResizeBicubic(
+        images=image[tf.newaxis], size=[RESOLUTION, RESOLUTION]
+    )
+    return resized[0]
+
+
+def encode(image):
+    return tf.io.encode_png(image).numpy()
+
+
+def write(model, directory, **options):
+    export.export(
+        model=model,
+        spec=model.spec,
+        directory=directory,
+        training_fingerprint="0123abcd",
+        preprocess=preprocess,
+        crop="whole",
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    spec = small_specs.make_spec(class_names=("cat", "dog", "elk"))
+    return small_specs.make_calibrated(spec)
+
+
+@pytest.fixture(scope="module")
+def directory(model, tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("export") / "saved_model")
+    write(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def signatures(directory):
+    return tf.saved_model.load(directory).signatures
+
+
+def expected_logits(model):
+    resized = tf.raw_ops.ResizeBicubic(
+        images=IMAGES, size=[RESOLUTION, RESOLUTION]
+    )
+    return model(resized).numpy()
+
+
+def test_encoded_images_of_several_sizes(model, signatures):
+    large = np.repeat(np.repeat(IMAGES[0], 2, axis=0), 2, axis=1)
+    encoded = [encode(IMAGES[0]), encode(large)]
+    outputs = signatures["serving_default"](image_bytes=tf.constant(encoded))
+    expected = tf.nn.softmax(expected_logits(model)[0])
+    np.testing.assert_allclose(outputs["probabilities"][0], expected, atol=1e-5)
+    best = outputs["probabilities"].numpy().argmax(axis=1)
+    np.testing.assert_array_equal(outputs["classes"], best)
+    names = [np.array([b"cat", b"dog", b"elk"])[i] for i in best]
+    assert outputs["class_names"].numpy().tolist() == names
+
+
+def test_corrupt_image_does_not_fail_its_batch(signatures):
+    good = encode(IMAGES[0])
+    jpeg = tf.io.encode_jpeg(IMAGES[1]).numpy()
+    batch = [good, b"no image", b"", jpeg[: len(jpeg) // 2], good]
+    outputs = signatures["serving_default"](image_bytes=tf.constant(batch))
+    valid = [True, False, False, False, True]
+    assert outputs["valid"].numpy().tolist() == valid
+    assert not outputs["probabilities"].numpy()[1:4].any()
+    np.testing.assert_array_equal(outputs["classes"][1:4], [-1, -1, -1])
+    assert outputs["class_names"].numpy().tolist()[1:4] == [b"", b"", b""]
+    np.testing.assert_allclose(
+        outputs["probabilities"][0], outputs["probabilities"][4], atol=1e-6
+    )
+    np.testing.assert_allclose(
+        outputs["probabilities"].numpy()[[0, 4]].sum(axis=1), 1, atol=1e-5
+    )
+
+
+def test_pixels_of_any_size(model, signatures):
+    expected = expected_logits(model)
+    from_float = signatures["images"](images=IMAGES.astype(np.float32))
+    from_uint8 = signatures["images_uint8"](images=IMAGES)
+    for outputs in (from_float, from_uint8):
+        np.testing.assert_allclose(
+            outputs["logits"], expected, rtol=1e-4, atol=1e-4
+        )
+
+
+def test_pixels_of_the_right_size_are_not_resized(model, signatures):
+    images = IMAGES[:, :RESOLUTION, :RESOLUTION]
+    outputs = signatures["images_uint8"](images=images)
+    np.testing.assert_allclose(
+        outputs["logits"], model(images), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_features(model, signatures):
+    images = IMAGES[:, :RESOLUTION, :RESOLUTION].astype(np.float32)
+    outputs = signatures["features"](images=images)
+    np.testing.assert_allclose(
+        outputs["features"], model.features(images), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_assets(model, directory):
+    assets = files.join(directory, "assets")
+    names = files.read_text(files.join(assets, "class_names.txt"))
+    assert names.split() == ["cat", "dog", "elk"]
+    preprocessing = files.read_json(files.join(assets, "preprocessing.json"))
+    assert preprocessing["crop"] == "whole"
+    assert preprocessing["resolution"] == RESOLUTION
+    assert preprocessing["mean_rgb"] == list(model.spec.mean_rgb)
+    description = files.read_json(files.join(assets, "model.json"))
+    assert description["training_fingerprint"] == "0123abcd"
+    assert description["width"] == model.spec.width
+
+
+def test_loads_without_this_package(directory, model):
+    script = (
+        "import json, sys, tensorflow as tf;"
+        "images = tf.constant(json.load(sys.stdin), tf.uint8);"
+        "loaded = tf.saved_model.load(sys.argv[1]);"
+        "logits = loaded.signatures['images_uint8'](images=images)['logits'];"
+        "assert 'noisy_student_tf' not in sys.modules;"
+        "print(json.dumps(logits.numpy().tolist()))"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-I", "-c", script, directory],
+        input=json.dumps(IMAGES.tolist()),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    np.testing.assert_allclose(
+        json.loads(finished.stdout),
+        expected_logits(model),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_check_accepts_what_was_exported(model, directory):
+    difference = export.check(
+        directory=directory, model=model, images=IMAGES, preprocess=preprocess
+    )
+    assert 0 <= difference < 1e-5
+
+
+def test_check_refuses_another_model(model, directory):
+    other = small_specs.make_calibrated(model.spec, seed=5)
+    with pytest.raises(ValueError, match="differ from the model's"):
+        export.check(
+            directory=directory,
+            model=other,
+            images=IMAGES,
+            preprocess=preprocess,
+        )
+
+
+def test_check_refuses_an_export_that_cannot_decode(model, monkeypatch):
+    def serve(image_bytes):
+        return {"valid": tf.zeros(image_bytes.shape, tf.bool)}
+
+    loaded = types.SimpleNamespace(signatures={"serving_default": serve})
+    monkeypatch.setattr(tf.saved_model, "load", lambda directory: loaded)
+    with pytest.raises(ValueError, match=r"valid=\[False, False, False, False"):
+        export.check(
+            directory="export",
+            model=model,
+            images=IMAGES,
+            preprocess=preprocess,
+        )
+
+
+@pytest.mark.parametrize("place", ["local", "ram://exported/saved_model"])
+def test_an_earlier_export_is_replaced(model, place, tmp_path):
+    path = str(tmp_path / "saved_model") if place == "local" else place
+    files.make_directories(path)
+    files.write_text(files.join(path, "left_over.txt"), "old")
+    write(model, path)
+    assert not files.exists(files.join(path, "left_over.txt"))
+    assert tf.saved_model.contains_saved_model(path)
+
+
+def test_failed_export_leaves_the_earlier_one(model, tmp_path):
+    path = str(tmp_path / "saved_model")
+    files.make_directories(path)
+    files.write_text(files.join(path, "kept.txt"), "old")
+
+    def fail(encoded):
+        raise NotImplementedError("no preprocessing")
+
+    with pytest.raises(NotImplementedError):
+        export.export(
+            model=model,
+            spec=model.spec,
+            directory=path,
+            training_fingerprint="",
+            preprocess=fail,
+            crop="whole",
+        )
+    assert files.list_directory(str(tmp_path)) == ["saved_model"]
+    assert files.list_directory(path) == ["kept.txt"]
