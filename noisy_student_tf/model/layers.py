@@ -140,7 +140,7 @@ class SqueezeExcite(keras.layers.Layer):
         self.filters = filters
         self.seed = seed
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         """Create the two convolutions."""
         channels = input_shape[-1]
         options: dict[str, Any] = {
@@ -210,14 +210,15 @@ class MBConvBlock(keras.layers.Layer):
             dtype=self.dtype_policy,
         )
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         """Create all layers for `input_shape`, of which channels matter."""
         channels = input_shape[-1]
         expanded = channels * self.expand_ratio
         seed = convolutions.derive_seed(self.seed, self.name)
         dtype = self.dtype_policy
         self.has_identity = self.strides == 1 and channels == self.filters
-        self.expand_conv = self.expand_norm = None
+        self.expand_conv: keras.layers.Layer | None = None
+        self.expand_norm: keras.layers.Layer | None = None
         if self.expand_ratio != 1:
             self.expand_conv = convolutions.make_conv(
                 expanded, 1, name="expand_conv", seed=seed, dtype=dtype
@@ -274,7 +275,7 @@ class MBConvBlock(keras.layers.Layer):
             filters].
         """
         x = inputs
-        if self.expand_conv is not None:
+        if self.expand_conv is not None and self.expand_norm is not None:
             x = self.expand_conv(x)
             x = convolutions.swish(self.expand_norm(x, training=training))
         x = self.depthwise_conv(x)

@@ -269,3 +269,30 @@ def test_spec_survives_the_configuration(model):
     config = model.get_config()
     assert config["spec"] == dataclasses.asdict(model.spec)
     assert efficientnet.EfficientNet.from_config(config).spec == model.spec
+
+
+def test_replicas_share_statistics_and_draw_different_noise():
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")]
+    strategy = tf.distribute.MirroredStrategy(devices[:2])
+    spec = small_specs.make_spec(depth=0.3, dropout_rate=0.5)
+    with strategy.scope():
+        built = efficientnet.build(spec, synchronized_batch_norm=True)
+    images = make_images(batch_size=8)
+
+    @tf.function
+    def step():
+        def replica_step():
+            context = tf.distribute.get_replica_context()
+            seed = tf.stack([5, context.replica_id_in_sync_group])
+            return built(images, training=True, noise_seed=seed)
+
+        return strategy.run(replica_step)
+
+    first, second = (logits.numpy() for logits in step().values)
+    assert (first != second).any()
+    # Replicas that see the same images would share outputs but for noise; the
+    # stem comes before any noise and normalizes by both.
+    for variable in built.stem_norm.variables:
+        values = [part.numpy() for part in variable.value.values]
+        np.testing.assert_array_equal(*values)
+    assert np.any(built.stem_norm.moving_mean)
