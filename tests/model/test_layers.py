@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf.model import layers
+from tests import strategies
 
 GENERATOR = np.random.default_rng(0)
 # Far from zero, where careless variances cancel.
@@ -86,8 +87,7 @@ def test_gradients_equal_those_of_keras(training):
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_synchronized_moments_are_those_of_the_global_batch(dtype):
-    devices = [device.name for device in tf.config.list_logical_devices("CPU")]
-    strategy = tf.distribute.MirroredStrategy(devices[:2])
+    strategy = strategies.mirrored(2)
     assert strategy.num_replicas_in_sync == 2
     with strategy.scope():
         norm = make_norm(synchronized=True, dtype=dtype)

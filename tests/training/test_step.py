@@ -1,5 +1,3 @@
-import functools
-
 import keras
 import numpy as np
 import pytest
@@ -13,24 +11,15 @@ from noisy_student_tf.training import (
     state,
     step,
 )
+from tests import strategies
 from tests.training import tiny
-
-
-# One for all tests: collectives of several would mix within a process.
-@functools.cache
-def strategy_of(num_replicas):
-    if num_replicas == 1:
-        return tf.distribute.OneDeviceStrategy("/cpu:0")
-    return tf.distribute.MirroredStrategy(
-        [f"/cpu:{i}" for i in range(num_replicas)]
-    )
 
 
 def make_steps(num_replicas, *, num_steps=3, dropout_rate=0.0, **overrides):
     """Return the state and the metrics after some steps."""
     configuration = tiny.make_config(**overrides)
     made = tiny.make_plan(configuration)
-    strategy = strategy_of(num_replicas)
+    strategy = strategies.mirrored(num_replicas)
     train_state = state.create(
         settings=configuration.optimizer,
         seed=3,
@@ -78,7 +67,7 @@ def test_replicas_change_neither_losses_nor_weights(clip_norm):
 
 
 def test_clipping_limits_the_summed_gradient():
-    strategy = strategy_of(2)
+    strategy = strategies.mirrored(2)
 
     @tf.function
     def clipped():
@@ -123,7 +112,7 @@ def test_replicas_draw_different_noise():
         model(tf.zeros([1, tiny.SIDE, tiny.SIDE, 3]))
         return model
 
-    strategy = strategy_of(2)
+    strategy = strategies.mirrored(2)
     configuration = tiny.make_config()
     made = tiny.make_plan(configuration)
     train_state = state.create(
@@ -169,7 +158,7 @@ def test_weight_decay_enters_through_the_gradient():
     train_state = state.create(
         settings=configuration.optimizer,
         seed=3,
-        strategy=strategy_of(1),
+        strategy=strategies.mirrored(1),
         build_model=tiny.build,
         schedule=schedules.constant(0.1),
     )
@@ -196,7 +185,7 @@ def test_gradients_compile_under_xla_with_static_shapes():
     train_state = state.create(
         settings=configuration.optimizer,
         seed=3,
-        strategy=strategy_of(1),
+        strategy=strategies.mirrored(1),
         build_model=lambda: tiny.build(dropout_rate=0.5),
         schedule=schedules.constant(0.1),
     )
@@ -224,7 +213,7 @@ def test_batch_that_replicas_cannot_share_is_refused():
 
 
 def test_replicas_get_consecutive_slices_of_the_batch():
-    strategy = strategy_of(2)
+    strategy = strategies.mirrored(2)
     stream = replica_stream.distribute(
         tiny.make_stream,
         start_step=3,
