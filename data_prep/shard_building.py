@@ -12,15 +12,11 @@ from typing import Any, Protocol
 
 from absl import logging
 
-from data_prep import items, pictures, sidecars
+from data_prep import beam_shards, items, pictures, sidecars
 from noisy_student_tf import files
 from noisy_student_tf.records import schema, shards
 
 PLAN = "plan.json"
-
-# Beam's DirectRunner first tries to download another runner and to start it;
-# this is the one in the process that it falls back to, with its options.
-_RUNNERS = {"DirectRunner": "FnApiRunner"}
 
 _SHARD_PATTERN = re.compile(
     r"[a-z_]+-\d{5,}-of-\d{5,}\.(tfrecord|index\.parquet)"
@@ -227,21 +223,4 @@ def run(
         beam_options: Further options of the runner, as on a command line.
     """
     unfinished = [p for p in plans if not files.exists(p.index_path)]
-    if not unfinished:
-        return
-    # Imported here: Beam takes seconds to import, and a finished build is
-    # asked for by every later command.
-    import apache_beam as beam
-    from apache_beam.options import pipeline_options
-
-    options = pipeline_options.PipelineOptions(list(beam_options))
-    with beam.Pipeline(
-        runner=_RUNNERS.get(runner, runner), options=options
-    ) as pipeline:
-        _ = (
-            pipeline
-            | "Plans" >> beam.Create(unfinished)
-            | "Spread" >> beam.Reshuffle()
-            # Beam cannot check a protocol.
-            | "WriteShards" >> beam.Map(write).with_input_types(Any)
-        )
+    beam_shards.run(unfinished, write, runner=runner, beam_options=beam_options)

@@ -11,14 +11,13 @@ TFRecord shard per unlabeled shard, with an index Parquet file, and a manifest.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 from absl import app, flags, logging
-from apache_beam.options import pipeline_options
 
-from data_prep import pseudo_labeled_shard
+from data_prep import beam_shards, pseudo_labeled_shard
 from noisy_student_tf import files
 from noisy_student_tf.records import (
     parquet_files,
@@ -37,7 +36,7 @@ def write(
     directory: str,
     iteration: int,
     beam_runner: str = "DirectRunner",
-    beam_options: list[str] | None = None,
+    beam_options: Sequence[str] = (),
 ) -> None:
     """Write the pseudo-labeled shards; finished ones are skipped.
 
@@ -62,15 +61,12 @@ def write(
         iteration=iteration,
     )
     files.make_directories(directory)
-    options = pipeline_options.PipelineOptions(flags=beam_options or [])
-    with beam.Pipeline(runner=beam_runner, options=options) as pipeline:
-        # Beam's operators build the graph; there is nothing to keep.
-        _ = (
-            pipeline
-            | "Shards" >> beam.Create(tasks)
-            | "Spread" >> beam.Reshuffle()
-            | "Write" >> beam.Map(pseudo_labeled_shard.write_shard)
-        )
+    beam_shards.run(
+        tasks,
+        pseudo_labeled_shard.write_shard,
+        runner=beam_runner,
+        beam_options=beam_options,
+    )
     files.remove_temporaries(directory)
     shards.write_manifest(directory, _make_manifest(tasks, manifest))
 
@@ -190,7 +186,7 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "iteration", 1, "Which student the shards are for.", lower_bound=1
     )
-    flags.DEFINE_string("beam_runner", "DirectRunner", "Apache Beam runner.")
+    flags.DEFINE_string("runner", "DirectRunner", "Apache Beam runner.")
 
 
 def main(arguments: list[str]) -> None:
@@ -202,7 +198,7 @@ def main(arguments: list[str]) -> None:
         selection_directory=options.selection_directory,
         directory=options.output_directory,
         iteration=options.iteration,
-        beam_runner=options.beam_runner,
+        beam_runner=options.runner,
         beam_options=arguments[1:],
     )
 
