@@ -259,6 +259,7 @@ def _finish_model(
                         metrics=measured,
                     )
                 )
+    files.remove_temporaries(directory)
     shards.write_manifest(
         directory,
         {

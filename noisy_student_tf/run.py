@@ -36,7 +36,6 @@ def is_done(directory: str, title: str) -> bool:
         return True
     logging.info("%s -> %s", title, directory)
     files.make_directories(directory)
-    files.remove_temporaries(directory)
     return False
 
 

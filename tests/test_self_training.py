@@ -24,6 +24,15 @@ from noisy_student_tf import (
     run as runs,
 )
 from noisy_student_tf.records import shards
+from run_scripts import (
+    evaluate,
+    export,
+    finetune_fixres,
+    predict,
+    select,
+    train,
+)
+from tests.run_scripts import scripts
 
 STAGES = (
     "labeled",
@@ -96,9 +105,21 @@ def test_repeated_command_changes_nothing(finished):
     assert [path.stat().st_mtime_ns for path in paths] == before
 
 
-def test_same_seed_gives_the_same_run(finished, tmp_path):
+def test_scripts_of_single_stages_make_the_same_run(finished, tmp_path):
     again = make_run(tmp_path / "again")
-    self_training.run_all(again)
+    workdir.write_config(again.config, again.workdir)
+    stages.build_labeled(again)
+    stages.build_unlabeled(again)
+    root = f"--workdir={again.workdir.root}"
+    scripts.run(train, root, "--iteration=0")
+    scripts.run(predict, root, "--shard_index=0", "--num_shard_workers=2")
+    scripts.run(predict, root, "--shard_index=1", "--num_shard_workers=2")
+    scripts.run(select, root)
+    scripts.run(train, root, "--iteration=1")
+    scripts.run(finetune_fixres, root)
+    scripts.run(export, root)
+    scripts.run(evaluate, root)
+    assert shards.is_finished(again.workdir.export)
     assert outcome(again.workdir.root) == outcome(finished.workdir.root)
 
 

@@ -1,23 +1,20 @@
 import pytest
 from absl import flags
-from absl.testing import flagsaver
 
 from noisy_student_tf import config, config_tree, presets
 from run_scripts import flags as config_flags
-
-if "preset" not in flags.FLAGS:
-    config_flags.define_config_flags()
+from tests.run_scripts import scripts
 
 
 def parsed(*arguments: str) -> config.Config:
-    with flagsaver.flagsaver():
-        flags.FLAGS(["script", *arguments])
+    with scripts.parsed_flags(config_flags.define_config_flags, *arguments):
         return config_flags.config_from_flags()
 
 
 def test_every_field_has_a_flag():
-    for name, _ in config_tree.flatten(config.Config()):
-        assert name in flags.FLAGS
+    with scripts.parsed_flags(config_flags.define_config_flags):
+        for name, _ in config_tree.flatten(config.Config()):
+            assert name in flags.FLAGS
 
 
 def test_absent_flags_keep_the_preset():
