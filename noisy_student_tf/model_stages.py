@@ -264,6 +264,7 @@ def _finish_model(
         directory,
         {
             "model": name,
+            "resolution": spec.resolution,
             "num_parameters": int(
                 sum(
                     variable.shape.num_elements()
@@ -278,11 +279,11 @@ def _finish_model(
 
 
 def _test_resolutions(run: runs.Run, spec: specs.ModelSpec) -> list[int]:
-    """Return the model's own resolution and, beside it, FixRes' one."""
-    wanted = {spec.resolution}
+    """Return the model's own resolution first, and FixRes' two behind it."""
+    others = set()
     if run.config.fixres.resolution:
-        wanted |= {run.config.model.resolution, run.config.fixres.resolution}
-    return sorted(wanted)
+        others = {run.config.model.resolution, run.config.fixres.resolution}
+    return [spec.resolution, *sorted(others - {spec.resolution})]
 
 
 def _spec(

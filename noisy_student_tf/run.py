@@ -40,10 +40,37 @@ def is_done(directory: str, title: str) -> bool:
 
 
 def final_model(run: Run) -> str:
-    """Return the folder of the model that a run ends with."""
-    if run.config.fixres.resolution:
+    """Return the folder of the model that a run ends with.
+
+    That is the fine-tuned student, unless fine-tuning made it worse on the
+    validation images: where training crops do not magnify what they show,
+    a higher resolution is a change of scale that the network has not seen.
+    """
+    student = run.workdir.model(run.config.self_training.num_iterations)
+    if not run.config.fixres.resolution:
+        return student
+    before, after = map(_validation_accuracy, (student, run.workdir.fixres))
+    if before is None or after is None or after >= before:
         return run.workdir.fixres
-    return run.workdir.model(run.config.self_training.num_iterations)
+    logging.warning(
+        "FixRes fine-tuning lowered the validation accuracy from %.2f %% to "
+        "%.2f %%: the student before it is exported.",
+        100 * before,
+        100 * after,
+    )
+    return student
+
+
+def _validation_accuracy(directory: str) -> float | None:
+    """Return a model's accuracy at its own resolution, if it was measured."""
+    manifest = shards.read_manifest(directory)
+    for row in manifest["results"]:
+        if (row["split"], row["resolution"]) == (
+            "validation",
+            manifest["resolution"],
+        ):
+            return row["accuracy"]
+    return None
 
 
 def test_crop(spec: specs.ModelSpec) -> decode.TestCrop:

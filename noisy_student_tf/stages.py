@@ -136,7 +136,10 @@ def export(run: runs.Run) -> None:
         images=_some_images(run, spec),
         preprocess=preprocess,
     )
-    shards.write_manifest(directory, {"fingerprint": fingerprint})
+    name = shards.read_manifest(source)["model"]
+    shards.write_manifest(
+        directory, {"model": name, "fingerprint": fingerprint}
+    )
 
 
 def _some_images(run: runs.Run, spec: specs.ModelSpec) -> np.ndarray:

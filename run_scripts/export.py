@@ -6,6 +6,7 @@ Reads the last model in `--workdir`, writes `export/saved_model/` there.
 """
 
 from noisy_student_tf import stages
+from noisy_student_tf.records import shards
 from run_scripts import flags as config_flags
 from run_scripts import stage
 
@@ -19,7 +20,8 @@ def main(_: list[str]) -> None:
     """Export the final model."""
     run = stage.run_from_flags()
     stages.export(run)
-    print(f"classifier: {run.workdir.saved_model}")
+    exported = shards.read_manifest(run.workdir.export)["model"]
+    print(f"classifier: {run.workdir.saved_model} ({exported})")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from absl import flags, logging
 
 from noisy_student_tf import dry_run, files, self_training
 from noisy_student_tf.evaluation import results
+from noisy_student_tf.records import shards
 from run_scripts import flags as config_flags
 from run_scripts import stage
 
@@ -36,7 +37,8 @@ def main(_: list[str]) -> None:
     rows = self_training.run_all(run)
     print(results.format_table(rows))
     print(f"report: {files.join(run.workdir.root, 'report.html')}")
-    print(f"classifier: {run.workdir.saved_model}")
+    exported = shards.read_manifest(run.workdir.export)["model"]
+    print(f"classifier: {run.workdir.saved_model} ({exported})")
     logging.flush()
 
 

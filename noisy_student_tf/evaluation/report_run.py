@@ -248,8 +248,11 @@ def headline(rows: list[Result]) -> Headline | None:
             if teachers and students:
                 teacher = teachers[0]
                 same_set = [row for row in students if row.set == teacher.set]
-                if same_set:
-                    return Headline(teacher, same_set[-1])
+                last = same_set[-1].model if same_set else ""
+                # A model's first row is of its own resolution.
+                for row in same_set:
+                    if row.model == last:
+                        return Headline(teacher, row)
     return None
 
 
