@@ -82,6 +82,12 @@ def export(
             specification's, as after fine-tuning at a higher one.
     """
     resolution = resolution or spec.resolution
+    compiled = tf.function(
+        preprocess, input_signature=[tf.TensorSpec([], tf.string)]
+    )
+    # Should it fail, it fails here: an error while tf.map_fn is traced leaves
+    # the process in a state in which no strategy's scope can be entered.
+    compiled.get_concrete_function()
     assets = {
         "class_names.txt": "".join(f"{name}\n" for name in _class_names(spec)),
         "preprocessing.json": _describe_preprocessing(spec, crop, resolution),
@@ -99,7 +105,7 @@ def export(
         module = ServedModel(
             model,
             class_names=_class_names(spec),
-            preprocess=preprocess,
+            preprocess=compiled,
             resolution=resolution,
             asset_paths=paths,
         )
