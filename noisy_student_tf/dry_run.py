@@ -57,6 +57,7 @@ def describe(config: configuration.Config, workdir: workdirs.Workdir) -> str:
         FileNotFoundError: A source or the given teacher does not exist.
     """
     workdirs.check_config(config, workdir)
+    model_stages.check_teacher(config)
     counts = count_images(config, workdir)
     needed = _needed_bytes(config, counts)
     free = files.free_bytes(workdir.root)

@@ -29,6 +29,17 @@ LogitsFn = Callable[[tf.Tensor], tf.Tensor]
 _CURVES = ("accuracy", "loss", "calibration_error")
 
 
+def check_teacher(config: configuration.Config) -> None:
+    """Check that a teacher that is to be adopted exists.
+
+    Raises:
+        FileNotFoundError: There is no trained model in its directory.
+    """
+    directory = config.self_training.teacher_directory
+    if directory:
+        saved.load_spec(directory)
+
+
 def train_teacher(run: runs.Run) -> None:
     """Train the first teacher on labeled images, with noise."""
     directory = run.workdir.teacher

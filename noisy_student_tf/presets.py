@@ -243,6 +243,45 @@ def _fashion_mnist() -> config.Config:
     )
 
 
+def _photos() -> config.Config:
+    """Return a start for some hundred labeled photographs of one's own.
+
+    Only its mechanics were tried: with few labels, from scratch, expect to
+    adjust resolution, epochs and magnitude to the images.
+    """
+    return config.Config(
+        preset="photos",
+        data=config.DataConfig(max_stored_side=320),
+        model=config.ModelConfig(resolution=128, batch_norm_momentum=0.97),
+        augmentation=_both(config.PolicyConfig(magnitude=10)),
+        optimizer=config.OptimizerConfig(
+            name="sgd",
+            base_learning_rate=0.4,
+            schedule="cosine",
+            weight_decay=1e-4,
+            ema_decay=0.999,
+        ),
+        loss=config.LossConfig(weighting="all"),
+        training=config.TrainingConfig(
+            labeled_batch_size=32,
+            unlabeled_ratio=3,
+            teacher_epochs=100,
+            student_epochs=100,
+            steps_per_loop=20,
+            evaluate_every_steps=200,
+            checkpoint_every_steps=200,
+            evaluation_batch_size=64,
+        ),
+        selection=config.SelectionConfig(
+            images_per_class=0, confidence_threshold=0.5
+        ),
+        self_training=config.SelfTrainingConfig(num_iterations=1),
+        fixres=config.FixResConfig(
+            resolution=160, epochs=5, base_learning_rate=0.01
+        ),
+    )
+
+
 def _tiny() -> config.Config:
     """Return the whole loop in seconds, for tests: far too small to learn."""
     base = _small_images(resolution=16, mean=78.0, std=96.0)
@@ -280,6 +319,7 @@ PRESETS = {
     "digits": _digits(),
     "fashion_mnist": _fashion_mnist(),
     "svhn": _svhn(),
+    "photos": _photos(),
     **{f"imagenet_{name}": _imagenet(name) for name in _IMAGENET_ROWS},
     **{f"imagenet_l2_iteration{i}": _imagenet_l2(i) for i in _L2_RATIOS},
     "tiny": _tiny(),

@@ -17,6 +17,7 @@ def run_all(run: runs.Run) -> list[dict[str, Any]]:
     Returns:
         The rows of `results.json`.
     """
+    model_stages.check_teacher(run.config)
     workdir.write_config(run.config, run.workdir)
     stages.build_labeled(run)
     stages.build_unlabeled(run)

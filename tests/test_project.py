@@ -45,7 +45,7 @@ ALLOWED_IMPORTS = {
     "run": BASE | PARTS,
     "stages": BASE | PARTS | {"data_prep", "run"},
     "model_stages": BASE | PARTS | {"run"},
-    "dry_run": BASE | PARTS | {"data_prep"},
+    "dry_run": BASE | PARTS | {"data_prep", "model_stages"},
     "self_training": BASE | PARTS | STAGES,
     "run_scripts": BASE | PARTS | STAGES | {"self_training", "run_scripts"},
 }

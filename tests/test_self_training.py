@@ -138,6 +138,20 @@ def test_student_without_its_teacher_is_refused(finished, tmp_path):
         stages.predict(run, 1)
 
 
+@pytest.mark.parametrize("start", [self_training.run_all, None])
+def test_missing_teacher_is_named_before_anything_is_built(start, tmp_path):
+    missing = str(tmp_path / "nowhere")
+    run = make_run(
+        tmp_path / "run", **{"self_training.teacher_directory": missing}
+    )
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        if start:
+            start(run)
+        else:
+            dry_run.describe(run.config, run.workdir)
+    assert not files.exists(run.workdir.root)
+
+
 def test_second_student_learns_from_the_first(finished, tmp_path):
     run = make_run(
         tmp_path / "two",
