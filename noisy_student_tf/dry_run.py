@@ -20,7 +20,7 @@ from data_prep import (
     splits,
 )
 from noisy_student_tf import config as configuration
-from noisy_student_tf import derived, files
+from noisy_student_tf import derived, files, model_stages
 from noisy_student_tf import workdir as workdirs
 from noisy_student_tf.model import cost, efficientnet
 from noisy_student_tf.model import spec as specs
