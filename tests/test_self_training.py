@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from noisy_student_tf import (
     config_tree,
     dry_run,
     files,
+    model_stages,
     presets,
     self_training,
     stages,
@@ -32,6 +34,7 @@ from run_scripts import (
     select,
     train,
 )
+from tests import strategies
 from tests.run_scripts import scripts
 
 STAGES = (
@@ -46,11 +49,11 @@ STAGES = (
 )
 
 
-def make_run(root, **overrides) -> runs.Run:
+def make_run(root, strategy=None, **overrides) -> runs.Run:
     return runs.Run(
         config=config_tree.override(presets.preset("tiny"), overrides),
         workdir=workdir.Workdir(str(root)),
-        strategy=tf.distribute.get_strategy(),
+        strategy=strategy or tf.distribute.get_strategy(),
     )
 
 
@@ -152,21 +155,33 @@ def test_missing_teacher_is_named_before_anything_is_built(start, tmp_path):
     assert not files.exists(run.workdir.root)
 
 
-def test_second_student_learns_from_the_first(finished, tmp_path):
+def test_student_of_another_run_teaches_a_remote_one(finished):
+    source = finished.workdir.student(1)
     run = make_run(
-        tmp_path / "two",
+        "ram://another-run",
         **{
-            "self_training.num_iterations": 1,
-            "self_training.teacher_directory": finished.workdir.student(1),
+            "self_training.teacher_directory": source,
             "fixres.resolution": 0,
         },
     )
     self_training.run_all(run)
+    fingerprint = shards.read_manifest(source)["fingerprint"]
     teacher = shards.read_manifest(run.workdir.teacher)
-    student = shards.read_manifest(finished.workdir.student(1))
-    assert teacher["fingerprint"] == student["fingerprint"]
     predictions = shards.read_manifest(run.workdir.predictions(1))
-    assert predictions["teacher_fingerprint"] == student["fingerprint"]
+    assert teacher["fingerprint"] == fingerprint
+    assert predictions["teacher_fingerprint"] == fingerprint
+    assert shards.is_finished(run.workdir.export)
+    assert files.exists("ram://another-run/report.html")
+
+
+def test_teacher_trains_on_two_replicas(finished, tmp_path):
+    run = make_run(tmp_path, strategy=strategies.mirrored(2))
+    shutil.copytree(finished.workdir.labeled, run.workdir.labeled)
+    model_stages.train_teacher(run)
+    alone = shards.read_manifest(finished.workdir.teacher)
+    teacher = shards.read_manifest(run.workdir.teacher)
+    assert teacher["num_parameters"] == alone["num_parameters"]
+    assert teacher["fingerprint"] != alone["fingerprint"]
 
 
 def outcome(root: str):
