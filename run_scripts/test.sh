@@ -9,4 +9,5 @@ source run_scripts/environment.sh
 prepare_environment dev
 say "Running the tests (under 10 minutes on two cores)"
 # A later -n among the arguments wins over this one.
-exec .venv/bin/python -m pytest -n 2 "$@"
+# One process keeps a file: its fixtures are made once.
+exec .venv/bin/python -m pytest -n 2 --dist=loadfile "$@"
