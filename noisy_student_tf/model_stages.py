@@ -5,7 +5,6 @@ Here and in `stages` configuration meets objects, and nowhere else.
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -150,16 +149,17 @@ def _train(
         epochs=epochs,
         has_unlabeled=pseudo_labeled is not None,
     )
-
-    def build_model() -> keras.Model:
-        return efficientnet.build(
+    trained = loop.train(
+        config=config,
+        plan=plan,
+        directory=directory,
+        strategy=run.strategy,
+        build_model=lambda: efficientnet.build(
             spec,
             synchronized_batch_norm=run.strategy.num_replicas_in_sync > 1,
             seed=config.seed,
-        )
-
-    def make_stream(start_step: int) -> tf.data.Dataset:
-        return train_stream.make_train_stream(
+        ),
+        make_stream=lambda start_step: train_stream.make_train_stream(
             labeled=labeled,
             pseudo_labeled=pseudo_labeled,
             config=config,
@@ -167,16 +167,7 @@ def _train(
             num_classes=spec.num_classes,
             start_step=start_step,
             unnoised=unnoised,
-        )
-
-    started = time.monotonic()
-    trained = loop.train(
-        config=config,
-        plan=plan,
-        directory=directory,
-        strategy=run.strategy,
-        build_model=build_model,
-        make_stream=make_stream,
+        ),
         evaluate=_validator(run, spec),
         title=name,
         trainable=trainable,
@@ -185,17 +176,8 @@ def _train(
     saved.save(
         directory, model=trained.model, ema_model=trained.ema_model, spec=spec
     )
-    _finish_model(
-        run,
-        directory,
-        name,
-        trained.ema_model,
-        spec,
-        {
-            "total_steps": plan.total_steps,
-            "seconds_since_start": round(time.monotonic() - started, 1),
-        },
-    )
+    content = {"total_steps": plan.total_steps}
+    _finish_model(run, directory, name, trained.ema_model, spec, content)
 
 
 def _validator(
