@@ -35,7 +35,7 @@ def main(_: list[str]) -> None:
         return
     run = stage.run_from_flags()
     rows = self_training.run_all(run)
-    print(results.format_table(rows))
+    print(results.format_table(results.headline_rows(rows)))
     print(f"report: {files.join(run.workdir.root, 'report.html')}")
     exported = shards.read_manifest(run.workdir.export)["model"]
     print(f"classifier: {run.workdir.saved_model} ({exported})")

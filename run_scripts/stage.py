@@ -1,5 +1,6 @@
 """What the scripts of single stages share: their flags, and the run."""
 
+import tensorflow as tf
 from absl import flags, logging
 
 from noisy_student_tf import config as configuration
@@ -9,7 +10,14 @@ from noisy_student_tf import workdir as workdirs
 from run_scripts import flags as config_flags
 
 # They log at the level of a run's own progress.
-_CHATTY_MODULES = ("functional_saver.py", "statecache.py")
+_CHATTY_MODULES = (
+    "bigquery.py",
+    "builder_impl.py",
+    "fingerprinting_utils.py",
+    "functional_saver.py",
+    "signature_serialization.py",
+    "statecache.py",
+)
 
 
 def define_flags() -> None:
@@ -52,6 +60,7 @@ def _set_up_logging() -> None:
     logging.get_absl_handler().addFilter(
         lambda record: record.filename not in _CHATTY_MODULES
     )
+    tf.get_logger().setLevel("ERROR")
 
 
 def run_from_flags() -> runs.Run:

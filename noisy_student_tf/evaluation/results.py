@@ -88,6 +88,22 @@ def _key(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in _KEY)
 
 
+def headline_rows(rows: Sequence[Row]) -> list[Row]:
+    """Return one row a model: held-out images, at its own resolution.
+
+    A model's own resolution comes first among its rows of a split. Without
+    test images the validation images stand for them.
+    """
+    for split in ("test", "validation"):
+        first: dict[str, Row] = {}
+        for row in rows:
+            if row["split"] == split:
+                first.setdefault(row["model"], row)
+        if first:
+            return list(first.values())
+    return []
+
+
 def format_table(rows: Sequence[Row]) -> str:
     """Return the rows as an aligned text table."""
     cells = [_HEADER, *(_cells(row) for row in rows)]

@@ -60,3 +60,19 @@ def test_table_is_aligned():
         "25.00 to 75.00    90.00  1.2500             0.1250"
     )
     assert lines[2].index("50.00") + 5 == lines[0].index("top-1 %") + 7
+
+
+def test_headline_has_each_models_first_row_of_the_held_out_images():
+    rows = [
+        {"model": model, "split": split, "resolution": resolution}
+        for model in ("teacher", "student_1")
+        for split in ("validation", "test")
+        for resolution in (24, 32)
+    ]
+    assert results.headline_rows(rows) == [
+        {"model": "teacher", "split": "test", "resolution": 24},
+        {"model": "student_1", "split": "test", "resolution": 24},
+    ]
+    validation = [row for row in rows if row["split"] == "validation"]
+    assert len(results.headline_rows(validation)) == 2
+    assert results.headline_rows([]) == []
