@@ -4,7 +4,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-# As the scripts do: what runs here is compared bit for bit with what runs there.
+# As the scripts do: their results are compared bit for bit with those here.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from noisy_student_tf import runtime
