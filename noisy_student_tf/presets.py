@@ -204,7 +204,7 @@ def _digits() -> config.Config:
         ),
         # 20 images make 1.25 steps of 16 an epoch.
         training=dataclasses.replace(
-            base.training, teacher_epochs=480, student_epochs=400
+            base.training, teacher_epochs=1000, student_epochs=400
         ),
         fixres=config.FixResConfig(
             resolution=32,
