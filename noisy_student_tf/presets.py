@@ -204,8 +204,9 @@ def _digits() -> config.Config:
         ),
         # 20 images make 1.25 steps of 16 an epoch.
         training=dataclasses.replace(
-            base.training, teacher_epochs=1000, student_epochs=400
+            base.training, teacher_epochs=1000, student_epochs=320
         ),
+        self_training=config.SelfTrainingConfig(num_iterations=2),
         fixres=config.FixResConfig(
             resolution=32,
             epochs=80,
