@@ -7,7 +7,20 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 # As the scripts do: their results are compared bit for bit with those here.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+import keras
+import pytest
+
 from noisy_student_tf import runtime
 
 # Several replicas on one CPU; a test that needs one device takes the first.
 runtime.make_logical_cpus(4)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def keras_names_afresh():
+    """Close what other test files left open.
+
+    A Keras model that builds itself in its first call leaves its name scope
+    open, and variables made later carry its name in their paths.
+    """
+    keras.utils.clear_session()

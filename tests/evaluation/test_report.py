@@ -97,7 +97,7 @@ def test_departures_from_the_preset_are_shown(finished):
     page = finished[2]
 
     assert "seed = <b>1</b></code> <small>was 0</small>" in page
-    assert "confidence_threshold = <b>0.4</b></code> <small>was 0.3" in page
+    assert "confidence_threshold = <b>0.4</b></code> <small>was 0.6" in page
     assert "label_smoothing = <b>" not in page
 
 
