@@ -197,19 +197,19 @@ def _digits() -> config.Config:
         data=config.DataConfig(
             labeled="digits",
             num_classes=10,
-            labeled_per_class=2,
+            labeled_per_class=4,
             evaluation_fraction=0.28,
             validation_fraction=0.12,
             num_shards=4,
         ),
-        # 20 images make 1.25 steps of 16 an epoch.
+        # 40 images make 2.5 steps of 16 an epoch.
         training=dataclasses.replace(
-            base.training, teacher_epochs=1000, student_epochs=320
+            base.training, teacher_epochs=240, student_epochs=200
         ),
         self_training=config.SelfTrainingConfig(num_iterations=2),
         fixres=config.FixResConfig(
             resolution=32,
-            epochs=80,
+            epochs=40,
             trainable="after_frozen_blocks",
             frozen_blocks=1,
             base_learning_rate=0.08,
