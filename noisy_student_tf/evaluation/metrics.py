@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 _CALIBRATION_BINS = 15
-_TOP_K = 5
+TOP_K = 5
 # Reals are summed in multiples of 2**-32: int64 holds 2**31 confidences.
 _FIXED_POINT = 1 << 32
 # Two-sided 95 % of the normal distribution.
@@ -106,7 +106,7 @@ def of_batch(logits: np.ndarray, labels: np.ndarray) -> Totals:
         loss=int(_fixed_point(losses).sum()),
         num_images=per_class(np.full(len(labels), True)),
         num_correct=per_class(is_correct),
-        num_in_top5=per_class(places < min(_TOP_K, num_classes)),
+        num_in_top5=per_class(places < min(TOP_K, num_classes)),
         bin_counts=per_bin(np.full(len(labels), True)),
         bin_correct=per_bin(is_correct),
         bin_confidences=bin_confidences,
