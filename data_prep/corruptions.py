@@ -248,7 +248,7 @@ def _skew(image, reach, generator):
     center = np.array([height // 2, width // 2], float)
     arm = min(height, width) // 3
     corners = np.stack(
-        [center + arm, center + [arm, -arm], center - arm]
+        [center + arm, center + np.array([arm, -arm]), center - arm]
     )  # [3, 2]
     moved = corners + generator.uniform(-reach, reach, corners.shape)
     ones = np.ones((3, 1))

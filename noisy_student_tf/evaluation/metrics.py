@@ -147,7 +147,9 @@ def result(totals: Totals) -> dict[str, Any]:
         num_images; accuracy and top5_accuracy in [0, 1]; loss, the mean
         cross-entropy in nats; calibration_error in [0, 1], over 15 bins of
         equal width; interval_95, the Wilson interval of the accuracy as
-        [low, high]; per_class_accuracy, None for classes without images.
+        [low, high]; per_class_accuracy, None for classes without images;
+        reliability, [images, mean confidence, accuracy] of each of the 15
+        bins that has images.
 
     Raises:
         ValueError: There is no image.
@@ -171,6 +173,20 @@ def result(totals: Totals) -> dict[str, Any]:
             for correct, images in zip(
                 totals.num_correct, totals.num_images, strict=True
             )
+        ],
+        "reliability": [
+            [
+                int(images),
+                int(confidences) / _FIXED_POINT / int(images),
+                int(correct) / int(images),
+            ]
+            for images, confidences, correct in zip(
+                totals.bin_counts,
+                totals.bin_confidences,
+                totals.bin_correct,
+                strict=True,
+            )
+            if images
         ],
     }
 

@@ -152,13 +152,25 @@ def resize(image: tf.Tensor, resolution: int) -> tf.Tensor:
         float32 [resolution, resolution, 3]; values overshoot [0, 255]. An
         image of this size already keeps its pixels.
     """
-    resized = tf.raw_ops.ResizeBicubic(
-        images=image[tf.newaxis],
+    return resize_all(image[tf.newaxis], resolution)[0]
+
+
+def resize_all(images: tf.Tensor, resolution: int) -> tf.Tensor:
+    """Resize images of one size, as `resize` does.
+
+    Args:
+        images: uint8 [batch, height, width, 3] in [0, 255].
+        resolution: Side of the results in pixels.
+
+    Returns:
+        float32 [batch, resolution, resolution, 3].
+    """
+    return tf.raw_ops.ResizeBicubic(
+        images=images,
         size=[resolution, resolution],
         align_corners=False,
         half_pixel_centers=False,
     )
-    return resized[0]  # [resolution, resolution, 3]
 
 
 def to_uint8(image: tf.Tensor) -> tf.Tensor:

@@ -1,5 +1,7 @@
 """Test images in the order of their records, each exactly once."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from noisy_student_tf.pipeline import decode, raw_stream
@@ -67,6 +69,31 @@ def make_shard_stream(
     )
 
 
+def make_encoded_stream(
+    examples: tf.data.Dataset,
+    *,
+    resolution: int,
+    batch_size: int,
+    crop: decode.TestCrop = "center",
+) -> tf.data.Dataset:
+    """Return batches of encoded pictures, as `make_eval_stream` does.
+
+    Args:
+        examples: Dictionaries: `image`, string []; `label`, int64 [];
+            `image_id`, string [].
+        resolution: Side of the images in pixels.
+        batch_size: Of every batch; the last one is padded.
+        crop: "center" or "whole".
+    """
+    return _batch(
+        examples,
+        lambda example: example,
+        resolution=resolution,
+        batch_size=batch_size,
+        crop=crop,
+    )
+
+
 def _make_batches(
     records: tf.data.Dataset,
     *,
@@ -75,12 +102,25 @@ def _make_batches(
     batch_size: int,
     crop: decode.TestCrop,
 ) -> tf.data.Dataset:
-    parse = (
+    return _batch(
+        records,
         schema.parse_imagenet
         if record_schema == "imagenet"
-        else schema.parse_image
+        else schema.parse_image,
+        resolution=resolution,
+        batch_size=batch_size,
+        crop=crop,
     )
 
+
+def _batch(
+    records: tf.data.Dataset,
+    parse: Callable[..., dict[str, tf.Tensor]],
+    *,
+    resolution: int,
+    batch_size: int,
+    crop: decode.TestCrop,
+) -> tf.data.Dataset:
     @tf.autograph.experimental.do_not_convert
     def make_example(record: tf.Tensor) -> dict[str, tf.Tensor]:
         parsed = parse(record)
