@@ -424,6 +424,28 @@ class FixResConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What is measured of the finished models beside their accuracy."""
+
+    robustness: bool = _option(
+        False,
+        "Measure all models on corrupted images, perturbed sequences and "
+        "under attack, made of the held-out images.",
+    )
+    robustness_images: int = _option(
+        0, "Held-out images that are corrupted, and attacked. 0: all."
+    )
+    robustness_sequences: int = _option(
+        0, "Held-out images that become sequences. 0: all."
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("robustness_images", "robustness_sequences"):
+            value = getattr(self, name)
+            _check(value >= 0, f"evaluation.{name}", value, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RuntimeConfig:
     """Devices and arithmetic."""
 
@@ -470,6 +492,7 @@ class Config:
     selection: SelectionConfig = SelectionConfig()
     self_training: SelfTrainingConfig = SelfTrainingConfig()
     fixres: FixResConfig = FixResConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
     def __post_init__(self) -> None:

@@ -186,6 +186,9 @@ def _small_images(*, resolution: int, mean: float, std: float) -> config.Config:
             images_per_class=0, confidence_threshold=0.6
         ),
         self_training=config.SelfTrainingConfig(num_iterations=1),
+        evaluation=config.EvaluationConfig(
+            robustness=True, robustness_images=100, robustness_sequences=20
+        ),
     )
 
 
@@ -313,6 +316,9 @@ def _tiny() -> config.Config:
             images_per_class=20, confidence_threshold=0.0
         ),
         fixres=config.FixResConfig(resolution=24, epochs=1),
+        evaluation=config.EvaluationConfig(
+            robustness=True, robustness_images=2, robustness_sequences=1
+        ),
     )
 
 

@@ -6,7 +6,12 @@ run and only prints a finished one.
 
 from typing import Any
 
-from noisy_student_tf import model_stages, stages, workdir
+from noisy_student_tf import (
+    model_stages,
+    robustness_stage,
+    stages,
+    workdir,
+)
 from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import report
 
@@ -31,6 +36,8 @@ def run_all(run: runs.Run) -> list[dict[str, Any]]:
     if run.config.fixres.resolution:
         model_stages.finetune_fixres(run)
     stages.export(run)
+    if run.config.evaluation.robustness:
+        robustness_stage.measure(run)
     return write_results(run)
 
 

@@ -165,5 +165,7 @@ def collect_results(run: runs.Run) -> list[dict[str, Any]]:
         if shards.is_finished(directory)
         for row in shards.read_manifest(directory)["results"]
     ]
+    if shards.is_finished(run.workdir.robustness):
+        rows += shards.read_manifest(run.workdir.robustness)["results"]
     files.write_json(run.workdir.results, rows)
     return rows

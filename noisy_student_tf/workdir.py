@@ -5,9 +5,11 @@ import dataclasses
 from noisy_student_tf import config as configuration
 from noisy_student_tf import config_tree, files
 
-# What may change when a run goes on elsewhere: results do not depend on it.
+# What may change when a run goes on: earlier results do not depend on it.
 _MACHINE_FIELDS = (
     "data.beam_runner",
+    # What is measured of finished models changes nothing in them.
+    "evaluation.robustness",
     "runtime.strategy",
     "runtime.num_devices",
     "runtime.tpu_address",
@@ -71,6 +73,16 @@ class Workdir:
     def fixres(self) -> str:
         """The last student, fine-tuned at the higher resolution."""
         return self._in("fixres")
+
+    @property
+    def robustness(self) -> str:
+        """Corrupted images and sequences, and what was measured on them."""
+        return self._in("robustness")
+
+    @property
+    def robustness_sets(self) -> str:
+        """The corrupted images and sequences alone."""
+        return files.join(self.robustness, "sets")
 
     @property
     def export(self) -> str:

@@ -1,26 +1,151 @@
-"""Print the accuracies of a run and write its report.
+"""Measure models, and write their tables and reports.
 
-Reads the finished models in `--workdir`; writes `results.json` and
-`report.html` there.
+Of a run, gathers and prints the results of its finished models and writes
+`results.json` and `report.html` there; `--robustness` measures them on
+corrupted, perturbed and attacked images first:
 
-    python -m run_scripts.evaluate --workdir=runs/digits
+    python -m run_scripts.evaluate --workdir=runs/digits --robustness
+
+With `--sets`, measures any models (directories of trained or imported ones,
+SavedModels) on any labeled images, and writes `results.json` and
+`evaluation.html` to `--output_dir`:
+
+    python -m run_scripts.evaluate --model=runs/b0/student_1 \\
+        --sets=imagenet=folder:/data/val,imagenet_a=folder:/data/imagenet-a,\\
+imagenet_c=/data/imagenet-c,imagenet_p=/data/imagenet-p \\
+        --robustness --output_dir=runs/b0/evaluation
 """
 
-from noisy_student_tf import self_training
-from noisy_student_tf.evaluation import results
+import dataclasses
+
+from absl import flags
+
+from noisy_student_tf import config as configuration
+from noisy_student_tf import (
+    evaluation_stage,
+    robustness_stage,
+    self_training,
+    subjects,
+)
+from noisy_student_tf.evaluation import (
+    adversarial,
+    evaluation_page,
+    results,
+    robustness_tables,
+)
 from run_scripts import flags as config_flags
 from run_scripts import stage
 
+FLAGS = flags.FLAGS
+
 
 def define_flags() -> None:
-    """Define the flags of this stage."""
+    """Define the flags of this script."""
     stage.define_flags()
+    flags.DEFINE_bool(
+        "robustness",
+        False,
+        "Measure under attack, too; of a run, on corrupted images and "
+        "sequences made of its held-out images.",
+    )
+    flags.DEFINE_list(
+        "sets",
+        [],
+        "NAME=SOURCE, ...: imagenet, imagenet_v2, imagenet_real, imagenet_a, "
+        "imagenet_r, imagenet_sketch, imagenet_c, imagenet_p, or a name of "
+        "one's own, ending in _c for corruptions and in _p for sequences.",
+    )
+    flags.DEFINE_list("model", [], "Models to measure on --sets.")
+    flags.DEFINE_string("output_dir", None, "Where --sets writes.")
+    flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "Which weights.")
+    flags.DEFINE_integer(
+        "resolution", 0, "Side of the test images. 0: the model's.", 0
+    )
+    flags.DEFINE_string("real_labels", "", "real.json, for imagenet_real.")
+    flags.DEFINE_integer("difficulty", 1, "Of sequences.", 1, 3)
+    flags.DEFINE_list(
+        "fgsm_epsilons",
+        [f"{epsilon:g}" for epsilon in adversarial.FGSM_EPSILONS],
+        "Strengths of FGSM in pixels of [0, 255].",
+    )
+    flags.DEFINE_list(
+        "pgd_epsilons",
+        [f"{adversarial.PGD_EPSILON:g}"],
+        "Strengths of PGD in pixels of [0, 255].",
+    )
+    flags.DEFINE_integer(
+        "pgd_iterations", adversarial.PGD_ITERATIONS, "Steps of PGD.", 2
+    )
 
 
 def main(_: list[str]) -> None:
-    """Gather, print and draw the results."""
+    """Measure, print and draw."""
+    if FLAGS.sets:
+        _measure_sets()
+        return
     run = stage.run_from_flags()
-    print(results.format_table(self_training.write_results(run)))
+    if FLAGS.robustness:
+        robustness_stage.measure(run)
+    rows = self_training.write_results(run)
+    print(results.format_table(rows))
+    print(robustness_tables.format_tables(rows), end="")
+
+
+def _measure_sets() -> None:
+    if not FLAGS.model or not FLAGS.output_dir:
+        raise ValueError(
+            "--sets needs --model, the models to measure, and --output_dir, "
+            "where results.json and evaluation.html go."
+        )
+    sets = [evaluation_stage.parse_set(text) for text in FLAGS.sets]
+    stage.set_up_logging()
+    models = [
+        subjects.load(path, weights=FLAGS.weights, resolution=FLAGS.resolution)
+        for path in FLAGS.model
+    ]
+    rows = evaluation_stage.measure(_name_apart(models), sets, _options())
+    evaluation_stage.write(rows, FLAGS.output_dir)
+    print(robustness_tables.format_all(rows), end="")
+    print(f"page: {evaluation_page.write_page(FLAGS.output_dir)}")
+
+
+def _options() -> evaluation_stage.Options:
+    config = config_flags.override_from_flags(configuration.Config())
+    attacks = FLAGS.robustness
+    return evaluation_stage.Options(
+        batch_size=config.training.evaluation_batch_size,
+        real_labels=FLAGS.real_labels,
+        difficulty=FLAGS.difficulty,
+        fgsm_epsilons=_floats("fgsm_epsilons") if attacks else (),
+        pgd_epsilons=_floats("pgd_epsilons") if attacks else (),
+        pgd_iterations=FLAGS.pgd_iterations,
+    )
+
+
+def _floats(flag: str) -> tuple[float, ...]:
+    texts = FLAGS[flag].value
+    try:
+        epsilons = tuple(float(text) for text in texts)
+    except ValueError as error:
+        raise ValueError(
+            f"--{flag}={','.join(texts)}: accepted are numbers of pixels, "
+            "separated by commas."
+        ) from error
+    for epsilon in epsilons:
+        adversarial.check_epsilon(epsilon)
+    return epsilons
+
+
+def _name_apart(models: list[subjects.Subject]) -> list[subjects.Subject]:
+    """Number models whose folders have the same name."""
+    seen: dict[str, int] = {}
+    named = []
+    for model in models:
+        seen[model.name] = seen.get(model.name, 0) + 1
+        number = seen[model.name]
+        name = f"{model.name} ({number})" if number > 1 else model.name
+        named.append(dataclasses.replace(model, name=name))
+    return named
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def settings_from_flags() -> tuple[configuration.Config, workdirs.Workdir]:
     return config_flags.config_from_flags(), workdir
 
 
-def _set_up_logging() -> None:
+def set_up_logging() -> None:
     """Show what the stages say, without the libraries' own chatter."""
     logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))
     logging.get_absl_handler().addFilter(
@@ -69,7 +69,7 @@ def run_from_flags() -> runs.Run:
     Raises:
         ValueError: The workdir was made with another configuration.
     """
-    _set_up_logging()
+    set_up_logging()
     config, workdir = settings_from_flags()
     workdirs.write_config(config, workdir)
     logging.info("Configuration:\n%s", config_tree.to_json(config))

@@ -31,7 +31,15 @@ PARTS = {
     "export",
     "runtime",
 }
-STAGES = {"run", "stages", "model_stages", "dry_run"}
+STAGES = {
+    "run",
+    "stages",
+    "model_stages",
+    "robustness_stage",
+    "evaluation_stage",
+    "subjects",
+    "dry_run",
+}
 ALLOWED_IMPORTS = {
     "config": set(),
     "presets": {"config"},
@@ -45,6 +53,11 @@ ALLOWED_IMPORTS = {
     "run": BASE | PARTS,
     "stages": BASE | PARTS | {"data_prep", "run"},
     "model_stages": BASE | PARTS | {"run"},
+    "subjects": BASE | PARTS | {"run"},
+    "robustness_stage": BASE | PARTS | {"data_prep", "run", "subjects"},
+    "evaluation_stage": BASE
+    | PARTS
+    | {"data_prep", "robustness_stage", "subjects"},
     "dry_run": BASE | PARTS | {"data_prep", "model_stages"},
     "self_training": BASE | PARTS | STAGES,
     "run_scripts": BASE | PARTS | STAGES | {"self_training", "run_scripts"},

@@ -51,87 +51,111 @@ def check_epsilon(epsilon: float) -> None:
         )
 
 
-def make_fgsm(logits_fn: LogitsFn, epsilon: float) -> Attack:
-    """Return the fast gradient sign method: one step of epsilon.
+def make_gradient_sign(logits_fn: LogitsFn) -> Attack:
+    """Return the direction in which every pixel raises its image's loss.
+
+    Compiled once, for all strengths of all attacks.
 
     Args:
         logits_fn: Images float32 [batch, height, width, 3] in [0, 255] to
             logits [batch, num_classes].
+
+    Returns:
+        A function of images and labels int32 [batch] that returns -1, 0 or 1,
+        float32 [batch, height, width, 3].
+    """
+
+    @tf.function
+    def gradient_sign(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                labels, logits_fn(images)
+            )
+        # Images do not touch each other's loss: the sum's gradient is each
+        # one's.
+        return tf.sign(tape.gradient(losses, images))
+
+    return gradient_sign
+
+
+def fgsm(
+    gradient_sign: Attack,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    epsilon: float,
+) -> tf.Tensor:
+    """Attack by the fast gradient sign method: one step of epsilon.
+
+    Args:
+        gradient_sign: Of the model that is attacked.
+        images: float32 [batch, height, width, 3] in [0, 255].
+        labels: int32 [batch].
         epsilon: In pixels of [0, 255].
 
     Returns:
-        A function of images in [0, 255] and labels int32 [batch] that returns
-        images of the same shape and range.
+        Images of the same shape and range.
     """
-    check_epsilon(epsilon)
-    return _make_attack(logits_fn, epsilon, epsilon, 1)
+    return pgd(
+        gradient_sign, images, labels, epsilon, num_iterations=1, step=epsilon
+    )
 
 
-def make_pgd(
-    logits_fn: LogitsFn,
+def pgd(
+    gradient_sign: Attack,
+    images: tf.Tensor,
+    labels: tf.Tensor,
     epsilon: float,
     *,
     num_iterations: int = PGD_ITERATIONS,
     step: float | None = None,
-) -> Attack:
-    """Return projected gradient descent from the clean image.
+) -> tf.Tensor:
+    """Attack by projected gradient descent, from the clean image.
 
     Args:
-        logits_fn: See `make_fgsm`.
+        gradient_sign: Of the model that is attacked.
+        images: float32 [batch, height, width, 3] in [0, 255].
+        labels: int32 [batch].
         epsilon: In pixels of [0, 255].
         num_iterations: Signed steps.
         step: Their length in pixels; None: `pgd_step`.
+
+    Returns:
+        Images of the same shape and range.
     """
-    check_epsilon(epsilon)
     step = pgd_step(epsilon, num_iterations) if step is None else step
-    return _make_attack(logits_fn, epsilon, step, num_iterations)
-
-
-def _make_attack(
-    logits_fn: LogitsFn, epsilon: float, step: float, num_iterations: int
-) -> Attack:
-    @tf.function
-    def attack(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        low = tf.maximum(images - epsilon, 0.0)
-        high = tf.minimum(images + epsilon, MAX_PIXEL)
-        attacked = images
-        for _ in tf.range(num_iterations):
-            direction = tf.sign(_gradient(logits_fn, attacked, labels))
-            attacked = tf.clip_by_value(attacked + step * direction, low, high)
-        return attacked
-
-    return attack
-
-
-def _gradient(
-    logits_fn: LogitsFn, images: tf.Tensor, labels: tf.Tensor
-) -> tf.Tensor:
-    """Return the gradient of each image's own cross-entropy."""
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            labels, logits_fn(images)
-        )
-    # Images do not touch each other's loss: the sum's gradient is each one's.
-    return tape.gradient(losses, images)
+    low = tf.maximum(images - epsilon, 0.0)
+    high = tf.minimum(images + epsilon, MAX_PIXEL)
+    attacked = images
+    for _ in range(num_iterations if epsilon else 0):
+        attacked = attacked + step * gradient_sign(attacked, labels)
+        attacked = tf.clip_by_value(attacked, low, high)
+    return attacked
 
 
 def measure(
     logits_fn: LogitsFn,
     stream: tf.data.Dataset,
-    attacks: Sequence[Attack],
+    attacks: Sequence[tuple[float, int]],
 ) -> list[dict[str, Any]]:
     """Return how many images stay right under each attack.
 
     Args:
-        logits_fn: See `make_fgsm`.
+        logits_fn: See `make_gradient_sign`.
         stream: Evaluation batches; padding is not counted. Images are clipped
             to [0, 255] first.
-        attacks: What is done to them.
+        attacks: (epsilon in pixels, iterations) of each: 1 iteration is FGSM,
+            more are PGD.
 
     Returns:
         For each attack `num_images` and `num_correct`.
+
+    Raises:
+        ValueError: An epsilon is out of range.
     """
+    for epsilon, _ in attacks:
+        check_epsilon(epsilon)
+    gradient_sign = make_gradient_sign(logits_fn)
     num_images = 0
     num_correct = [0] * len(attacks)
     for batch in stream:
@@ -139,9 +163,17 @@ def measure(
         labels = tf.maximum(batch["labels"], 0)
         images = tf.clip_by_value(batch["images"], 0.0, MAX_PIXEL)
         num_images += int(is_valid.sum())
-        for place, attack in enumerate(attacks):
-            logits = np.asarray(logits_fn(attack(images, labels)))
-            is_right = logits.argmax(1) == batch["labels"].numpy()
+        for place, (epsilon, num_iterations) in enumerate(attacks):
+            attacked = pgd(
+                gradient_sign,
+                images,
+                labels,
+                epsilon,
+                num_iterations=num_iterations,
+                step=epsilon if num_iterations == 1 else None,
+            )
+            classes = np.asarray(logits_fn(attacked)).argmax(1)
+            is_right = classes == batch["labels"].numpy()
             num_correct[place] += int((is_right & is_valid).sum())
     return [
         {"num_images": num_images, "num_correct": correct}

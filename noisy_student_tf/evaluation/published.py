@@ -44,8 +44,6 @@ ALEXNET_FLIP_PROBABILITIES = {
     "tilt": 0.0705,
     "scale": 0.2353,
 }
-ALEXNET_NOTE = "normalized by AlexNet"
-RECALLED_NOTE = "normalized by AlexNet's flip probabilities as recalled"
 
 # The 200 classes of ImageNet-A among ImageNet's 1000, as published in
 # hendrycks/natural-adv-examples. The set's folders in sorted order have the

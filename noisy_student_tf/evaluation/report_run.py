@@ -206,7 +206,11 @@ def read_data(workdir: workdirs.Workdir) -> Data:
 def read_results(workdir: workdirs.Workdir) -> list[Result]:
     """Read results.json: the teacher first, the averaged weights first."""
     return sorted(
-        (_result(row) for row in results.read(workdir.results)),
+        (
+            _result(row)
+            for row in results.read(workdir.results)
+            if not results.is_robustness(row)
+        ),
         key=lambda row: (row.set, model_order(row.model), row.weights),
     )
 

@@ -8,6 +8,8 @@ from noisy_student_tf import files
 Row = dict[str, Any]
 
 _KEY = ("model", "set", "split", "resolution", "weights")
+# What distinguishes rows of robustness: only they have a measure.
+_ROBUSTNESS_KEY = ("measure", "epsilon_pixels", "difficulty")
 _METRICS = (
     "num_images",
     "accuracy",
@@ -73,7 +75,7 @@ def add(path: str, row: Row) -> None:
     """Write a row in place of the one it repeats, or behind the others.
 
     A row repeats another with the same model, set, split, resolution and
-    weights.
+    weights, and, of robustness, with the same measure and strength.
     """
     rows = read(path)
     keys = [_key(existing) for existing in rows]
@@ -85,7 +87,15 @@ def add(path: str, row: Row) -> None:
 
 
 def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in _KEY)
+    return (
+        *(row[name] for name in _KEY),
+        *(row.get(name) for name in _ROBUSTNESS_KEY),
+    )
+
+
+def is_robustness(row: Row) -> bool:
+    """Tell whether a row is of corruptions, sequences or an attack."""
+    return "measure" in row
 
 
 def headline_rows(rows: Sequence[Row]) -> list[Row]:
@@ -97,7 +107,7 @@ def headline_rows(rows: Sequence[Row]) -> list[Row]:
     for split in ("test", "validation"):
         first: dict[str, Row] = {}
         for row in rows:
-            if row["split"] == split:
+            if row["split"] == split and not is_robustness(row):
                 first.setdefault(row["model"], row)
         if first:
             return list(first.values())
@@ -106,7 +116,11 @@ def headline_rows(rows: Sequence[Row]) -> list[Row]:
 
 def format_table(rows: Sequence[Row]) -> str:
     """Return the rows as an aligned text table."""
-    cells = [_HEADER, *(_cells(row) for row in rows)]
+    return align_table([_HEADER, *(_cells(row) for row in rows)])
+
+
+def align_table(cells: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells, a heading first, as an aligned text table."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [_align(line, widths) for line in cells]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
@@ -122,6 +136,12 @@ def _align(line: Sequence[str], widths: Sequence[int]) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     low, high = row["interval_95"]
+
+    def number(name: str, digits: int, scale: float = 1.0) -> str:
+        # Of images with several right classes some are undefined.
+        value = row[name]
+        return "-" if value is None else f"{scale * value:.{digits}f}"
+
     return (
         row["model"],
         row["set"],
@@ -131,7 +151,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row['num_images']:,}",
         f"{100 * row['accuracy']:.2f}",
         f"{100 * low:.2f} to {100 * high:.2f}",
-        f"{100 * row['top5_accuracy']:.2f}",
-        f"{row['loss']:.4f}",
-        f"{row['calibration_error']:.4f}",
+        number("top5_accuracy", 2, 100),
+        number("loss", 4),
+        number("calibration_error", 4),
     )

@@ -1,6 +1,6 @@
 """Test images in the order of their records, each exactly once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -48,6 +48,48 @@ def make_eval_stream(
         resolution=resolution,
         batch_size=batch_size,
         crop=crop,
+    )
+
+
+def make_parts_stream(
+    shard_sets: Sequence[shards.ShardSet],
+    *,
+    resolution: int,
+    batch_size: int,
+    crop: decode.TestCrop = "whole",
+) -> tf.data.Dataset:
+    """Return the batches of several sets, one after the other.
+
+    Args:
+        shard_sets: Of labeled images; at least one, of records with ids.
+        resolution: Side of the images in pixels.
+        batch_size: Of every batch; the last one is padded.
+        crop: "center" or "whole".
+
+    Returns:
+        As of `make_eval_stream`, and `parts` int32 [batch], the place of each
+        image's set among `shard_sets`.
+    """
+    paths = [path for shard_set in shard_sets for path in shard_set.paths]
+    places = [
+        place for place, each in enumerate(shard_sets) for _ in each.paths
+    ]
+    records = tf.data.Dataset.from_tensor_slices((paths, places)).flat_map(
+        lambda path, place: tf.data.TFRecordDataset(path).map(
+            lambda record: (record, place)
+        )
+    )
+    num_records = sum(shard_set.num_records for shard_set in shard_sets)
+    records = records.apply(
+        tf.data.experimental.assert_cardinality(num_records)
+    )
+    return _batch(
+        records,
+        lambda record, place: {**schema.parse_image(record), "part": place},
+        resolution=resolution,
+        batch_size=batch_size,
+        crop=crop,
+        has_parts=True,
     )
 
 
@@ -120,25 +162,30 @@ def _batch(
     resolution: int,
     batch_size: int,
     crop: decode.TestCrop,
+    has_parts: bool = False,
 ) -> tf.data.Dataset:
     @tf.autograph.experimental.do_not_convert
-    def make_example(record: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = parse(record)
-        return {
+    def make_example(*record: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = parse(*record)
+        example = {
             "images": decode.test_image(parsed["image"], resolution, crop=crop),
             "labels": tf.cast(parsed["label"], tf.int32),
             "image_ids": parsed["image_id"],
             "is_valid": tf.constant(True),
         }
+        if has_parts:
+            example["parts"] = tf.cast(parsed["part"], tf.int32)
+        return example
 
-    padding = tf.data.Dataset.from_tensors(
-        {
-            "images": tf.zeros([resolution, resolution, 3]),
-            "labels": tf.constant(schema.NO_LABEL),
-            "image_ids": tf.constant(b""),
-            "is_valid": tf.constant(False),
-        }
-    ).repeat(batch_size - 1)
+    nothing = {
+        "images": tf.zeros([resolution, resolution, 3]),
+        "labels": tf.constant(schema.NO_LABEL),
+        "image_ids": tf.constant(b""),
+        "is_valid": tf.constant(False),
+    }
+    if has_parts:
+        nothing["parts"] = tf.constant(0)
+    padding = tf.data.Dataset.from_tensors(nothing).repeat(batch_size - 1)
     # What is dropped is padding alone: the last image's batch is full.
     examples = raw_stream.map_in_order(records, make_example)
     examples = examples.concatenate(padding)

@@ -1,0 +1,211 @@
+"""Measures one model on corrupted images, sequences, and under attack.
+
+Each function returns a row of `results.json`, without the model's name.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from noisy_student_tf.evaluation import (
+    adversarial,
+    evaluate,
+    metrics,
+    published,
+    robustness_metrics,
+)
+from noisy_student_tf.records import robustness_sets
+
+CORRUPTIONS, PERTURBATIONS = "corruptions", "perturbations"
+FGSM, PGD = "fgsm", "pgd"
+ALEXNET = "AlexNet"
+
+_UNKNOWN = {
+    "interval_95": None,
+    "top5_accuracy": None,
+    "loss": None,
+    "calibration_error": None,
+}
+
+
+def measure_corruptions(
+    logits_fn: evaluate.LogitsFn,
+    batches: Iterable[Mapping[str, tf.Tensor]],
+    parts: Sequence[tuple[str, int]],
+) -> dict[str, Any]:
+    """Measure a model on every corruption and severity.
+
+    Args:
+        logits_fn: Images float32 [batch, height, width, 3] in [0, 255] to
+            logits [batch, num_classes].
+        batches: Evaluation batches, with `parts` int [batch]: the place of
+            each image's corruption and severity in `parts`.
+        parts: (corruption, severity), severities of one ascending.
+
+    Returns:
+        `errors`, corruption -> top-1 errors at severities 1 to 5; `accuracy`,
+        the plain mean over the 15 x 5 sets.
+
+    Raises:
+        ValueError: A part has no images.
+    """
+    num_images = np.zeros(len(parts), np.int64)
+    num_wrong = np.zeros(len(parts), np.int64)
+    for batch in batches:
+        is_valid = batch["is_valid"].numpy()
+        classes = np.asarray(logits_fn(batch["images"])).argmax(1)
+        is_wrong = classes != batch["labels"].numpy()
+        places = np.asarray(batch["parts"])
+        np.add.at(num_images, places[is_valid], 1)
+        np.add.at(num_wrong, places[is_valid & is_wrong], 1)
+    empty = [parts[place] for place in np.flatnonzero(num_images == 0)]
+    if empty:
+        raise ValueError(f"There are no images of {empty}.")
+    errors: dict[str, list[float]] = {}
+    for (corruption, _), wrong, count in zip(
+        parts, num_wrong, num_images, strict=True
+    ):
+        errors.setdefault(corruption, []).append(float(wrong / count))
+    return {
+        "measure": CORRUPTIONS,
+        "num_images": int(num_images.sum()),
+        "accuracy": robustness_metrics.mean_accuracy(errors),
+        **_UNKNOWN,
+        "errors": errors,
+    }
+
+
+def measure_perturbations(
+    logits_fn: evaluate.LogitsFn,
+    sequences: Mapping[str, Callable[[], Iterator[tuple[tf.Tensor, int]]]],
+    *,
+    difficulty: int = 1,
+) -> dict[str, Any]:
+    """Measure how a model's classes flip along sequences.
+
+    Args:
+        logits_fn: See `measure_corruptions`.
+        sequences: Perturbation -> frames float32 [num_frames, resolution,
+            resolution, 3] in [0, 255] and labels.
+        difficulty: See `robustness_metrics.flip_probability`.
+
+    Returns:
+        `flip_probabilities` and `top5_distances` by perturbation; `accuracy`,
+        the mean over all frames.
+    """
+    flips, distances = {}, {}
+    num_frames = num_correct = 0
+    for name in robustness_sets.PERTURBATIONS:
+        is_noise = robustness_sets.is_noise(name)
+        each_flip, each_distance = [], []
+        for frames, label in sequences[name]():
+            logits = np.asarray(logits_fn(frames), np.float32)
+            classes = logits.argmax(1)
+            rule: dict[str, Any] = {
+                "is_noise": is_noise,
+                "difficulty": difficulty,
+            }
+            each_flip.append(
+                robustness_metrics.flip_probability(classes, **rule)
+            )
+            each_distance.append(
+                robustness_metrics.top5_distance(logits, **rule)
+            )
+            num_frames += len(classes)
+            num_correct += int((classes == label).sum())
+        if not each_flip:
+            raise ValueError(f"There is no sequence of {name}.")
+        flips[name] = float(np.mean(each_flip))
+        distances[name] = float(np.mean(each_distance))
+    return {
+        "measure": PERTURBATIONS,
+        "num_images": num_frames,
+        "accuracy": num_correct / num_frames,
+        **_UNKNOWN,
+        "difficulty": difficulty,
+        "flip_probabilities": flips,
+        "top5_distances": distances,
+    }
+
+
+def measure_attacks(
+    logits_fn: evaluate.LogitsFn,
+    stream: tf.data.Dataset,
+    *,
+    fgsm_epsilons: Sequence[float] = adversarial.FGSM_EPSILONS,
+    pgd_epsilons: Sequence[float] = (adversarial.PGD_EPSILON,),
+    pgd_iterations: int = adversarial.PGD_ITERATIONS,
+) -> list[dict[str, Any]]:
+    """Measure a model under FGSM and PGD of several strengths.
+
+    Args:
+        logits_fn: See `measure_corruptions`.
+        stream: Evaluation batches.
+        fgsm_epsilons: In pixels of [0, 255].
+        pgd_epsilons: In pixels of [0, 255].
+        pgd_iterations: Steps of PGD.
+
+    Returns:
+        A row per attack; FGSM of epsilon 0, no attack, comes first.
+    """
+    kinds = [(FGSM, epsilon, 1) for epsilon in (0.0, *fgsm_epsilons)]
+    kinds += [(PGD, epsilon, pgd_iterations) for epsilon in pgd_epsilons]
+    measured = adversarial.measure(
+        logits_fn, stream, [kind[1:] for kind in kinds]
+    )
+    rows = []
+    for (kind, epsilon, iterations), counts in zip(
+        kinds, measured, strict=True
+    ):
+        num_images, num_correct = counts["num_images"], counts["num_correct"]
+        rows.append(
+            {
+                "measure": kind,
+                "num_images": num_images,
+                "accuracy": num_correct / num_images,
+                **_UNKNOWN,
+                "interval_95": metrics.wilson_interval(num_correct, num_images),
+                "epsilon_pixels": epsilon,
+                "num_iterations": iterations,
+                "step_pixels": adversarial.pgd_step(epsilon, iterations)
+                if kind == PGD
+                else epsilon,
+            }
+        )
+    return rows
+
+
+def normalize(
+    row: dict[str, Any], baseline: dict[str, Any] | None, name: str
+) -> dict[str, Any]:
+    """Return a row with mCE, or mFR and mT5D.
+
+    Args:
+        row: Of corruptions or perturbations; others are returned as they are.
+        baseline: The row of the model that normalizes; None: AlexNet, whose
+            top-5 distances are unknown.
+        name: What that model is called.
+    """
+    if row["measure"] == CORRUPTIONS:
+        errors = baseline["errors"] if baseline else published.ALEXNET_ERRORS
+        mce = robustness_metrics.mean_corruption_error(row["errors"], errors)
+        return row | {"mce": mce, "normalized_by": name, "is_recalled": False}
+    if row["measure"] != PERTURBATIONS:
+        return row
+    flips = (
+        baseline["flip_probabilities"]
+        if baseline
+        else published.ALEXNET_FLIP_PROBABILITIES
+    )
+    distances = baseline["top5_distances"] if baseline else None
+    return row | {
+        "mfr": robustness_metrics.mean_ratio(row["flip_probabilities"], flips),
+        "mt5d": robustness_metrics.mean_ratio(row["top5_distances"], distances)
+        if distances
+        else None,
+        "normalized_by": name,
+        # AlexNet's flip probabilities were never found in print.
+        "is_recalled": baseline is None,
+    }
