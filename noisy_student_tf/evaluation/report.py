@@ -17,7 +17,9 @@ from noisy_student_tf.evaluation import (
     report_labels,
     report_pictures,
     report_plots,
+    report_robustness,
     report_run,
+    results,
 )
 from noisy_student_tf.records import shards
 
@@ -36,13 +38,14 @@ def write_report(workdir: str) -> str:
         FileNotFoundError: The directory holds no run.
     """
     path = files.join(workdir, "report.html")
-    page = _environment().get_template("report.html")
+    page = environment().get_template("report.html")
     contents = _contents(workdirs.Workdir(workdir))
     files.write_text(path, page.render(contents))
     return path
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Return what renders the templates beside this file."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -77,30 +80,41 @@ def _contents(workdir: workdirs.Workdir) -> dict[str, Any]:
     """Return everything that the template shows."""
     run_config = workdirs.read_config(workdir)
     data = report_run.read_data(workdir)
-    results = report_run.read_results(workdir)
-    with open(
-        files.join(_FOLDER, "report.css"), encoding="utf-8"
-    ) as style_sheet:
-        style = style_sheet.read()
+    rows = report_run.read_results(workdir)
     return {
-        "style": markupsafe.Markup(style),
+        "style": style_sheet(),
         "name": os.path.basename(workdir.root.rstrip("/")),
         "config": run_config,
         "fields": report_run.compare_with_preset(run_config),
         "versions": report_run.versions(),
         "data": data,
-        "headline": report_run.headline(results),
-        "tables": _tables(results),
+        "headline": report_run.headline(rows),
+        "tables": _tables(rows),
+        "robustness": report_robustness.contents(
+            [
+                row
+                for row in results.read(workdir.results)
+                if results.is_robustness(row)
+            ],
+            sets_directory=workdir.robustness_sets,
+        ),
         "training": _training(report_run.read_metrics(workdir)),
         "iterations": _iterations(workdir, run_config, data.class_names),
     }
 
 
-def _tables(results: list[report_run.Result]) -> list[dict[str, Any]]:
+def style_sheet() -> markupsafe.Markup:
+    """Return the style sheet of all pages."""
+    path = files.join(_FOLDER, "report.css")
+    with open(path, encoding="utf-8") as file:
+        return markupsafe.Markup(file.read())
+
+
+def _tables(measured: list[report_run.Result]) -> list[dict[str, Any]]:
     """Return a table per split, test images first, with its common axis."""
     tables = []
-    for split in sorted({row.split for row in results}):
-        rows = [row for row in results if row.split == split]
+    for split in sorted({row.split for row in measured}):
+        rows = [row for row in measured if row.split == split]
         low = np.floor(20 * min(row.low for row in rows)) / 20
         high = np.ceil(20 * max(row.high for row in rows)) / 20
         tables.append(

@@ -16,7 +16,7 @@ from matplotlib import figure, ticker
 from matplotlib.axes import Axes
 
 # Variable of the style sheet -> the color that stands for it in a drawing.
-_COLORS = {
+COLORS = {
     name: f"#0{number:x}0{number:x}0{number:x}"
     for number, name in enumerate(
         (
@@ -33,41 +33,42 @@ _COLORS = {
     )
 }
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
-    "text.color": _COLORS["muted"],
-    "axes.edgecolor": _COLORS["rule"],
-    "axes.labelcolor": _COLORS["muted"],
+    "text.color": COLORS["muted"],
+    "axes.edgecolor": COLORS["rule"],
+    "axes.labelcolor": COLORS["muted"],
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
-    "grid.color": _COLORS["rule"],
+    "grid.color": COLORS["rule"],
     "grid.linewidth": 0.7,
-    "xtick.color": _COLORS["rule"],
-    "xtick.labelcolor": _COLORS["muted"],
-    "ytick.color": _COLORS["rule"],
-    "ytick.labelcolor": _COLORS["muted"],
+    "xtick.color": COLORS["rule"],
+    "xtick.labelcolor": COLORS["muted"],
+    "ytick.color": COLORS["rule"],
+    "ytick.labelcolor": COLORS["muted"],
     "ytick.left": False,
     "lines.linewidth": 1.6,
     "lines.solid_capstyle": "round",
     "legend.frameon": False,
-    "legend.labelcolor": _COLORS["muted"],
+    "legend.labelcolor": COLORS["muted"],
 }
 
 _MAX_POINTS = 400
 
 
-def _draw(size: tuple[float, float]) -> tuple[figure.Figure, Axes]:
+def draw(size: tuple[float, float]) -> tuple[figure.Figure, Axes]:
+    """Return an empty drawing of a width and height in inches."""
     drawing = figure.Figure(figsize=size, layout="constrained")
     return drawing, drawing.add_subplot()
 
 
-def _to_svg(drawing: figure.Figure, description: str) -> str:
+def to_svg(drawing: figure.Figure, description: str) -> str:
     """Return a figure as SVG text that scales with its column.
 
     Args:
@@ -91,7 +92,7 @@ def _to_svg(drawing: figure.Figure, description: str) -> str:
     salt = f"{zlib.crc32(description.encode()):x}"
     svg = re.sub(r'id="', f'id="p{salt}-', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\1p{salt}-", svg)
-    for name, color in _COLORS.items():
+    for name, color in COLORS.items():
         svg = svg.replace(color, f"var(--{name})")
     return svg
 
@@ -117,8 +118,8 @@ def curves(
         description: What a screen reader says; unique on the page.
         as_percent: Values in [0, 1] are shown as percentages.
     """
-    with mpl.rc_context(_STYLE):
-        drawing, axes = _draw((3.4, 2.1))
+    with mpl.rc_context(STYLE):
+        drawing, axes = draw((3.4, 2.1))
         for number, (label, color, pairs) in enumerate(lines):
             if not pairs:
                 continue
@@ -126,7 +127,7 @@ def curves(
             axes.plot(
                 points[:, 0],
                 points[:, 1],
-                color=_COLORS[color],
+                color=COLORS[color],
                 label=label,
                 linestyle=("-", (0, (1.2, 1.8)), (0, (5, 2)))[number % 3],
                 marker="o" if len(points) == 1 else None,
@@ -142,7 +143,7 @@ def curves(
         axes.margins(x=0.01)
         if sum(bool(pairs) for _, _, pairs in lines) > 1:
             axes.legend(loc="best", handlelength=1.8)
-        return _to_svg(drawing, description)
+        return to_svg(drawing, description)
 
 
 def confidence_histogram(
@@ -169,19 +170,19 @@ def confidence_histogram(
         "width": 0.86 * width,
         "linewidth": 0,
     }
-    with mpl.rc_context(_STYLE):
-        drawing, axes = _draw((5.2, 2.5))
+    with mpl.rc_context(STYLE):
+        drawing, axes = draw((5.2, 2.5))
         if correct is None:
-            axes.bar(starts, histogram, color=_COLORS["teacher"], **bar)
+            axes.bar(starts, histogram, color=COLORS["teacher"], **bar)
         else:
             axes.bar(
-                starts, correct, color=_COLORS["right"], label="right", **bar
+                starts, correct, color=COLORS["right"], label="right", **bar
             )
             axes.bar(
                 starts,
                 histogram - correct,
                 bottom=correct,
-                color=_COLORS["wrong"],
+                color=COLORS["wrong"],
                 label="wrong",
                 **bar,
             )
@@ -197,7 +198,7 @@ def confidence_histogram(
         axes.yaxis.set_major_formatter(
             ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
         )
-        return _to_svg(drawing, description)
+        return to_svg(drawing, description)
 
 
 def accuracy_by_threshold(
@@ -219,18 +220,18 @@ def accuracy_by_threshold(
     kept = np.cumsum(known[::-1])[::-1]
     right = np.cumsum(correct[::-1])[::-1]
     has_images = kept > 0
-    with mpl.rc_context(_STYLE):
-        drawing, axes = _draw((5.2, 2.5))
+    with mpl.rc_context(STYLE):
+        drawing, axes = draw((5.2, 2.5))
         axes.plot(
             starts[has_images],
             right[has_images] / kept[has_images],
-            color=_COLORS["right"],
+            color=COLORS["right"],
             label="accuracy of what is kept",
         )
         axes.plot(
             starts,
             kept / max(kept[0], 1),
-            color=_COLORS["muted"],
+            color=COLORS["muted"],
             linestyle=(0, (1.2, 1.8)),
             label="share of images kept",
         )
@@ -240,12 +241,12 @@ def accuracy_by_threshold(
         axes.set_xlabel("threshold")
         axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
         drawing.legend(loc="outside lower center", ncols=2)
-        return _to_svg(drawing, description)
+        return to_svg(drawing, description)
 
 
 def _mark_threshold(axes: Axes, threshold: float) -> None:
     axes.axvline(
-        threshold, color=_COLORS["ink"], linewidth=1, linestyle=(0, (4, 2))
+        threshold, color=COLORS["ink"], linewidth=1, linestyle=(0, (4, 2))
     )
     axes.annotate(
         f"threshold {threshold:g}",
@@ -253,7 +254,7 @@ def _mark_threshold(axes: Axes, threshold: float) -> None:
         xycoords=("data", "axes fraction"),
         xytext=(4, 1),
         textcoords="offset points",
-        color=_COLORS["ink"],
+        color=COLORS["ink"],
         va="bottom",
         ha="left" if threshold < 0.8 else "right",
         annotation_clip=False,

@@ -115,8 +115,9 @@ def headline_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Return the rows as an aligned text table."""
-    return align_table([_HEADER, *(_cells(row) for row in rows)])
+    """Return the rows as an aligned text table, those of robustness left out."""
+    plain = [row for row in rows if not is_robustness(row)]
+    return align_table([_HEADER, *map(_cells, plain)])
 
 
 def align_table(cells: Sequence[Sequence[str]]) -> str:

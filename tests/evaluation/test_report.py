@@ -89,7 +89,7 @@ def test_plots_take_the_colors_of_the_page(finished):
     page = finished[2]
 
     assert "var(--wrong)" in page
-    for color in report_plots._COLORS.values():
+    for color in report_plots.COLORS.values():
         assert color not in page
 
 
