@@ -153,7 +153,7 @@ def _sequence(item: items.Item, image: np.ndarray, part: Part) -> bytes:
         generator=make_generator(item.image_id, part.name, part.severity),
     )
     return robustness_sets.encode_sequence(
-        [_png(frame) for frame in frames],
+        _png(np.concatenate(frames)),
         image_id=item.image_id,
         label=item.label if item.label is not None else schema.NO_LABEL,
     )

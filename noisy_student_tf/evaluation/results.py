@@ -115,7 +115,7 @@ def headline_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Return the rows as an aligned text table, those of robustness left out."""
+    """Return the rows as an aligned text table, without robustness."""
     plain = [row for row in rows if not is_robustness(row)]
     return align_table([_HEADER, *map(_cells, plain)])
 

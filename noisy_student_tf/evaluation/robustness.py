@@ -194,6 +194,10 @@ def normalize(
         return row | {"mce": mce, "normalized_by": name, "is_recalled": False}
     if row["measure"] != PERTURBATIONS:
         return row
+    if not baseline and row["difficulty"] != 1:
+        # AlexNet's are known of difficulty 1 alone.
+        unknown = {"mfr": None, "mt5d": None, "is_recalled": False}
+        return row | unknown | {"normalized_by": name}
     flips = (
         baseline["flip_probabilities"]
         if baseline

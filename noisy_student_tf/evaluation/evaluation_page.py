@@ -1,0 +1,91 @@
+"""The page of the evaluation command: one HTML file that needs nothing else."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import markupsafe
+
+from noisy_student_tf import files
+from noisy_student_tf.evaluation import (
+    paper_numbers,
+    report,
+    report_robustness,
+    report_robustness_plots,
+    results,
+    robustness_tables,
+)
+
+_COLORS = ("student", "teacher", "fixres", "right", "wrong", "ink")
+
+
+def write_page(directory: str) -> str:
+    """Write `evaluation.html` beside `results.json` and return its path.
+
+    Raises:
+        ValueError: There are no results.
+    """
+    rows = results.read(files.join(directory, "results.json"))
+    if not rows:
+        raise ValueError(
+            f"{directory} holds no results. Measure something with python -m "
+            "run_scripts.evaluate --sets=... first."
+        )
+    path = files.join(directory, "evaluation.html")
+    page = report.environment().get_template("evaluation.html")
+    files.write_text(path, page.render(_contents(rows)))
+    return path
+
+
+def _contents(rows: Sequence[results.Row]) -> dict[str, Any]:
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+    plain = [row for row in rows if not results.is_robustness(row)]
+    robust = {
+        name: report_robustness.contents(
+            [
+                row
+                for row in rows
+                if row["set"] == name and results.is_robustness(row)
+            ]
+        )
+        for name in sets
+    }
+    return {
+        "style": report.style_sheet(),
+        "models": list(dict.fromkeys(row["model"] for row in rows)),
+        "rows": plain,
+        "has_restricted": any("num_classes" in row for row in plain),
+        "published": robustness_tables.compare(rows),
+        "comparison_heading": robustness_tables.COMPARISON_HEADING,
+        "recalled_note": robustness_tables.RECALLED_NOTE
+        if any(row.get("is_recalled") for row in rows)
+        else "",
+        "attacks_published": paper_numbers.FGSM_ACCURACIES,
+        "robustness": {name: parts for name, parts in robust.items() if parts},
+        "reliability": [
+            (name, _reliability(name, plain))
+            for name in sets
+            if any(
+                row["set"] == name and row.get("reliability") for row in plain
+            )
+        ],
+    }
+
+
+def _reliability(name: str, rows: Sequence[results.Row]) -> markupsafe.Markup:
+    """Draw accuracy over confidence of all models on a set."""
+    chosen = [
+        row for row in rows if row["set"] == name and row.get("reliability")
+    ]
+    svg = report_robustness_plots.reliability(
+        [
+            (
+                row["model"],
+                _COLORS[number % len(_COLORS)],
+                1.0,
+                row["reliability"],
+            )
+            for number, row in enumerate(chosen)
+        ],
+        description=f"{name}: accuracy by confidence",
+    )
+    return markupsafe.Markup(svg)
