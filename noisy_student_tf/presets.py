@@ -187,7 +187,7 @@ def _small_images(*, resolution: int, mean: float, std: float) -> config.Config:
         ),
         self_training=config.SelfTrainingConfig(num_iterations=1),
         evaluation=config.EvaluationConfig(
-            robustness=True, robustness_images=100, robustness_sequences=20
+            robustness=True, robustness_images=60, robustness_sequences=10
         ),
     )
 
@@ -316,8 +316,9 @@ def _tiny() -> config.Config:
             images_per_class=20, confidence_threshold=0.0
         ),
         fixres=config.FixResConfig(resolution=24, epochs=1),
+        # Tracing the gradients of every model takes longer than the rest.
         evaluation=config.EvaluationConfig(
-            robustness=True, robustness_images=2, robustness_sequences=1
+            robustness=False, robustness_images=2, robustness_sequences=1
         ),
     )
 

@@ -96,9 +96,11 @@ def fgsm(
     Returns:
         Images of the same shape and range.
     """
-    return pgd(
-        gradient_sign, images, labels, epsilon, num_iterations=1, step=epsilon
-    )
+    return _one_step(images, gradient_sign(images, labels), epsilon)
+
+
+def _one_step(images: tf.Tensor, signs: tf.Tensor, epsilon: float) -> tf.Tensor:
+    return tf.clip_by_value(images + epsilon * signs, 0.0, MAX_PIXEL)
 
 
 def pgd(
@@ -127,7 +129,7 @@ def pgd(
     low = tf.maximum(images - epsilon, 0.0)
     high = tf.minimum(images + epsilon, MAX_PIXEL)
     attacked = images
-    for _ in range(num_iterations if epsilon else 0):
+    for _ in range(num_iterations):
         attacked = attacked + step * gradient_sign(attacked, labels)
         attacked = tf.clip_by_value(attacked, low, high)
     return attacked
@@ -163,15 +165,19 @@ def measure(
         labels = tf.maximum(batch["labels"], 0)
         images = tf.clip_by_value(batch["images"], 0.0, MAX_PIXEL)
         num_images += int(is_valid.sum())
+        # All strengths of FGSM share the clean images' gradient.
+        signs = gradient_sign(images, labels)
         for place, (epsilon, num_iterations) in enumerate(attacks):
-            attacked = pgd(
-                gradient_sign,
-                images,
-                labels,
-                epsilon,
-                num_iterations=num_iterations,
-                step=epsilon if num_iterations == 1 else None,
-            )
+            if num_iterations == 1:
+                attacked = _one_step(images, signs, epsilon)
+            else:
+                attacked = pgd(
+                    gradient_sign,
+                    images,
+                    labels,
+                    epsilon,
+                    num_iterations=num_iterations,
+                )
             classes = np.asarray(logits_fn(attacked)).argmax(1)
             is_right = classes == batch["labels"].numpy()
             num_correct[place] += int((is_right & is_valid).sum())

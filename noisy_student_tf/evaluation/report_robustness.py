@@ -195,7 +195,7 @@ def _gallery(sets_directory: str) -> list[dict[str, Any]]:
     root = files.join(sets_directory, robustness_sets.CORRUPTED)
     lines = []
     for name in robustness_sets.CORRUPTIONS:
-        pictures: list[tuple[int, str]] = []
+        pictures: list[tuple[int, int, str]] = []
         for severity in _SHOWN_SEVERITIES:
             directory = robustness_sets.corruption_directory(
                 root, name, severity
@@ -203,8 +203,18 @@ def _gallery(sets_directory: str) -> list[dict[str, Any]]:
             if not shards.is_finished(directory):
                 return []
             paths = shards.open_split(directory, robustness_sets.SPLIT).paths
-            pictures += [(severity, uri) for uri in _first(paths[0])]
-        lines.append({"name": name.replace("_", " "), "pictures": pictures})
+            pictures += [
+                (number, severity, uri)
+                for number, uri in enumerate(_first(paths[0]))
+            ]
+        # One image after the other, each at rising severity.
+        pictures.sort()
+        lines.append(
+            {
+                "name": name.replace("_", " "),
+                "pictures": [picture[1:] for picture in pictures],
+            }
+        )
     return lines
 
 

@@ -177,6 +177,21 @@ def measure_attacks(
     return rows
 
 
+def _ratio_of_means(
+    values: Mapping[str, float], baseline: Mapping[str, float]
+) -> float | None:
+    """Return the ratio of mean flip probabilities in percent.
+
+    It is defined where mFR is not: where the baseline never flips under some
+    perturbation.
+    """
+    names = robustness_sets.PERTURBATIONS
+    reference = sum(baseline[name] for name in names)
+    if not reference:
+        return None
+    return 100 * sum(values[name] for name in names) / reference
+
+
 def normalize(
     row: dict[str, Any], baseline: dict[str, Any] | None, name: str
 ) -> dict[str, Any]:
@@ -196,7 +211,12 @@ def normalize(
         return row
     if not baseline and row["difficulty"] != 1:
         # AlexNet's are known of difficulty 1 alone.
-        unknown = {"mfr": None, "mt5d": None, "is_recalled": False}
+        unknown = {
+            "mfr": None,
+            "mt5d": None,
+            "relative_flips": None,
+            "is_recalled": False,
+        }
         return row | unknown | {"normalized_by": name}
     flips = (
         baseline["flip_probabilities"]
@@ -209,6 +229,7 @@ def normalize(
         "mt5d": robustness_metrics.mean_ratio(row["top5_distances"], distances)
         if distances
         else None,
+        "relative_flips": _ratio_of_means(row["flip_probabilities"], flips),
         "normalized_by": name,
         # AlexNet's flip probabilities were never found in print.
         "is_recalled": baseline is None,
