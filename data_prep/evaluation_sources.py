@@ -46,22 +46,23 @@ class LabeledImages:
             string [].
         """
 
-        def read_all() -> Iterator[dict[str, object]]:
-            with self.reader.open(self.listed) as read:
-                for item in self.listed:
-                    yield {
-                        "image": read(item),
-                        "label": classes[_label(item)],
-                        "image_id": item.image_id,
-                    }
-
         examples = tf.data.Dataset.from_generator(
-            read_all, output_signature=_EXAMPLE
+            lambda: self.read(classes), output_signature=_EXAMPLE
         )
         # A source that ends early shall not be taken for a whole one.
         return examples.apply(
             tf.data.experimental.assert_cardinality(len(self.listed))
         )
+
+    def read(self, classes: Sequence[int]) -> Iterator[dict[str, object]]:
+        """Yield the examples one by one; see `examples`."""
+        with self.reader.open(self.listed) as read:
+            for item in self.listed:
+                yield {
+                    "image": read(item),
+                    "label": classes[_label(item)],
+                    "image_id": item.image_id,
+                }
 
 
 def _label(item: items.Item) -> int:
@@ -90,6 +91,36 @@ def open_labeled(specification: str) -> LabeledImages:
         class_names=source.class_names,
         listed=tuple(listed),
         reader=source.reader,
+    )
+
+
+def chain(
+    specifications: Sequence[str],
+    map_classes: Callable[[LabeledImages], Sequence[int]],
+) -> tf.data.Dataset:
+    """Return the images of several sources, one after the other.
+
+    A source is opened when its turn has come: 75 listings of ImageNet's
+    validation images would not fit into memory.
+
+    Args:
+        specifications: See `sources.ACCEPTED`.
+        map_classes: The model's class of each class of a source.
+
+    Returns:
+        As of `LabeledImages.examples`, and `part`, int64 [], the place of the
+        source.
+    """
+
+    def read_all() -> Iterator[dict[str, object]]:
+        for place, specification in enumerate(specifications):
+            images = open_labeled(specification)
+            for example in images.read(map_classes(images)):
+                yield {**example, "part": place}
+
+    return tf.data.Dataset.from_generator(
+        read_all,
+        output_signature={**_EXAMPLE, "part": tf.TensorSpec([], tf.int64)},
     )
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -167,7 +167,7 @@ def _normalize(rows: Rows, each: EvaluationSet, first_model: str) -> Rows:
 
 
 def _open_stream(
-    subject: subjects.Subject, source: str, batch_size: int, **changes: Any
+    subject: subjects.Subject, source: str, batch_size: int
 ) -> tuple[tf.data.Dataset, evaluation_sources.LabeledImages, list[int]]:
     """Open a labeled source for a model.
 
@@ -181,7 +181,7 @@ def _open_stream(
         images.examples(classes),
         resolution=subject.resolution,
         batch_size=batch_size,
-        crop=changes.get("crop", subject.crop),
+        crop=subject.crop,
     )
     return stream, images, classes
 
@@ -294,18 +294,25 @@ def _corruptions(
             *robustness_stage.corruption_stream(root, subject, batch_size),
         )
 
-    def batches() -> Iterator[dict[str, tf.Tensor]]:
-        for place, source in enumerate(parts.values()):
-            # The published images are cropped: they are not cropped again,
-            # and not resized where they have the model's size.
-            stream, _, _ = _open_stream(
-                subject, source, batch_size, crop="whole"
-            )
-            for batch in stream:
-                yield {**batch, "parts": tf.fill([batch_size], place)}
+    def map_classes(
+        images: evaluation_sources.LabeledImages,
+    ) -> list[int]:
+        return _map_classes(subject, images.class_names, images.specification)
 
+    sources = list(parts.values())
+    # Inside the stream an error would come out as TensorFlow's.
+    map_classes(evaluation_sources.open_labeled(sources[0]))
+    # The published images are cropped: they are not cropped again, and not
+    # resized where they have the model's size.
+    stream = eval_stream.make_encoded_stream(
+        evaluation_sources.chain(sources, map_classes),
+        resolution=subject.resolution,
+        batch_size=batch_size,
+        crop="whole",
+        has_parts=True,
+    )
     return robustness.measure_corruptions(
-        subject.logits_fn, batches(), list(parts)
+        subject.logits_fn, stream, list(parts)
     )
 
 

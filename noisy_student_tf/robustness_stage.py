@@ -217,7 +217,7 @@ def normalize(rows: Rows, *, baseline: str) -> Rows:
     """
     references: dict[str, dict[str, Any]] = {}
     for row in rows:
-        if row["model"] == baseline:
+        if row["model"] == baseline and results.is_robustness(row):
             references.setdefault(row["measure"], row)
     return [
         robustness.normalize(row, references[row["measure"]], baseline)

@@ -117,6 +117,7 @@ def make_encoded_stream(
     resolution: int,
     batch_size: int,
     crop: decode.TestCrop = "center",
+    has_parts: bool = False,
 ) -> tf.data.Dataset:
     """Return batches of encoded pictures, as `make_eval_stream` does.
 
@@ -126,6 +127,7 @@ def make_encoded_stream(
         resolution: Side of the images in pixels.
         batch_size: Of every batch; the last one is padded.
         crop: "center" or "whole".
+        has_parts: Examples have `part`, int64 [], which becomes `parts`.
     """
     return _batch(
         examples,
@@ -133,6 +135,7 @@ def make_encoded_stream(
         resolution=resolution,
         batch_size=batch_size,
         crop=crop,
+        has_parts=has_parts,
     )
 
 
