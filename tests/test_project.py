@@ -30,6 +30,7 @@ PARTS = {
     "fixres",
     "export",
     "runtime",
+    "weights",
 }
 STAGES = {"run", "stages", "model_stages", "dry_run"}
 ALLOWED_IMPORTS = {
@@ -41,6 +42,7 @@ ALLOWED_IMPORTS = {
     "config_tree": {"config"},
     "derived": {"config"},
     **{part: BASE | {part} for part in PARTS},
+    "weights": BASE | {"weights", "model"},
     "data_prep": BASE | {"data_prep", "pipeline.decode"},
     "run": BASE | PARTS,
     "stages": BASE | PARTS | {"data_prep", "run"},
