@@ -19,8 +19,9 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 
 _CLASSIFIER = names.KERAS.outside[names.CLASSIFIER]
 _STATISTICS = ("mean", "variance", "count")
+_STATISTIC = re.compile(r"normalization(_\d+)?/(mean|variance|count)")
 # Weights of a layer in the order of Keras 3, by the layer's class.
-_WEIGHTS = {
+WEIGHTS = {
     "conv2d": ("kernel", "bias"),
     "depthwise_conv2d": ("depthwise_kernel", "bias"),
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
@@ -68,8 +69,11 @@ def open_file(path: str) -> weight_file.WeightFile:
             f"{path}: no EfficientNet of keras.applications: there is no "
             f"stem_conv/kernel, but {some}."
         )
+    # Its layer has no name of its own, and Keras may have numbered it.
     statistics = {
-        name: arrays.pop(f"normalization/{name}", None) for name in _STATISTICS
+        name: arrays.pop(name)
+        for name in list(arrays)
+        if _STATISTIC.fullmatch(name)
     }
     return weight_file.of_arrays(
         _name_classifier(arrays),
@@ -117,13 +121,13 @@ def _numbered(
 ) -> Arrays:
     """Return arrays of Keras 3, `layers/conv2d_3/vars/0`, by short names."""
     layers = sorted({name.rpartition("/vars/")[0] for name in datasets})
-    layers = [layer for layer in layers if _class_of(layer) in _WEIGHTS]
+    layers = [layer for layer in layers if _class_of(layer) in WEIGHTS]
     if any(layer not in layer_names for layer in layers):
         layer_names = keras_order.name_layers(layers, path)
     arrays = {}
     for name, array in datasets.items():
         layer, _, index = name.rpartition("/vars/")
-        weights = _WEIGHTS.get(_class_of(layer), ())
+        weights = WEIGHTS.get(_class_of(layer), ())
         if not weights and layer.endswith("seed_generator"):
             continue
         weight = index
@@ -154,14 +158,15 @@ def _name_classifier(arrays: Arrays) -> Arrays:
     }
 
 
-def _hints(
-    path: str, statistics: Mapping[str, np.ndarray | None]
-) -> weight_file.Hints:
+def _hints(path: str, statistics: Arrays) -> weight_file.Hints:
     """Return the images' normalization, which Keras keeps as weights."""
-    mean, variance = statistics["mean"], statistics["variance"]
-    if mean is None or variance is None:
+    values = {
+        name.rpartition("/")[2]: np.ravel(array)
+        for name, array in statistics.items()
+    }
+    if not {"mean", "variance"} <= values.keys():
         return weight_file.Hints()
-    mean, variance = np.ravel(mean), np.ravel(variance)
+    mean, variance = values["mean"], values["variance"]
     origin = f"{path}, normalization"
     deviation = np.sqrt(variance)
     if np.allclose(variance, _RELEASED_VARIANCE, atol=1e-6):
