@@ -32,7 +32,7 @@ PARTS = {
     "runtime",
     "weights",
 }
-STAGES = {"run", "stages", "model_stages", "dry_run"}
+STAGES = {"run", "starts", "stages", "model_stages", "dry_run"}
 ALLOWED_IMPORTS = {
     "config": set(),
     "presets": {"config"},
@@ -45,9 +45,10 @@ ALLOWED_IMPORTS = {
     "weights": BASE | {"weights", "model"},
     "data_prep": BASE | {"data_prep", "pipeline.decode"},
     "run": BASE | PARTS,
+    "starts": BASE | {"model"},
     "stages": BASE | PARTS | {"data_prep", "run"},
-    "model_stages": BASE | PARTS | {"run"},
-    "dry_run": BASE | PARTS | {"data_prep", "model_stages"},
+    "model_stages": BASE | PARTS | {"run", "starts"},
+    "dry_run": BASE | PARTS | {"data_prep", "starts"},
     "self_training": BASE | PARTS | STAGES,
     "run_scripts": BASE | PARTS | STAGES | {"self_training", "run_scripts"},
 }
