@@ -30,20 +30,19 @@ def find(file: weight_file.WeightFile) -> tuple[str, float, float]:
     width = depths.find_width(channels)
     if width is None:
         width = channels["head"] / efficientnet.HEAD_FILTERS
-    published = {
-        (variant.width, variant.depth): name
-        for name, variant in specs.VARIANTS.items()
-    }
+    for name, variant in specs.VARIANTS.items():
+        # Several published depths may give the same blocks.
+        same_blocks = efficientnet.stage_repeats(variant.depth) == repeats
+        if same_blocks and variant.width == width:
+            return name, width, variant.depth
     hinted = file.hints.name
-    if (width, depth) in published:
-        return published[width, depth], width, depth
     if hinted in specs.VARIANTS:
         return hinted, width, depth
     # The widest published variant that is not wider, for its defaults.
     name = "efficientnet-b0"
-    for (published_width, _), variant_name in sorted(published.items()):
-        if published_width <= width:
-            name = variant_name
+    for other, variant in specs.VARIANTS.items():
+        if specs.VARIANTS[name].width < variant.width <= width:
+            name = other
     return name, width, depth
 
 

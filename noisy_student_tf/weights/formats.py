@@ -47,7 +47,7 @@ def open_file(
     if timm_files.is_safetensors(head):
         return timm_files.open_safetensors(path)
     if head.startswith(torch_file.MAGICS):
-        return timm_files.open_pth(path)
+        return keras_hdf5.open_archive(path) or timm_files.open_pth(path)
     raise ValueError(
         f"--source={path}: begins with {head!r}, which is of no format known "
         f"here, or the file is cut off. {_ACCEPTED}; archives must be unpacked."

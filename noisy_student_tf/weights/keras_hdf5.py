@@ -7,6 +7,7 @@ name, since some version, as an attribute beside them.
 
 import io
 import re
+import zipfile
 from collections.abc import Mapping
 
 import h5py
@@ -28,6 +29,8 @@ WEIGHTS = {
     "dense": ("kernel", "bias"),
     "normalization": _STATISTICS,
 }
+# Of a `.keras` archive.
+_MEMBER = "model.weights.h5"
 # Of a whole saved model.
 _OPTIMIZERS = ("optimizer_weights/", "optimizer/")
 
@@ -38,14 +41,36 @@ _RELEASED_VARIANCE = (0.229, 0.224, 0.225)
 Arrays = dict[str, np.ndarray]
 
 
-def open_file(path: str) -> weight_file.WeightFile:
+def open_archive(path: str) -> weight_file.WeightFile | None:
+    """Open the weights in a `.keras` archive; None if it is another one.
+
+    Raises:
+        ValueError: See `open_file`.
+    """
+    content = io.BytesIO(files.read_bytes(path))
+    if not zipfile.is_zipfile(content):
+        return None
+    with zipfile.ZipFile(content) as archive:
+        if _MEMBER not in archive.namelist():
+            return None
+        return open_file(path, archive.read(_MEMBER))
+
+
+def open_file(
+    path: str, content: bytes | None = None
+) -> weight_file.WeightFile:
     """Open an HDF5 file of either Keras.
+
+    Args:
+        path: Of the file, or of an archive that holds it.
+        content: Of the file; None: read from the path.
 
     Raises:
         ValueError: It cannot be read, or holds no EfficientNet.
     """
     try:
-        with h5py.File(io.BytesIO(files.read_bytes(path)), "r") as file:
+        content = files.read_bytes(path) if content is None else content
+        with h5py.File(io.BytesIO(content), "r") as file:
             datasets, layer_names = _read(file)
             text = file.attrs.get(weight_file.SPEC_KEY)
     except (OSError, KeyError, RuntimeError) as error:

@@ -6,12 +6,14 @@ A checkpoint is a prefix: `model.ckpt` stands for `model.ckpt.index`,
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf import files
+from noisy_student_tf.model import spec as specs
 from noisy_student_tf.weights import names, weight_file
 
 _EMA = "/ExponentialMovingAverage"
@@ -80,59 +82,71 @@ def open_checkpoint(
         ) from error
     scope = _find_scope(prefix, all_shapes, scope)
     suffix = "" if use_raw_variables else _EMA
-    shapes = {
-        name: tuple(shape)
-        for name, shape in all_shapes.items()
-        if name.startswith(scope)
-        and name.endswith(suffix)
-        and (suffix or not name.endswith(_EMA))
-        and not _SLOT.search(name)
-        and not _COUNTER.search(name)
-    }
+    shapes = _of_model(all_shapes, scope, suffix)
     if not shapes:
         raise ValueError(
-            f"{prefix}: no variable ends in {_EMA}. Import what the optimizer "
-            "left with --use_raw_variables."
+            f"{prefix}: no variable of {scope} ends in {_EMA}. Import what the "
+            "optimizer left with --use_raw_variables."
+            if suffix
+            else f"{prefix}: all variables of {scope} are averages. Leave "
+            "--use_raw_variables out."
         )
-    norm = "batch_normalization"
-    if any("/tpu_batch_normalization" in name for name in shapes):
-        norm = f"tpu_{norm}"
-
-    def read(name: str) -> np.ndarray:
-        try:
-            return np.asarray(reader.get_tensor(name), np.float32)
-        except (tf.errors.OpError, ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"{prefix}: {name} cannot be read ({_first_line(error)}). "
-                "The data file is truncated or damaged: copy it again."
-            ) from error
-
-    variant = scope.rstrip("/").rpartition("/")[2]
+    is_tpu = any("/tpu_batch_normalization" in name for name in shapes)
+    norm = "tpu_batch_normalization" if is_tpu else "batch_normalization"
+    kind = "raw variables" if use_raw_variables else "moving averages"
+    graph = f"{prefix}.meta"
     return weight_file.WeightFile(
         path=prefix,
-        format="TensorFlow 1 checkpoint, "
-        + ("raw variables" if use_raw_variables else "moving averages"),
+        format=f"TensorFlow 1 checkpoint, {kind}",
         naming=names.tf1(scope=scope, norm=norm, suffix=suffix),
         shapes=shapes,
-        read=read,
+        read=lambda name: _read(reader, prefix, name),
         hints=weight_file.Hints(
-            origin=f"{prefix}.meta",
-            name=variant,
-            small_image_strides=_strides_of_graph(f"{prefix}.meta"),
+            origin=f"{graph}, the graph",
+            name=next(
+                (part for part in scope.split("/") if part in specs.VARIANTS),
+                None,
+            ),
+            small_image_strides=_strides_of_graph(graph),
         ),
         is_tf1=True,
     )
+
+
+def _of_model(
+    shapes: Mapping[str, Iterable[int]], scope: str, suffix: str
+) -> dict[str, tuple[int, ...]]:
+    """Return the model's variables of one kind, averages or raw."""
+    return {
+        name: tuple(shape)
+        for name, shape in shapes.items()
+        if name.startswith(scope)
+        and name.endswith(_EMA) == bool(suffix)
+        and not _SLOT.search(name)
+        and not _COUNTER.search(name)
+    }
+
+
+def _read(reader: Any, prefix: str, name: str) -> np.ndarray:
+    try:
+        return np.asarray(reader.get_tensor(name), np.float32)
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{prefix}: {name} cannot be read ({_first_line(error)}). The "
+            "data file is truncated or damaged: copy it again."
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _find_scope(prefix: str, variables: Iterable[str], scope: str) -> str:
+def _find_scope(prefix: str, variables: Mapping[str, Any], scope: str) -> str:
     """Return what stands before all names of a model's variables."""
+    plain = {name.removesuffix(_EMA) for name in variables}
     scopes = sorted(
         name.removesuffix(_STEM)
-        for name in variables
+        for name in plain
         if name == _STEM or name.endswith(f"/{_STEM}")
     )
     if scope:

@@ -5,12 +5,16 @@ Imports nothing of TensorFlow, so that it works where only PyTorch is.
 
 import importlib
 import io
+import re
 from typing import Any
 
 import numpy as np
 
 # New files are ZIP archives, old ones begin with a pickle.
 MAGICS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+# What PyTorch says of a name that its restricted unpickler does not know.
+_FOREIGN = re.compile(r"GLOBAL (\S+\w)")
 
 # Where training scripts keep the state in a checkpoint, averages first.
 _STATES = ("state_dict_ema", "model_ema", "state_dict", "model")
@@ -47,10 +51,8 @@ def read(content: bytes, path: str) -> tuple[dict[str, np.ndarray], str]:
     except Exception as error:
         # Of pickle, zipfile, torch and whatever a damaged file trips over.
         raise ValueError(
-            f"{path}: refused, and nothing of it was run: it is damaged, or "
-            "holds more than tensors "
-            f"({str(error).strip().partition(chr(10))[0]}). Convert it to "
-            ".safetensors where you trust it."
+            f"{path}: refused, and nothing of it was run: {_reason(error)}. "
+            "Copy it again, or convert it to .safetensors where it is trusted."
         ) from error
     state, entry = _find_state(loaded, path)
     return {
@@ -58,6 +60,14 @@ def read(content: bytes, path: str) -> tuple[dict[str, np.ndarray], str]:
         for name, tensor in state.items()
         if torch.is_tensor(tensor)
     }, entry
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file was refused, without PyTorch's advice to trust it."""
+    found = _FOREIGN.search(str(error))
+    if found:
+        return f"beside tensors it holds {found[1]}, which is code"
+    return f"it is damaged, or holds more than tensors ({type(error).__name__})"
 
 
 def _find_state(loaded: Any, path: str) -> tuple[dict[str, Any], str]:
