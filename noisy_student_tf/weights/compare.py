@@ -35,7 +35,7 @@ def match(
     blocks = names.blocks_of(spec)
     wanted = {}
     pairs = {}
-    for path, shape in _shapes(spec).items():
+    for path, shape in variable_shapes(spec).items():
         if path.startswith(f"{names.CLASSIFIER}/") and not with_classifier:
             continue
         name = file.naming.name(path, blocks)
@@ -53,7 +53,7 @@ def match(
 
 
 @functools.cache
-def _shapes(spec: specs.ModelSpec) -> Shapes:
+def variable_shapes(spec: specs.ModelSpec) -> Shapes:
     """Return the shapes of all variables of a model by their paths."""
     model = efficientnet.build_without_weights(spec)
     return {
