@@ -22,6 +22,8 @@ _STEM = "stem/conv2d/kernel"
 _SLOT = re.compile(r"/(RMSProp(_\d+)?|Momentum|Adam(_\d+)?)$")
 _COUNTER = re.compile(r"(^|/)(global_step|beta[12]_power)$")
 _FILE = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
+# The reader raises what its C++ errors are called in Python.
+_UNREADABLE = (tf.errors.OpError, ValueError, RuntimeError, LookupError)
 _BLOCK = re.compile(r"\bblocks_(\d+)/")
 # Of an ImageNet model, whatever its depth; two fewer at SVHN's strides.
 _STRIDED_BLOCKS = 4
@@ -75,7 +77,7 @@ def open_checkpoint(
     try:
         reader = tf.train.load_checkpoint(prefix)
         all_shapes = reader.get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise ValueError(
             f"{prefix}: no readable checkpoint ({_first_line(error)}). Copy "
             "all of its files again."
@@ -130,7 +132,7 @@ def _of_model(
 def _read(reader: Any, prefix: str, name: str) -> np.ndarray:
     try:
         return np.asarray(reader.get_tensor(name), np.float32)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise ValueError(
             f"{prefix}: {name} cannot be read ({_first_line(error)}). The "
             "data file is truncated or damaged: copy it again."

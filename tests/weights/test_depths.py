@@ -39,6 +39,6 @@ def test_the_simplest_depth_is_chosen():
 
 def test_channels_and_blocks_of_another_architecture():
     assert depths.find_width({"stem": 32, "head": 1280, "0": 24}) is None
-    assert depths.find_depth((1, 2, 2, 3, 3, 3, 1)) is None
-    # 7 stages of one block are depth 0.25; fewer there are not.
+    assert depths.find_depth((1, 2, 2, 3, 3, 5, 1)) is None
+    # Seven stages have a block each at least.
     assert depths.repeats_of_total(6) is None
