@@ -150,6 +150,8 @@ class EfficientNet(keras.Model):
             block.build((None, None, None, channels))
             channels = block.filters
             blocks.append(block)
+            # tf.train.Checkpoint does not look into Keras' lists.
+            setattr(self, block.name, block)
         self.blocks = blocks
 
     def _make_head(self) -> None:
