@@ -18,7 +18,7 @@ what the model is and the fingerprint of its weights.
 import dataclasses
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 import keras
@@ -29,6 +29,20 @@ from noisy_student_tf import files
 
 # string [] -> float32 [resolution, resolution, 3] in [0, 255].
 Preprocess = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Model(Protocol):
+    """What is served of a model."""
+
+    @property
+    def variables(self) -> Sequence[Any]:
+        """Of Keras or of TensorFlow."""
+
+    def features(self, images: tf.Tensor) -> tf.Tensor:
+        """Return what the classifier sees, float32 [batch, features]."""
+
+    def classifier(self, features: tf.Tensor) -> tf.Tensor:
+        """Return logits, float32 [batch, num_classes]."""
 
 
 class Spec(Protocol):
@@ -59,7 +73,7 @@ class Spec(Protocol):
 
 def export(
     *,
-    model: keras.Model,
+    model: Model,
     spec: Spec,
     directory: str,
     training_fingerprint: str,
@@ -70,7 +84,8 @@ def export(
     """Write a SavedModel; an earlier one in its place is replaced.
 
     Args:
-        model: What is served, an EfficientNet.
+        model: What is served: an EfficientNet, or what has its `features`,
+            `classifier` and `variables`.
         spec: What the model was made from.
         directory: Appears when the SavedModel in it is complete, unless it is
             remote: there the manifest of the stage tells.
@@ -161,7 +176,7 @@ class ServedModel(tf.Module):
 
     def __init__(
         self,
-        model: keras.Model,
+        model: Model,
         *,
         class_names: tuple[str, ...],
         preprocess: Preprocess,
@@ -177,7 +192,10 @@ class ServedModel(tf.Module):
         self._resolution = resolution
         self.class_names = tf.constant(class_names)
         # What is tracked is saved. The model itself would bring Keras along.
-        self.weights = [variable.value for variable in model.variables]
+        self.weights = [
+            variable if isinstance(variable, tf.Variable) else variable.value
+            for variable in model.variables
+        ]
         self.assets = [tf.saved_model.Asset(path) for path in asset_paths]
 
     @tf.function(

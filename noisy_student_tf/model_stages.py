@@ -157,6 +157,8 @@ def _train(
         build_model=lambda: efficientnet.build(
             spec,
             synchronized_batch_norm=run.strategy.num_replicas_in_sync > 1,
+            batch_norm_group_size=config.model.batch_norm_group_size,
+            recompute=config.model.recompute,
             seed=config.seed,
         ),
         make_stream=lambda start_step: train_stream.make_train_stream(
