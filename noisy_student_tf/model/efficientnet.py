@@ -6,7 +6,7 @@ published code for rounding, initial weights and stochastic depth.
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -200,7 +200,7 @@ class EfficientNet(keras.Model):
         x = self.stem_norm(self.stem_conv(x), training=training)
         x = convolutions.swish(x)
         for block in self.blocks:
-            call = block
+            call: Callable[..., tf.Tensor] = block
             if self.recompute and training:
                 call = functools.partial(recomputation.call, block)
             x = call(x, training=training, noise_seed=noise_seed, noised=noised)

@@ -49,15 +49,22 @@ class StepSettings:
         return _LABELED_METRICS + unlabeled
 
 
-def noise_seed(seed: int, step: tf.Tensor, replica_id: tf.Tensor) -> tf.Tensor:
+def noise_seed(
+    seed: int,
+    step: tf.Tensor,
+    replica_id: tf.Tensor,
+    part: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Return the seed of one replica's noise in one step, int32 [2].
 
     It depends on nothing else: replicas differ, and a resumed run repeats.
+    The parts of an accumulated batch differ too; None is for a whole one.
     """
     fold_in = tf.random.experimental.stateless_fold_in
     root = tf.constant([seed, 0], tf.int32)
     step_seed = fold_in(root, tf.cast(step, tf.int32))
-    return fold_in(step_seed, tf.cast(replica_id, tf.int32))
+    own_seed = fold_in(step_seed, tf.cast(replica_id, tf.int32))
+    return own_seed if part is None else fold_in(own_seed, part)
 
 
 def make_train_steps(
@@ -195,22 +202,20 @@ def _step_maker(
     shapes.append([len(settings.metric_names)])
 
     def compute(
-        part: tf.Tensor, batch: Batch, step: tf.Tensor
+        part: tf.Tensor | None, batch: Batch, step: tf.Tensor
     ) -> list[tf.Tensor]:
         context = tf.distribute.get_replica_context()
-        seed = noise_seed(
-            settings.seed, step, context.replica_id_in_sync_group
-        )
-        if num_parts > 1:
+        replica_id = context.replica_id_in_sync_group
+        seed = noise_seed(settings.seed, step, replica_id, part)
+        if part is not None:
             batch = accumulation.part_of(batch, part, num_parts)
-            seed = tf.random.experimental.stateless_fold_in(seed, part)
         gradients, metrics = compute_gradients(
             train_state, settings, batch, seed
         )
         return [*gradients, metrics]
 
     def compute_and_apply(batch: Batch, step: tf.Tensor) -> tf.Tensor:
-        *gradients, metrics = compute(tf.constant(0), batch, step)
+        *gradients, metrics = compute(None, batch, step)
         _apply(train_state, settings, gradients, step)
         return metrics
 

@@ -178,9 +178,10 @@ def test_groups_of_replicas_normalize_by_themselves():
         single, inputs = make_norm(), tf.constant(group)
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            weighted = single(inputs, training=True) * weights.reshape(
-                2, *group.shape
-            )[index]
+            weighted = (
+                single(inputs, training=True)
+                * weights.reshape(2, *group.shape)[index]
+            )
         np.testing.assert_allclose(
             gradients[rows], tape.gradient(weighted, inputs), atol=1e-3
         )
