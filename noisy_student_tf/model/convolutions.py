@@ -4,7 +4,9 @@ Weights, names and results are those of Keras's layers. What was measured, on
 two busy cores, for forward and backward of a 0.7 M parameter EfficientNet at
 32 x 32 and a batch of 96, with TF_ENABLE_ONEDNN_OPTS=1: products of matrices
 in the place of 1 x 1 convolutions take 8 % off a step, and a 5 x 5 depthwise
-filter's gradient in four parts is 2 to 16 times as fast as in one.
+filter's gradient in four parts is 2 to 16 times as fast as in one. On maps of
+up to 2 x 2 pixels the gradient of 3 x 3 and 5 x 5 filters is 50 to 200 times
+as fast by sums of products. docs/performance.md has the numbers.
 """
 
 import zlib
