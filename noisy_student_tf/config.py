@@ -125,6 +125,14 @@ class ModelConfig:
         0.2, "Drop rate r of the last block; block i of n gets r * i / n."
     )
     batch_norm_momentum: float = _option(0.99, "Momentum of the statistics.")
+    batch_norm_group_size: int = _option(
+        0,
+        "Replicas that normalize by a common batch. 0: as published, an "
+        "eighth of the replicas and at least 8.",
+    )
+    recompute: bool = _option(
+        False, "Save memory: compute a block's activations a second time."
+    )
     mean_rgb: tuple[float, ...] = _option(
         IMAGENET_MEAN_RGB, "Subtracted from images in [0, 255]."
     )
@@ -160,6 +168,12 @@ class ModelConfig:
             "model.stochastic_depth_rate",
             self.stochastic_depth_rate,
             "a rate in [0, 1)",
+        )
+        _check(
+            self.batch_norm_group_size >= 0,
+            "model.batch_norm_group_size",
+            self.batch_norm_group_size,
+            "0 or more",
         )
         for name in ("mean_rgb", "std_rgb"):
             value = getattr(self, name)
@@ -307,6 +321,11 @@ class TrainingConfig:
     )
     unlabeled_ratio: float = _option(
         3.0, "Unlabeled images per labeled one in a student's batch."
+    )
+    accumulation_steps: int = _option(
+        1,
+        "Parts of a batch whose gradients are summed before the update; each "
+        "part is normalized by itself.",
     )
     teacher_epochs: float = _option(
         350.0, "Length of the teacher's training, in labeled epochs."
