@@ -10,6 +10,7 @@ from noisy_student_tf import (
     model_stages,
     robustness_stage,
     stages,
+    starts,
     workdir,
 )
 from noisy_student_tf import run as runs
@@ -22,7 +23,7 @@ def run_all(run: runs.Run) -> list[dict[str, Any]]:
     Returns:
         The rows of `results.json`.
     """
-    model_stages.check_teacher(run.config)
+    starts.check(run.config)
     workdir.write_config(run.config, run.workdir)
     stages.build_labeled(run)
     stages.build_unlabeled(run)

@@ -10,6 +10,7 @@ _MACHINE_FIELDS = (
     "data.beam_runner",
     # What is measured of finished models changes nothing in them.
     "evaluation.robustness",
+    "model.recompute",
     "runtime.strategy",
     "runtime.num_devices",
     "runtime.tpu_address",

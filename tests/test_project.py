@@ -30,9 +30,11 @@ PARTS = {
     "fixres",
     "export",
     "runtime",
+    "weights",
 }
 STAGES = {
     "run",
+    "starts",
     "stages",
     "model_stages",
     "robustness_stage",
@@ -49,16 +51,18 @@ ALLOWED_IMPORTS = {
     "config_tree": {"config"},
     "derived": {"config"},
     **{part: BASE | {part} for part in PARTS},
+    "weights": BASE | {"weights", "model"},
     "data_prep": BASE | {"data_prep", "pipeline.decode"},
     "run": BASE | PARTS,
+    "starts": BASE | {"model"},
     "stages": BASE | PARTS | {"data_prep", "run"},
-    "model_stages": BASE | PARTS | {"run"},
+    "model_stages": BASE | PARTS | {"run", "starts"},
     "subjects": BASE | PARTS | {"run"},
     "robustness_stage": BASE | PARTS | {"data_prep", "run", "subjects"},
     "evaluation_stage": BASE
     | PARTS
     | {"data_prep", "robustness_stage", "subjects"},
-    "dry_run": BASE | PARTS | {"data_prep", "model_stages"},
+    "dry_run": BASE | PARTS | {"data_prep", "starts"},
     "self_training": BASE | PARTS | STAGES,
     "run_scripts": BASE | PARTS | STAGES | {"self_training", "run_scripts"},
 }

@@ -60,7 +60,9 @@ def measure_corruptions(
         places = np.asarray(batch["parts"])
         np.add.at(num_images, places[is_valid], 1)
         np.add.at(num_wrong, places[is_valid & is_wrong], 1)
-    empty = [parts[place] for place in np.flatnonzero(num_images == 0)]
+    empty = [
+        part for part, count in zip(parts, num_images, strict=True) if not count
+    ]
     if empty:
         raise ValueError(f"There are no images of {empty}.")
     errors: dict[str, list[float]] = {}
