@@ -222,6 +222,33 @@ def _stages(
             config.model, resolution=config.fixres.resolution
         )
         yield _training(config, "fixres", workdir.fixres, fixres, counts, rate)
+    if config.evaluation.robustness:
+        yield _robustness(config, workdir, counts, rate)
+
+
+def _robustness(
+    config: configuration.Config,
+    workdir: workdirs.Workdir,
+    counts: Counts,
+    rate: float,
+) -> _Stage:
+    """Return the stage that measures all models on corrupted images."""
+    held_out = counts.test or counts.validation
+    settings = config.evaluation
+    num_images = settings.robustness_images or held_out
+    num_sequences = settings.robustness_sequences or held_out
+    # 15 corruptions at 5 severities; 10 perturbations of about 30 frames.
+    work = 75 * num_images + 300 * num_sequences
+    num_models = config.self_training.num_iterations + 1
+    if config.fixres.resolution:
+        num_models += 2
+    cost_of_image = _forward_cost(config.model, counts)
+    return _Stage(
+        "robustness",
+        f"{num_models} models, {work:,} images",
+        num_models * work * cost_of_image / rate,
+        shards.is_finished(workdir.robustness),
+    )
 
 
 def _building(
