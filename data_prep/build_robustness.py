@@ -113,7 +113,7 @@ def _plan(
     """Return one plan per group of images, of about equal sizes."""
     count = math.ceil(len(chosen) / _MAX_GROUP)
     num_sequences = options.num_sequences or len(chosen)
-    corruptions = robustness_sets.CORRUPTIONS
+    corruptions: tuple[str, ...] = robustness_sets.CORRUPTIONS
     if options.extra_corruptions:
         corruptions += robustness_sets.EXTRA_CORRUPTIONS
     return [

@@ -110,7 +110,8 @@ def _defocus_blur(image, constant, scale, generator):
 def _glass_blur(image, constant, scale, generator):
     sigma, shift, repetitions = constant
     sigma, shift = sigma * scale, max(round(shift * scale), 1)
-    pixels = np.uint8(image_filters.gaussian(image, sigma) * 255)
+    # Cut off, not rounded, as published.
+    pixels = (image_filters.gaussian(image, sigma) * 255).astype(np.uint8)
     rows = range(pixels.shape[0] - shift, shift, -1)
     columns = range(pixels.shape[1] - shift, shift, -1)
     for _ in range(repetitions):

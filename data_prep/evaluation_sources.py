@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -283,7 +284,7 @@ def read_video(path: str) -> np.ndarray:
     try:
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(files.open_file(path))
-            video = stack.enter_context(av.open(file))
+            video: Any = stack.enter_context(av.open(file))
             frames = [
                 frame.to_ndarray(format="rgb24")
                 for frame in video.decode(video=0)

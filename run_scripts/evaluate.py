@@ -123,7 +123,7 @@ def _options() -> evaluation_stage.Options:
 
 
 def _floats(flag: str) -> tuple[float, ...]:
-    texts = FLAGS[flag].value
+    texts = FLAGS[flag].value or []
     try:
         epsilons = tuple(float(text) for text in texts)
     except ValueError as error:

@@ -53,7 +53,7 @@ def _styles(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, Any]]:
     keys = list(dict.fromkeys(map(_key, rows)))
     names = [model for model, _ in keys]
     is_run = "teacher" in names
-    styles = {}
+    styles: dict[tuple[str, int], dict[str, Any]] = {}
     for number, (model, resolution) in enumerate(keys):
         title = report_run.model_title(model) if is_run else model
         if names.count(model) > 1:

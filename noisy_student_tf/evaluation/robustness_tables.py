@@ -184,7 +184,7 @@ def compare(rows: Sequence[Row]) -> list[tuple[str, ...]]:
         Lines of: model, set, metric, measured at (pixels), measured,
         published, of what, at (pixels), source.
     """
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for row in rows:
         if "epsilon_pixels" in row:
             continue
