@@ -14,6 +14,8 @@ from data_prep import evaluation_sources
 from noisy_student_tf import evaluation_stage, files, subjects
 from noisy_student_tf.evaluation import published
 from noisy_student_tf.records import robustness_sets
+from run_scripts import evaluate
+from tests.run_scripts import scripts
 
 COLORS = {
     "red": (200, 20, 20),
@@ -290,3 +292,40 @@ def test_an_export_of_another_version_is_told(tmp_path):
         subjects.load(path)
     with pytest.raises(FileNotFoundError, match=r"neither model.json nor"):
         subjects.load(str(tmp_path))
+
+
+def test_the_command_writes_results_and_a_page(tmp_path, capsys):
+    path = str(tmp_path / "export")
+    write_saved_model(path)
+    write_colors(tmp_path / "set")
+    flags = [
+        f"--model={path},{path}",
+        f"--sets=imagenet=folder:{tmp_path}/set",
+        "--training.evaluation_batch_size=4",
+        f"--output_dir={tmp_path}/out",
+    ]
+    scripts.run(evaluate, *flags, "--robustness", "--fgsm_epsilons=100")
+    rows = files.read_json(f"{tmp_path}/out/results.json")
+    assert [row["model"] for row in rows] == ["export"] * 4 + ["export (2)"] * 4
+    page = files.read_text(f"{tmp_path}/out/evaluation.html")
+    assert "Reliability on imagenet" in page
+    assert "FGSM 100" in page
+    # Of a B0, the released weights' number and the plotted ones.
+    assert "78.7" in page
+    assert "timm, released weights" in capsys.readouterr().out
+
+
+def test_the_command_names_a_missing_flag(tmp_path):
+    with pytest.raises(ValueError, match="--sets needs --model"):
+        scripts.run(evaluate, "--sets=own=digits")
+    path = str(tmp_path / "export")
+    write_saved_model(path)
+    with pytest.raises(ValueError, match="--fgsm_epsilons=2,x"):
+        scripts.run(
+            evaluate,
+            f"--model={path}",
+            "--sets=own=digits",
+            "--robustness",
+            "--fgsm_epsilons=2,x",
+            f"--output_dir={tmp_path}",
+        )
