@@ -46,8 +46,12 @@ ALLOWED_IMPORTS = {
     "stages": BASE | PARTS | {"data_prep", "run"},
     "model_stages": BASE | PARTS | {"run"},
     "dry_run": BASE | PARTS | {"data_prep", "model_stages"},
+    "planning": BASE | {"model", "training", "pseudo_labels", "planning"},
     "self_training": BASE | PARTS | STAGES,
-    "run_scripts": BASE | PARTS | STAGES | {"self_training", "run_scripts"},
+    "run_scripts": BASE
+    | PARTS
+    | STAGES
+    | {"planning", "self_training", "run_scripts"},
 }
 
 
