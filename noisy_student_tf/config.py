@@ -131,8 +131,19 @@ class ModelConfig:
     std_rgb: tuple[float, ...] = _option(
         IMAGENET_STD_RGB, "Divides images in [0, 255]."
     )
+    head_initializer: Literal["published", "fan_in", "zeros"] = _option(
+        "published",
+        "Of the classifier. published: uniform within 1 / sqrt(classes), "
+        "over-confident with few; fan_in: within 1 / sqrt(features).",
+    )
+    initial_weights: str = _option(
+        "",
+        "A trained or imported model whose averages the teacher begins with; "
+        "its classifier too if the classes are the same. Empty: from scratch.",
+    )
 
     def __post_init__(self) -> None:
+        _check_choices(self, "model")
         _check(self.width >= 0, "model.width", self.width, "0 or more")
         _check(self.depth >= 0, "model.depth", self.depth, "0 or more")
         _check(
@@ -367,6 +378,13 @@ class SelfTrainingConfig:
     teacher_directory: str = _option(
         "", "A trained model to start from. Empty: train the teacher."
     )
+    initialize_students_from: Literal[
+        "scratch", "initial_weights", "teacher"
+    ] = _option(
+        "scratch",
+        "What students begin with: nothing, as published, "
+        "--model.initial_weights, or their teacher's averages.",
+    )
     teacher_name: str = _option(
         "", "The teacher's variant. Empty: --model.name."
     )
@@ -381,6 +399,7 @@ class SelfTrainingConfig:
     )
 
     def __post_init__(self) -> None:
+        _check_choices(self, "self_training")
         _check(
             self.num_iterations >= 0,
             "self_training.num_iterations",

@@ -30,8 +30,9 @@ PARTS = {
     "fixres",
     "export",
     "runtime",
+    "weights",
 }
-STAGES = {"run", "stages", "model_stages", "dry_run"}
+STAGES = {"run", "starts", "stages", "model_stages", "dry_run"}
 ALLOWED_IMPORTS = {
     "config": set(),
     "presets": {"config"},
@@ -41,11 +42,13 @@ ALLOWED_IMPORTS = {
     "config_tree": {"config"},
     "derived": {"config"},
     **{part: BASE | {part} for part in PARTS},
+    "weights": BASE | {"weights", "model"},
     "data_prep": BASE | {"data_prep", "pipeline.decode"},
     "run": BASE | PARTS,
+    "starts": BASE | {"model"},
     "stages": BASE | PARTS | {"data_prep", "run"},
-    "model_stages": BASE | PARTS | {"run"},
-    "dry_run": BASE | PARTS | {"data_prep", "model_stages"},
+    "model_stages": BASE | PARTS | {"run", "starts"},
+    "dry_run": BASE | PARTS | {"data_prep", "starts"},
     "planning": BASE | {"model", "training", "pseudo_labels", "planning"},
     "self_training": BASE | PARTS | STAGES,
     "run_scripts": BASE

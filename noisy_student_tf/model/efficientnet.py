@@ -42,6 +42,20 @@ _STAGES = (
 _SMALL_IMAGE_STAGES = (1, 2)
 
 
+def stage_repeats(depth: float) -> tuple[int, ...]:
+    """Return the number of blocks of each stage."""
+    return tuple(
+        layers.round_repeats(stage.repeats, depth) for stage in _STAGES
+    )
+
+
+def stage_filters(width: float) -> tuple[int, ...]:
+    """Return the channels that each stage puts out."""
+    return tuple(
+        layers.round_filters(stage.filters, width) for stage in _STAGES
+    )
+
+
 def block_arguments(spec: model_spec.ModelSpec) -> Iterator[dict[str, int]]:
     """Yield what differs between the blocks, in their order."""
     for index, stage in enumerate(_STAGES):
@@ -136,6 +150,8 @@ class EfficientNet(keras.Model):
             block.build((None, None, None, channels))
             channels = block.filters
             blocks.append(block)
+            # tf.train.Checkpoint does not look into Keras' lists.
+            setattr(self, block.name, block)
         self.blocks = blocks
 
     def _make_head(self) -> None:
@@ -281,12 +297,17 @@ def build(
     )
 
 
+def build_without_weights(spec: model_spec.ModelSpec) -> EfficientNet:
+    """Build a model whose variables have names and shapes, but no memory."""
+    with tf.variable_creator_scope(_create_placeholder):
+        return build(spec)
+
+
 def count_parameters(spec: model_spec.ModelSpec) -> int:
     """Count trainable parameters without memory for them."""
-    with tf.variable_creator_scope(_create_placeholder):
-        model = build(spec)
     return sum(
-        int(np.prod(variable.shape)) for variable in model.trainable_variables
+        int(np.prod(variable.shape))
+        for variable in build_without_weights(spec).trainable_variables
     )
 
 
