@@ -5,9 +5,9 @@ operations writes each of its results to memory; compiled, a chain is one loop.
 Each function here is compiled once for every image size of a process, in some
 tenths of a second, and shared by all streams.
 
-XLA may contract a product and a sum into one rounding, which moves values
-across a whole number now and then; `_rounded` keeps the two apart, so that
-pixels equal the published ones.
+XLA may contract a product and a sum into one rounding, or two constant factors
+into one, which moves values across a whole number now and then; `_rounded`
+keeps the steps apart, so that pixels equal the published ones.
 """
 
 import numpy as np
@@ -21,8 +21,8 @@ _GRAY_WEIGHTS = (
     np.float32(0.5870),
     np.float32(0.1140),
 )
-# Below every product of a pixel and a factor.
-_FLOOR = -1e30
+# Beyond every product of a pixel and a factor.
+_BEYOND = 1e30
 
 _compiled = tf.function(jit_compile=True, autograph=False)
 
@@ -95,11 +95,11 @@ def gray(image: tf.Tensor) -> tf.Tensor:
     Returns:
         float32 [height, width, 1] in [0, 255].
     """
-    shares = tf.cast(image, tf.float32) * np.float32(1 / 255)
+    shares = _rounded(tf.cast(image, tf.float32) * np.float32(1 / 255))
     red, green, blue = _GRAY_WEIGHTS
-    # The order, and the contractions, of the published matrix product.
-    values = _rounded(shares[..., 0] * red) + shares[..., 1] * green
-    values = _rounded(values) + shares[..., 2] * blue
+    # In the order of the published matrix product.
+    values = _rounded(shares[..., 0] * red) + _rounded(shares[..., 1] * green)
+    values = values + _rounded(shares[..., 2] * blue)
     values = tf.cast(_rounded(values) * 255.5, tf.uint8)
     return tf.cast(values[..., tf.newaxis], tf.float32)
 
@@ -195,7 +195,8 @@ def blend(first: tf.Tensor, second: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def _rounded(product: tf.Tensor) -> tf.Tensor:
-    return tf.maximum(product, _FLOOR)
+    # A limit on one side alone is optimized away where the sign is known.
+    return tf.clip_by_value(product, -_BEYOND, _BEYOND)
 
 
 def to_uint8(values: tf.Tensor) -> tf.Tensor:
