@@ -16,6 +16,8 @@ from noisy_student_tf.records import offsets, schema, shards
 _LABELED, _UNLABELED = range(2)
 
 Target = dict[str, tf.Tensor]
+# The encoded picture, its labels, and what is wrong with them, or nothing.
+Parsed = tuple[tf.Tensor, Target, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,8 @@ class Source:
         images_key: Name of its images in the batch.
         labels_name: What its labels are called in errors.
         targets: Labels by their name in the batch, as for a row without any.
-        parse: Record -> (encoded string [], targets).
+        parse: Record -> (encoded string [], targets, what is wrong with them,
+            string [], or nothing).
     """
 
     shard_set: shards.ShardSet
@@ -45,7 +48,7 @@ class Source:
     images_key: str
     labels_name: str
     targets: Target
-    parse: Callable[[tf.Tensor], tuple[tf.Tensor, Target]]
+    parse: Callable[[tf.Tensor], Parsed]
 
 
 def labeled(
@@ -58,20 +61,20 @@ def labeled(
         else schema.parse_image
     )
 
-    def parse(record: tf.Tensor) -> tuple[tf.Tensor, Target]:
+    def parse(record: tf.Tensor) -> Parsed:
         parsed = parse_record(record)
         label = parsed["label"]
-        check = tf.debugging.Assert(
+        problem = tf.where(
             (label >= 0) & (label < num_classes),
-            [
-                "A labeled image's class is not in [0, --data.num_classes): "
-                "build the labeled shards again. Class, number of classes:",
-                label,
-                num_classes,
-            ],
+            "",
+            tf.strings.format(
+                "A labeled image's class {} is not in [0, {}): build the "
+                "labeled shards again.",
+                (label, num_classes),
+            ),
         )
-        with tf.control_dependencies([check]):
-            return parsed["image"], {"labels": tf.cast(label, tf.int32)}
+        targets = {"labels": tf.cast(label, tf.int32)}
+        return parsed["image"], targets, problem
 
     return Source(
         shard_set=shard_set,
@@ -92,11 +95,12 @@ def unlabeled(
     """Return the half of images with pseudo-labels, or with none at all."""
     has_labels = shard_set.schema == "pseudo_labeled"
 
-    def parse(record: tf.Tensor) -> tuple[tf.Tensor, Target]:
+    def parse(record: tf.Tensor) -> Parsed:
         if not has_labels:
-            return schema.parse_image(record)["image"], {}
+            return schema.parse_image(record)["image"], {}, tf.constant("")
         parsed = schema.parse_pseudo_labeled(record, num_classes=num_classes)
-        return parsed["image"], {"soft_labels": parsed["probabilities"]}
+        targets = {"soft_labels": parsed["probabilities"]}
+        return parsed["image"], targets, parsed["problem"]
 
     no_targets = {"soft_labels": tf.zeros([num_classes])} if has_labels else {}
     return Source(
@@ -156,9 +160,28 @@ def check(
             f"{source.batch_size_flag} is {source.batch_size}: accepted is a "
             f"multiple of the {num_hosts} hosts that read the data."
         )
+    _check_first_record(source)
     policy = source.policy
     if policy.crop == "pad" and policy.pad_pixels >= resolution:
         raise ValueError(
             f"--augmentation.*.pad_pixels={policy.pad_pixels}: accepted is "
             f"less than the resolution, {resolution} pixels."
         )
+
+
+def _check_first_record(source: Source) -> None:
+    """Refuse shards of another schema; their rows would all be unreadable."""
+    if not source.shard_set.paths:
+        return
+    path = source.shard_set.paths[0]
+    try:
+        for record in tf.data.TFRecordDataset(path).take(1):
+            source.parse(record)
+    except tf.errors.DataLossError:
+        return  # A damaged record: it is counted when it is read.
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(
+            f"{path}: its records are not of the schema "
+            f"{source.shard_set.schema!r} ({error.message}). Build the shards "
+            "again."
+        ) from error

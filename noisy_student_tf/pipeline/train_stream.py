@@ -7,6 +7,7 @@ neither cached nor copied, give an order of their own.)
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -140,17 +141,19 @@ def _examples(
         start_step=start_step,
         options=_read_options(config),
     )
-    # Labels that are wrong are errors; pictures that cannot be read are
-    # counted: only those pass through a stage that tolerates errors.
     parsed = raw_stream.map_in_order(rows.dataset, _parser(source, rows))
 
     @tf.autograph.experimental.do_not_convert
     def make_example(
-        number: tf.Tensor, encoded: tf.Tensor, targets: train_sources.Target
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        number: tf.Tensor,
+        encoded: tf.Tensor,
+        targets: train_sources.Target,
+        problem: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
         position = noise_part.positions(number)
         images = make_images(encoded, position)
-        return number, {**images, **targets, "position": position}
+        example = {**images, **targets, "position": position}
+        return number, problem, example
 
     return unreadable.replace(
         raw_stream.map_in_order(parsed, make_example),
@@ -172,25 +175,23 @@ def _read_options(config: configuration.Config) -> raw_stream.ReadOptions:
 
 def _parser(
     source: train_sources.Source, rows: raw_stream.Rows
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor, train_sources.Target]]:
+) -> Callable[..., tuple[Any, ...]]:
     """Return a function (number, position, handle) -> number and parts."""
 
-    def nothing() -> tuple[tf.Tensor, train_sources.Target]:
-        return tf.constant(b""), source.targets
+    def nothing() -> train_sources.Parsed:
+        return tf.constant(b""), source.targets, tf.constant("")
 
     # No Python branch depends on data here; looking for one takes seconds.
     @tf.autograph.experimental.do_not_convert
     def parse(
         number: tf.Tensor, _: tf.Tensor, handle: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, train_sources.Target]:
+    ) -> tuple[Any, ...]:
         record = tf.cond(
             number < 0, lambda: tf.constant(b""), lambda: rows.read(handle)
         )
         is_empty = tf.strings.length(record) == 0
-        encoded, targets = tf.cond(
-            is_empty, nothing, lambda: source.parse(record)
-        )
-        return number, encoded, targets
+        parsed = tf.cond(is_empty, nothing, lambda: source.parse(record))
+        return number, *parsed
 
     return parse
 

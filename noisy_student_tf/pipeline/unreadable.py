@@ -35,23 +35,26 @@ def replace(
     """Replace rows that are lost by the ones that follow them.
 
     Args:
-        examples: Pairs (number int64 [], example), in order; rows that raise
-            an error are lost. Numbers below 0 are marks.
+        examples: Triples, in order: number int64 [], below 0 for marks; what
+            is wrong with the row's labels, string [], or nothing; example.
+            Rows that raise an error are lost.
         first_number: Number of the first row.
         max_corrupt: Share of all rows that may be lost.
         num_rows: Rows of an epoch; losses are counted over one at least.
         name: int64 [] number -> string [], for the log.
 
     Returns:
-        The examples, one for each number, without their numbers.
+        The examples, one for each number, without their numbers. Wrong labels
+        and too many lost rows raise tf.errors.InvalidArgumentError.
     """
     allowed = tf.constant(max_corrupt * num_rows, tf.float64)
 
     def follow(
-        state: tuple[tf.Tensor, ...], element: tuple[tf.Tensor, Example]
+        state: tuple[tf.Tensor, ...],
+        element: tuple[tf.Tensor, tf.Tensor, Example],
     ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, Example]]:
         next_given, next_seen, num_lost = state
-        number, example = element
+        number, problem, example = element
         is_mark = number < 0
         upto = tf.where(is_mark, -number - 1, number)
         num_missing = upto - next_seen
@@ -64,7 +67,12 @@ def replace(
             lambda: _report(name(next_seen), num_missing, num_lost, limit),
             lambda: tf.constant(True),
         )
-        with tf.control_dependencies([reported]):
+        checked = tf.cond(
+            problem == "",
+            lambda: tf.constant(True),
+            lambda: _fail(tf.strings.join([problem, " (", name(number), ")"])),
+        )
+        with tf.control_dependencies([reported, checked]):
             repeat = tf.where(is_mark, tf.zeros_like(number), upto - next_given)
             repeat += tf.cast(~is_mark, tf.int64)
         given = tf.where(is_mark, next_given, upto + 1)
@@ -81,6 +89,11 @@ def replace(
 
 def _repeat(repeat: tf.Tensor, example: Example) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensors(example).repeat(repeat)
+
+
+def _fail(message: tf.Tensor) -> tf.Tensor:
+    with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
+        return tf.constant(False)
 
 
 def _report(
