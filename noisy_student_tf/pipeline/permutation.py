@@ -33,19 +33,18 @@ def shuffled(
         row once.
     """
     half_bits = max(_MIN_HALF_BITS, ((size - 1).bit_length() + 1) // 2)
-    keys = [
-        _hash(_hash(epochs + seed) + round_index)
-        for round_index in range(_NUM_ROUNDS)
-    ]
+    rounds = tf.range(_NUM_ROUNDS, dtype=tf.int64)[:, tf.newaxis]
+    keys = tf.unstack(_hash(_hash(epochs + seed) + rounds))
 
-    def is_outside(rows: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_any(rows >= size)
+    def is_outside(rows: tf.Tensor, is_out: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_any(is_out)
 
-    def walk(rows: tf.Tensor) -> list[tf.Tensor]:
-        return [tf.where(rows >= size, _feistel(rows, keys, half_bits), rows)]
+    def walk(rows: tf.Tensor, is_out: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = tf.where(is_out, _feistel(rows, keys, half_bits), rows)
+        return rows, rows >= size
 
-    rows = _feistel(places, keys, half_bits)
-    return tf.while_loop(is_outside, walk, [rows])[0]
+    everywhere = tf.ones_like(places, tf.bool)
+    return tf.while_loop(is_outside, walk, (places, everywhere))[0]
 
 
 def _feistel(

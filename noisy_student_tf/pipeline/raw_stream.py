@@ -142,6 +142,10 @@ def _store_rows(
 ) -> Rows:
     num_rows = store.num_rows
 
+    # Traced once, for two places that call it.
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False
+    )
     def records_of(numbers: tf.Tensor) -> tf.Tensor:
         positions = part.positions(numbers)
         rows = permutation.shuffled(
