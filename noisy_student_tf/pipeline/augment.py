@@ -44,7 +44,7 @@ def train_image(
         image = clean_image(encoded, resolution, test_crop=test_crop)
     if policy.horizontal_flip:
         image = random_flip(image, draws[0])
-    image = _apply_policy(image, policy, policy_seed)
+    image = apply_policy(image, policy, policy_seed)
     if policy.extra_cutout_pixels:
         image = operations.cutout(image, policy.extra_cutout_pixels, draws[1:3])
     if policy.crop == "pad":
@@ -97,9 +97,16 @@ def pad_crop(image: tf.Tensor, pad: int, draws: tf.Tensor) -> tf.Tensor:
     return tf.slice(padded, tf.concat([begin, [0]], 0), image.shape)
 
 
-def _apply_policy(
+def apply_policy(
     image: tf.Tensor, policy: config.PolicyConfig, seed: tf.Tensor
 ) -> tf.Tensor:
+    """Do what follows crop and flip.
+
+    Args:
+        image: uint8 [height, width, 3] in [0, 255].
+        policy: Its `policy` and what belongs to it is read.
+        seed: int32 or int64 [2].
+    """
     if policy.policy == "none":
         return image
     if policy.policy == "randaugment":
