@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from noisy_student_tf import config
 from noisy_student_tf.pipeline import operations
 
 _NOMINAL_MAGNITUDE = 10.0
@@ -109,19 +110,10 @@ def apply(
     Returns:
         uint8 [height, width, 3] in [0, 255].
     """
-    arguments = {
-        operation: level(
-            operation,
-            magnitude=magnitude,
-            translate_pixels=translate_pixels,
-            cutout_pixels=cutout_pixels,
-            is_clipped=is_clipped,
-        )
-        for operation in OPERATIONS
-    }
-    functions = dict(POINT_OPERATIONS)
-    if corrects_contrast:
-        functions["contrast"] = operations.corrected_contrast
+    arguments = _arguments(
+        magnitude, translate_pixels, cutout_pixels, is_clipped
+    )
+    functions = _functions(corrects_contrast)
     shape = image.shape
     draws = tf.random.stateless_uniform([num_ops, 4], seed)
     for i in range(num_ops):
@@ -136,6 +128,55 @@ def apply(
         )
         image = tf.ensure_shape(image, shape)
     return image
+
+
+def apply_one(
+    image: tf.Tensor, operation: str, policy: config.PolicyConfig, *, seed: int
+) -> tf.Tensor:
+    """Apply one operation as a policy would, for looking at it.
+
+    Args:
+        image: uint8 [height, width, 3] in [0, 255].
+        operation: One of `OPERATIONS`.
+        policy: Magnitude and constants are read.
+        seed: Of its sign and place.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    arguments = _arguments(
+        policy.magnitude,
+        policy.translate_pixels,
+        policy.cutout_pixels,
+        policy.level_range == "clipped",
+    )
+    functions = _functions(policy.contrast == "corrected")
+    draws = tf.random.stateless_uniform([3], [seed, 0])
+    return _branch(image, operation, functions, arguments[operation], draws)()
+
+
+def _arguments(
+    magnitude: float,
+    translate_pixels: float,
+    cutout_pixels: float,
+    is_clipped: bool,
+) -> dict[str, float | int | None]:
+    return {
+        operation: level(
+            operation,
+            magnitude=magnitude,
+            translate_pixels=translate_pixels,
+            cutout_pixels=cutout_pixels,
+            is_clipped=is_clipped,
+        )
+        for operation in OPERATIONS
+    }
+
+
+def _functions(corrects_contrast: bool) -> dict[str, Callable[..., tf.Tensor]]:
+    if corrects_contrast:
+        return {**POINT_OPERATIONS, "contrast": operations.corrected_contrast}
+    return POINT_OPERATIONS
 
 
 def _branch(
