@@ -24,6 +24,7 @@ import tempfile
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
@@ -139,7 +140,7 @@ def our_rates(setting: Setting, shard_set: shards.ShardSet) -> dict[str, float]:
 def augmented_only(setting: Setting) -> tf.data.Dataset:
     """Return batches of pictures that are noised but were decoded before."""
     pictures = photographs.crops(64, width=setting.size, height=setting.size)
-    held = tf.constant(pictures)
+    held = tf.constant(np.stack(pictures))
 
     @tf.autograph.experimental.do_not_convert
     def noise(i: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -34,7 +34,9 @@ def shuffled(
     """
     half_bits = max(_MIN_HALF_BITS, ((size - 1).bit_length() + 1) // 2)
     rounds = tf.range(_NUM_ROUNDS, dtype=tf.int64)[:, tf.newaxis]
-    keys = tf.unstack(_hash(_hash(epochs + seed) + rounds))
+    # A sum alone would give one seed the orders of the next, an epoch later.
+    epoch_keys = _hash(_hash(epochs + 1) + seed)
+    keys = tf.unstack(_hash(epoch_keys + rounds))
 
     def is_outside(rows: tf.Tensor, is_out: tf.Tensor) -> tf.Tensor:
         return tf.reduce_any(is_out)

@@ -72,7 +72,7 @@ def read_at(path: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     """
     dataset = tf.data.experimental.from_variant(
         tf.raw_ops.TFRecordDatasetV2(
-            filenames=path,
+            filenames=path[tf.newaxis],
             compression_type="",
             # Unbuffered: it reads this record and nothing beyond.
             buffer_size=tf.constant(0, tf.int64),

@@ -45,9 +45,8 @@ def image_values(images):
     tensor = tf.constant(images)
     values = {}
     for degrees in (-30.0, 15.0, 81.0):
-        # Its angles turn the other way than the published ones.
         values[f"rotate|{degrees}"] = tfa.image.rotate(
-            tensor, -np.radians(degrees), **constant
+            tensor, np.radians(degrees), **constant
         )
     for slope in (0.3, -0.81):
         # Each image by itself: its shears take one image of bytes.
@@ -92,8 +91,9 @@ def optimizer_values():
         average_decay=AVERAGE_DECAY,
         dynamic_decay=True,
     )
-    lamb = tfa.optimizers.LAMB(
-        learning_rate=LEARNING_RATE, weight_decay_rate=LAMB_WEIGHT_DECAY
+    lamb, decaying_lamb = (
+        tfa.optimizers.LAMB(learning_rate=LEARNING_RATE, weight_decay_rate=rate)
+        for rate in (0.0, LAMB_WEIGHT_DECAY)
     )
     return {
         "initial": initial,
@@ -105,6 +105,7 @@ def optimizer_values():
             ).numpy(),
         ),
         "lamb": run(lamb, lambda _, weights: weights.numpy()),
+        "decaying_lamb": run(decaying_lamb, lambda _, weights: weights.numpy()),
     }
 
 
