@@ -4,6 +4,21 @@ The batch of a step depends on the configuration's seed and the step alone:
 not on the number of threads or hosts, nor on the step that the process
 started at. (Shards that hosts have to themselves, and remote shards that are
 neither cached nor copied, give an order of their own.)
+
+A batch is a dictionary of this host's part of the global batch:
+
+    labeled_images          uint8 [labeled, resolution, resolution, 3]
+    labels                  int32 [labeled]
+    label_probabilities     float32 [labeled, num_classes]
+    unlabeled_images        uint8 [unlabeled, resolution, resolution, 3]
+    soft_labels             float32 [unlabeled, num_classes]
+    clean_unlabeled_images  uint8 [unlabeled, clean side, clean side, 3]
+
+Images are in [0, 255], rows of probabilities sum to 1. `label_probabilities`
+are there with mixup or CutMix, where `labels` are the classes of the larger
+shares; the unlabeled half is there for students, `soft_labels` where the
+records have them, and clean twins, the test crops of the same pictures, where
+they are asked for.
 """
 
 from collections.abc import Callable
@@ -55,65 +70,85 @@ def make_train_stream(
         input_pipeline_index: Which part: every n-th row from this one on.
 
     Returns:
-        Endless dictionaries: `labeled_images` uint8 [labeled, resolution,
-        resolution, 3] in [0, 255], `labels` int32 [labeled] and, for
-        students, `unlabeled_images` (likewise), `soft_labels` float32
-        [unlabeled, num_classes], rows sum to 1, where the records have them,
-        and where they are asked for `clean_unlabeled_images` uint8
-        [unlabeled, clean side, clean side, 3], the test crops of the same
-        pictures. With mixup or CutMix also `label_probabilities` float32
-        [labeled, num_classes]; `labels` then are the classes of the larger
-        shares. Sizes are this host's part.
+        Endless batches, as described above.
 
     Raises:
-        ValueError: A set is empty, damaged or of another number of classes, a
-            batch size does not divide by the hosts, there are fewer shards
-            than hosts (--runtime.host_sharding=files), or a pad crop does not
-            fit.
+        ValueError: A set is empty, damaged, or of another number of classes or
+            schema, a batch size does not divide by the hosts, there are fewer
+            shards than hosts, or a pad crop does not fit.
     """
     sources = [train_sources.labeled(labeled, config, num_classes)]
     if pseudo_labeled is not None:
         sources.append(
             train_sources.unlabeled(pseudo_labeled, config, num_classes)
         )
-    halves = []
-    for source in sources:
-        train_sources.check(
-            source,
-            num_classes=num_classes,
-            resolution=resolution,
-            num_hosts=input_pipelines,
-        )
-        is_unlabeled = source.images_key == "unlabeled_images"
-        half = _examples(
+    halves = [
+        _half(
             source,
             config,
+            resolution=resolution,
+            num_classes=num_classes,
             start_step=start_step,
+            unnoised=unnoised,
+            clean_resolution=clean_unlabeled_resolution,
             host=input_pipeline_index,
             num_hosts=input_pipelines,
-            make_images=_image_maker(
-                source,
-                resolution=resolution,
-                unnoised=unnoised,
-                clean_resolution=clean_unlabeled_resolution * is_unlabeled,
-                crop=test_crop(config),
-            ),
         )
-        part_size = source.batch_size // input_pipelines
-        batches = half.batch(part_size, drop_remainder=True)
-        mix = mixing.make_mixer(
-            config.augmentation,
-            num_classes=num_classes,
-            batch_size=source.batch_size,
-            seed=source.noise_seed,
-        )
-        halves.append(batches.map(mix) if mix and not unnoised else batches)
+        for source in sources
+    ]
     return raw_stream.finish(tf.data.Dataset.zip(*halves).map(_merge))
 
 
 def test_crop(config: configuration.Config) -> decode.TestCrop:
     """Return how test images are cut: small ones are taken whole."""
     return "whole" if config.model.small_image_strides else "center"
+
+
+def _half(
+    source: train_sources.Source,
+    config: configuration.Config,
+    *,
+    resolution: int,
+    num_classes: int,
+    start_step: int,
+    unnoised: bool,
+    clean_resolution: int,
+    host: int,
+    num_hosts: int,
+) -> tf.data.Dataset:
+    """Return one host's batches of one half."""
+    train_sources.check(
+        source,
+        num_classes=num_classes,
+        resolution=resolution,
+        num_hosts=num_hosts,
+    )
+    is_unlabeled = source.images_key == "unlabeled_images"
+    make_images = _image_maker(
+        source,
+        resolution=resolution,
+        unnoised=unnoised,
+        clean_resolution=clean_resolution if is_unlabeled else 0,
+        crop=test_crop(config),
+    )
+    examples = _examples(
+        source,
+        config,
+        start_step=start_step,
+        host=host,
+        num_hosts=num_hosts,
+        make_images=make_images,
+    )
+    batches = examples.batch(
+        source.batch_size // num_hosts, drop_remainder=True
+    )
+    mix = mixing.make_mixer(
+        config.augmentation,
+        num_classes=num_classes,
+        batch_size=source.batch_size,
+        seed=source.noise_seed,
+    )
+    return batches.map(mix) if mix and not unnoised else batches
 
 
 def _examples(

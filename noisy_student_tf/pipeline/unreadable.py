@@ -47,44 +47,57 @@ def replace(
         The examples, one for each number, without their numbers. Wrong labels
         and too many lost rows raise tf.errors.InvalidArgumentError.
     """
-    allowed = tf.constant(max_corrupt * num_rows, tf.float64)
+    start = tf.constant(first_number, tf.int64)
 
+    def limit(upto: tf.Tensor) -> tf.Tensor:
+        num_seen = tf.maximum(upto - first_number, num_rows)
+        return max_corrupt * tf.cast(num_seen, tf.float64)
+
+    @tf.autograph.experimental.do_not_convert
     def follow(
         state: tuple[tf.Tensor, ...],
         element: tuple[tf.Tensor, tf.Tensor, Example],
     ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, Example]]:
-        next_given, next_seen, num_lost = state
-        number, problem, example = element
-        is_mark = number < 0
-        upto = tf.where(is_mark, -number - 1, number)
-        num_missing = upto - next_seen
-        num_lost += num_missing
-        limit = tf.maximum(
-            allowed, max_corrupt * tf.cast(upto - first_number, tf.float64)
-        )
-        reported = tf.cond(
-            num_missing > 0,
-            lambda: _report(name(next_seen), num_missing, num_lost, limit),
-            lambda: tf.constant(True),
-        )
-        checked = tf.cond(
-            problem == "",
-            lambda: tf.constant(True),
-            lambda: _fail(tf.strings.join([problem, " (", name(number), ")"])),
-        )
-        with tf.control_dependencies([reported, checked]):
-            repeat = tf.where(is_mark, tf.zeros_like(number), upto - next_given)
-            repeat += tf.cast(~is_mark, tf.int64)
-        given = tf.where(is_mark, next_given, upto + 1)
-        seen = tf.where(is_mark, upto, upto + 1)
-        return (given, seen, num_lost), (repeat, example)
+        return _follow(state, element, name, limit)
 
-    start = tf.constant(first_number, tf.int64)
     examples = examples.ignore_errors(log_warning=True).scan(
-        (start, start, tf.constant(0, tf.int64)),
-        tf.autograph.experimental.do_not_convert(follow),
+        (start, start, tf.constant(0, tf.int64)), follow
     )
     return examples.flat_map(_repeat)
+
+
+def _follow(
+    state: tuple[tf.Tensor, ...],
+    element: tuple[tf.Tensor, tf.Tensor, Example],
+    name: Callable[[tf.Tensor], tf.Tensor],
+    limit: Callable[[tf.Tensor], tf.Tensor],
+) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, Example]]:
+    """Return the next state, and how often an example is given.
+
+    The state is the next number to be given, the next to be seen, and how
+    many were lost.
+    """
+    next_given, next_seen, num_lost = state
+    number, problem, example = element
+    is_mark = number < 0
+    upto = tf.where(is_mark, -number - 1, number)
+    num_missing = upto - next_seen
+    num_lost += num_missing
+    reported = tf.cond(
+        num_missing > 0,
+        lambda: _report(name(next_seen), num_missing, num_lost, limit(upto)),
+        lambda: tf.constant(True),
+    )
+    checked = tf.cond(
+        problem == "",
+        lambda: tf.constant(True),
+        lambda: _fail(tf.strings.join([problem, " (", name(number), ")"])),
+    )
+    with tf.control_dependencies([reported, checked]):
+        repeat = tf.where(is_mark, tf.zeros_like(upto), upto - next_given + 1)
+    next_given = tf.where(is_mark, next_given, upto + 1)
+    next_seen = tf.where(is_mark, upto, upto + 1)
+    return (next_given, next_seen, num_lost), (repeat, example)
 
 
 def _repeat(repeat: tf.Tensor, example: Example) -> tf.data.Dataset:
