@@ -193,8 +193,8 @@ def _examples(
     return unreadable.replace(
         raw_stream.map_in_order(parsed, make_example),
         first_number=rows.first_number,
-        max_corrupt=config.data.max_corrupt_fraction,
-        num_rows=rows.num_rows,
+        rows_per_epoch=max(rows.num_rows // part.num_hosts, 1),
+        max_lost_per_epoch=config.data.max_corrupt_fraction * rows.num_rows,
         name=rows.name,
     )
 

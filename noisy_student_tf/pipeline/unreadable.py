@@ -28,8 +28,8 @@ def replace(
     examples: tf.data.Dataset,
     *,
     first_number: int,
-    max_corrupt: float,
-    num_rows: int,
+    rows_per_epoch: int,
+    max_lost_per_epoch: float,
     name: Callable[[tf.Tensor], tf.Tensor],
 ) -> tf.data.Dataset:
     """Replace rows that are lost by the ones that follow them.
@@ -39,8 +39,8 @@ def replace(
             is wrong with the row's labels, string [], or nothing; example.
             Rows that raise an error are lost.
         first_number: Number of the first row.
-        max_corrupt: Share of all rows that may be lost.
-        num_rows: Rows of an epoch; losses are counted over one at least.
+        rows_per_epoch: Of this host.
+        max_lost_per_epoch: Rows that may be lost in an epoch.
         name: int64 [] number -> string [], for the log.
 
     Returns:
@@ -48,20 +48,17 @@ def replace(
         and too many lost rows raise tf.errors.InvalidArgumentError.
     """
     start = tf.constant(first_number, tf.int64)
-
-    def limit(upto: tf.Tensor) -> tf.Tensor:
-        num_seen = tf.maximum(upto - first_number, num_rows)
-        return max_corrupt * tf.cast(num_seen, tf.float64)
+    none = tf.constant(0, tf.int64)
 
     @tf.autograph.experimental.do_not_convert
     def follow(
         state: tuple[tf.Tensor, ...],
         element: tuple[tf.Tensor, tf.Tensor, Example],
     ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, Example]]:
-        return _follow(state, element, name, limit)
+        return _follow(state, element, name, rows_per_epoch, max_lost_per_epoch)
 
     examples = examples.ignore_errors(log_warning=True).scan(
-        (start, start, tf.constant(0, tf.int64)), follow
+        (start, start, start // rows_per_epoch, none), follow
     )
     return examples.flat_map(_repeat)
 
@@ -70,22 +67,24 @@ def _follow(
     state: tuple[tf.Tensor, ...],
     element: tuple[tf.Tensor, tf.Tensor, Example],
     name: Callable[[tf.Tensor], tf.Tensor],
-    limit: Callable[[tf.Tensor], tf.Tensor],
+    rows_per_epoch: int,
+    max_lost: float,
 ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, Example]]:
     """Return the next state, and how often an example is given.
 
-    The state is the next number to be given, the next to be seen, and how
-    many were lost.
+    The state is the next number to be given, the next to be seen, the epoch,
+    and how many rows it lost.
     """
-    next_given, next_seen, num_lost = state
+    next_given, next_seen, last_epoch, num_lost = state
     number, problem, example = element
     is_mark = number < 0
     upto = tf.where(is_mark, -number - 1, number)
     num_missing = upto - next_seen
-    num_lost += num_missing
+    epoch = next_seen // rows_per_epoch
+    num_lost = tf.where(epoch == last_epoch, num_lost, 0) + num_missing
     reported = tf.cond(
         num_missing > 0,
-        lambda: _report(name(next_seen), num_missing, num_lost, limit(upto)),
+        lambda: _report(name(next_seen), num_missing, num_lost, max_lost),
         lambda: tf.constant(True),
     )
     checked = tf.cond(
@@ -97,7 +96,7 @@ def _follow(
         repeat = tf.where(is_mark, tf.zeros_like(upto), upto - next_given + 1)
     next_given = tf.where(is_mark, next_given, upto + 1)
     next_seen = tf.where(is_mark, upto, upto + 1)
-    return (next_given, next_seen, num_lost), (repeat, example)
+    return (next_given, next_seen, epoch, num_lost), (repeat, example)
 
 
 def _repeat(repeat: tf.Tensor, example: Example) -> tf.data.Dataset:
@@ -113,7 +112,7 @@ def _report(
     name: tf.Tensor,
     num_missing: tf.Tensor,
     num_lost: tf.Tensor,
-    limit: tf.Tensor,
+    max_lost: float,
 ) -> tf.Tensor:
     """Print what is lost; fail where it is too much."""
     printed = tf.print(
@@ -123,11 +122,11 @@ def _report(
         name,
         "on cannot be read and are replaced;",
         num_lost,
-        "so far.",
+        "in this epoch.",
         output_stream=sys.stderr,
     )
     check = tf.debugging.Assert(
-        tf.cast(num_lost, tf.float64) <= limit,
+        tf.cast(num_lost, tf.float64) <= max_lost,
         [
             tf.strings.format(
                 "{} rows cannot be read, {} the last of them, more than "
