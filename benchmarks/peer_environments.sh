@@ -43,4 +43,5 @@ make_environment() {
 }
 
 make_environment garden "tf-models-official==2.20.0"
-make_environment torch "torch==2.13.0" "timm==1.0.30" "numpy<3" "pillow"
+# A torch without CUDA; TORCH_OPTIONS="" takes the registry's own.
+make_environment torch ${TORCH_OPTIONS---torch-backend=cpu} "torch==2.13.0" "timm>=1.0.20" "numpy<3" "pillow"
