@@ -32,7 +32,14 @@ PARTS = {
     "runtime",
     "weights",
 }
-STAGES = {"run", "starts", "stages", "model_stages", "dry_run"}
+STAGES = {
+    "run",
+    "starts",
+    "stages",
+    "model_stages",
+    "dry_run",
+    "inspection",
+}
 ALLOWED_IMPORTS = {
     "config": set(),
     "presets": {"config"},
@@ -49,6 +56,7 @@ ALLOWED_IMPORTS = {
     "stages": BASE | PARTS | {"data_prep", "run"},
     "model_stages": BASE | PARTS | {"run", "starts"},
     "dry_run": BASE | PARTS | {"data_prep", "starts"},
+    "inspection": BASE | {"pipeline"},
     "self_training": BASE | PARTS | STAGES,
     "run_scripts": BASE | PARTS | STAGES | {"self_training", "run_scripts"},
 }
