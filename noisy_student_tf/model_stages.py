@@ -186,6 +186,8 @@ def _build(
     model = efficientnet.build(
         spec,
         synchronized_batch_norm=run.strategy.num_replicas_in_sync > 1,
+        batch_norm_group_size=run.config.model.batch_norm_group_size,
+        recompute=run.config.model.recompute,
         seed=seed,
     )
     initializer = run.config.model.head_initializer

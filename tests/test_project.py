@@ -32,7 +32,14 @@ PARTS = {
     "runtime",
     "weights",
 }
-STAGES = {"run", "starts", "stages", "model_stages", "dry_run"}
+STAGES = {
+    "run",
+    "starts",
+    "stages",
+    "model_stages",
+    "dry_run",
+    "inspection",
+}
 ALLOWED_IMPORTS = {
     "config": set(),
     "presets": {"config"},
@@ -50,6 +57,7 @@ ALLOWED_IMPORTS = {
     "model_stages": BASE | PARTS | {"run", "starts"},
     "dry_run": BASE | PARTS | {"data_prep", "starts"},
     "planning": BASE | {"model", "training", "pseudo_labels", "planning"},
+    "inspection": BASE | {"pipeline"},
     "self_training": BASE | PARTS | STAGES,
     "run_scripts": BASE
     | PARTS
