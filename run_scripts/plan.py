@@ -51,11 +51,13 @@ def define_flags() -> None:
         "labeled_image_kilobytes", 110.0, "Mean stored size (ImageNet: 110)."
     )
     flags.DEFINE_float("unlabeled_image_kilobytes", 30.0, "Mean stored size.")
+    flags.DEFINE_integer("host_cores", 96, "Processor cores of a host.", 1)
     flags.DEFINE_float(
-        "host_images_per_second",
-        30_000.0,
-        "Noised images that one host makes; measure yours with "
-        "`python -m benchmarks.input_pipeline`.",
+        "core_images_per_second",
+        286.0,
+        "Noised images that one core makes; measure yours with "
+        "`python -m benchmarks.input_pipeline`. The default was measured on a "
+        "core of an x86-64 server.",
     )
     flags.DEFINE_integer(
         "host_images_resolution", 224, "Side of those images in pixels."
@@ -104,7 +106,7 @@ def _assumptions(config: configuration.Config) -> describe.Assumptions:
         utilization=values.utilization,
         labeled_image_bytes=1000 * values.labeled_image_kilobytes,
         unlabeled_image_bytes=1000 * values.unlabeled_image_kilobytes,
-        host_rate=values.host_images_per_second,
+        host_rate=values.host_cores * values.core_images_per_second,
         host_rate_resolution=values.host_images_resolution,
         recompute=config.model.recompute,
     )

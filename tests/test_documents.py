@@ -82,9 +82,8 @@ def problems(command: str) -> list[str]:
         name = word[2:].split("=")[0]
         if name not in known and name.removeprefix("no") not in known:
             found.append(f"{words[0]} has no --{name}")
-        if name == "preset" and match[2] not in ("...", None):
-            if match[2] not in presets.PRESETS:
-                found.append(f"--preset={match[2]} does not exist")
+        if name == "preset" and match[2] not in (*presets.PRESETS, "..."):
+            found.append(f"--preset={match[2]} does not exist")
     return found
 
 

@@ -161,8 +161,8 @@ def _paper_check(
         f"this student on {_PAPER_ACCELERATOR}; at its peak it would take "
         f"{_duration(at_peak)}, so the implied utilization is "
         f"{at_peak / (_PAPER_DAYS * _DAY):.1%}\nL2 was said to train five "
-        f"times as long as B7; per image it has {ratio:.1f} times the multiply-adds "
-        "of B7 at 600 px"
+        f"times as long as B7; per image it has {ratio:.1f} times the "
+        "multiply-adds of B7 at 600 px"
     )
 
 
