@@ -80,7 +80,10 @@ def _imagenet_l2(iteration: int) -> config.Config:
     return dataclasses.replace(
         base,
         preset=f"imagenet_l2_iteration{iteration}",
-        model=config.ModelConfig(name="efficientnet-l2", resolution=475),
+        # Without recomputing, a core of a TPU v3 would need 81 GiB.
+        model=config.ModelConfig(
+            name="efficientnet-l2", resolution=475, recompute=True
+        ),
         training=dataclasses.replace(
             base.training, unlabeled_ratio=_L2_RATIOS[iteration]
         ),

@@ -14,6 +14,8 @@ _MACHINE_FIELDS = (
     "runtime.strategy",
     "runtime.num_devices",
     "runtime.tpu_address",
+    "runtime.cache_megabytes",
+    "runtime.cache_directory",
 )
 
 

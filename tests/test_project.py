@@ -37,10 +37,15 @@ STAGES = {
     "starts",
     "stages",
     "model_stages",
+<<<<<<< HEAD
     "robustness_stage",
     "evaluation_stage",
     "subjects",
     "dry_run",
+=======
+    "dry_run",
+    "inspection",
+>>>>>>> main
 }
 ALLOWED_IMPORTS = {
     "config": set(),
@@ -63,8 +68,13 @@ ALLOWED_IMPORTS = {
     | PARTS
     | {"data_prep", "robustness_stage", "subjects"},
     "dry_run": BASE | PARTS | {"data_prep", "starts"},
+    "planning": BASE | {"model", "training", "pseudo_labels", "planning"},
+    "inspection": BASE | {"pipeline"},
     "self_training": BASE | PARTS | STAGES,
-    "run_scripts": BASE | PARTS | STAGES | {"self_training", "run_scripts"},
+    "run_scripts": BASE
+    | PARTS
+    | STAGES
+    | {"planning", "self_training", "run_scripts"},
 }
 
 

@@ -52,7 +52,7 @@ def grouped_bars(
         axes.tick_params(axis="x", length=0)
         axes.set_xlim(-0.6, len(names) - 0.4)
         axes.set_ylabel(label)
-        axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+        axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
         axes.set_ylim(bottom=0)
         drawing.legend(
             loc="outside upper center",
@@ -95,7 +95,7 @@ def lines(
         axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+        axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
         axes.set_ylim(bottom=0)
         drawing.legend(loc="outside lower center", ncols=2)
         return report_plots.to_svg(drawing, description)
@@ -133,6 +133,6 @@ def reliability(
         axes.set_xlabel("confidence")
         axes.set_ylabel("accuracy")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+            axis.set_major_formatter(ticker.PercentFormatter(1.0))
         drawing.legend(loc="outside lower center", ncols=2)
         return report_plots.to_svg(drawing, description)

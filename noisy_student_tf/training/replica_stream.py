@@ -107,6 +107,8 @@ def _has_accelerator() -> bool:
 def _check_shapes(
     spec: dict[str, tf.TensorSpec], sizes: dict[str, int]
 ) -> None:
+    if "label_probabilities" in spec:  # Mixed images have both.
+        sizes = {**sizes, "label_probabilities": sizes["labels"]}
     expected = {name for name, size in sizes.items() if size}
     if set(spec) != expected:
         raise ValueError(

@@ -265,7 +265,9 @@ def _data_metrics(
         weighting=settings.loss.weighting,
     )
     cross_entropy = losses.labeled_cross_entropy(
-        labeled_logits, labels, label_smoothing=settings.loss.label_smoothing
+        labeled_logits,
+        batch.get("label_probabilities", labels),
+        label_smoothing=settings.loss.label_smoothing,
     )
     labeled_loss = _share_of_mean(cross_entropy, sizes[0])
     hits = tf.argmax(labeled_logits, axis=-1) == labels

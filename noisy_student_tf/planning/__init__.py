@@ -1,0 +1,1 @@
+"""What a run at full scale costs: arithmetic, nothing is trained."""

@@ -1,0 +1,295 @@
+"""The plan of a run as text: cost, feeding, storage, schedule, selection."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from noisy_student_tf import config as configuration
+from noisy_student_tf.model import efficientnet
+from noisy_student_tf.planning import (
+    accelerators,
+    compute,
+    memory,
+    schedule,
+    selection_model,
+    storage,
+)
+
+_DAY = 86_400
+_HOUR = 3_600
+# Paper, Section 3.1: L2 with 14 unlabeled images per labeled one trained for
+# 6 days on a Cloud TPU v3 Pod of 2,048 cores.
+_PAPER_PRESETS = ("imagenet_l2_iteration1", "imagenet_l2_iteration2")
+_PAPER_ACCELERATOR = "v3-2048"
+_PAPER_DAYS = 6
+_SCHEDULE_POINTS = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Assumptions:
+    """What the plan cannot know.
+
+    Attributes:
+        utilization: Share of the accelerator's peak, in (0, 1].
+        labeled_image_bytes: Mean size of a labeled picture.
+        unlabeled_image_bytes: Mean size of an unlabeled picture.
+        host_rate: Noised images per second that one host can make, at the
+            resolution of `host_rate_resolution`.
+        host_rate_resolution: Side of those images in pixels.
+        recompute: Whether students recompute their activations.
+    """
+
+    utilization: float
+    labeled_image_bytes: float
+    unlabeled_image_bytes: float
+    host_rate: float
+    host_rate_resolution: int
+    recompute: bool
+
+
+def describe(
+    config: configuration.Config,
+    data: compute.Data,
+    *,
+    accelerator: accelerators.Accelerator,
+    assumptions: Assumptions,
+) -> str:
+    """Return the plan of a run, section by section."""
+    stages = list(compute.stages(config, data, recompute=assumptions.recompute))
+    sections = [
+        _images(data),
+        _computing(stages, accelerator, assumptions),
+        _paper_check(config, stages),
+        _feeding(stages, accelerator, assumptions),
+        memory.describe(config, accelerator),
+        _storing(config, data, assumptions),
+        _schedule(config, data),
+        _selection(config, data),
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _images(data: compute.Data) -> str:
+    return (
+        f"images: {data.num_labeled:,} labeled, {data.num_unlabeled:,} "
+        f"unlabeled, of which {data.num_selected:,} are selected and make "
+        f"{data.num_rows:,} rows a pass"
+    )
+
+
+def _table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], title: str
+) -> str:
+    widths = [
+        max(len(row[column]) for row in [header, *rows])
+        for column in range(len(header))
+    ]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [row[0].ljust(widths[0])]
+        cells += [
+            cell.rjust(width)
+            for cell, width in zip(row[1:], widths[1:], strict=True)
+        ]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([title, *map(line, [header, *rows])])
+
+
+def _computing(
+    stages: Sequence[compute.Stage],
+    accelerator: accelerators.Accelerator,
+    assumptions: Assumptions,
+) -> str:
+    utilization = assumptions.utilization
+    rows = []
+    for stage in stages:
+        seconds = accelerator.seconds(
+            stage.multiply_adds, utilization=utilization
+        )
+        rows.append(
+            (
+                stage.name,
+                f"{stage.model.removeprefix('efficientnet-')} at "
+                f"{stage.resolution} px",
+                f"{stage.num_steps:,}",
+                f"{stage.images:.3g}",
+                f"{stage.forward_multiply_adds / 1e9:.3g} G",
+                f"{stage.multiply_adds:.3g}",
+                _duration(seconds),
+                f"{seconds * accelerator.num_devices / _HOUR:,.0f}",
+            )
+        )
+    total = accelerator.seconds(
+        sum(stage.multiply_adds for stage in stages), utilization=utilization
+    )
+    title = (
+        f"computing on {accelerator.name} ({accelerator.num_devices:,} devices "
+        f"on {accelerator.num_hosts:,} hosts) at {utilization:.0%} of its "
+        f"peak: {_duration(total)}"
+    )
+    header = (
+        "stage",
+        "model",
+        "steps",
+        "images",
+        "multiply-adds each",
+        "in all",
+        "time",
+        "device hours",
+    )
+    return _table(header, rows, title)
+
+
+def _paper_check(
+    config: configuration.Config, stages: Sequence[compute.Stage]
+) -> str:
+    if config.preset not in _PAPER_PRESETS:
+        return ""
+    student = next(stage for stage in stages if stage.name == "student_1")
+    pod = accelerators.parse(_PAPER_ACCELERATOR)
+    # What was published did not say whether activations were recomputed.
+    work = student.multiply_adds / student.passes * compute.TRAINING_PASSES
+    at_peak = pod.seconds(work, utilization=1.0)
+    b7 = dataclasses.replace(
+        config.model, name="efficientnet-b7", resolution=600
+    )
+    ratio = student.forward_multiply_adds / compute.forward_multiply_adds(
+        b7, config
+    )
+    return (
+        f"the paper's one published cost (Section 3.1): {_PAPER_DAYS} days for "
+        f"this student on {_PAPER_ACCELERATOR}; at its peak it would take "
+        f"{_duration(at_peak)}, so the implied utilization is "
+        f"{at_peak / (_PAPER_DAYS * _DAY):.1%}\nL2 was said to train five "
+        f"times as long as B7; per image it has {ratio:.1f} times the "
+        "multiply-adds of B7 at 600 px"
+    )
+
+
+def _feeding(
+    stages: Sequence[compute.Stage],
+    accelerator: accelerators.Accelerator,
+    assumptions: Assumptions,
+) -> str:
+    rows = []
+    for stage in stages:
+        seconds = accelerator.seconds(
+            stage.multiply_adds, utilization=assumptions.utilization
+        )
+        needed = stage.images / seconds / accelerator.num_hosts
+        area = (stage.resolution / assumptions.host_rate_resolution) ** 2
+        available = assumptions.host_rate / area
+        rows.append(
+            (
+                stage.name,
+                f"{needed:,.0f}",
+                f"{available:,.0f}",
+                "enough" if available >= needed else "the hosts limit",
+            )
+        )
+    title = (
+        f"feeding: a host is taken to make {assumptions.host_rate:,.0f} noised "
+        f"images/s at {assumptions.host_rate_resolution} px, in proportion to "
+        "their area"
+    )
+    return _table(
+        ("stage", "needed images/s a host", "available", ""), rows, title
+    )
+
+
+def _storing(
+    config: configuration.Config,
+    data: compute.Data,
+    assumptions: Assumptions,
+) -> str:
+    spec = compute.model_spec(config.model, config)
+    lines = storage.lines(
+        config,
+        data,
+        labeled_image_bytes=assumptions.labeled_image_bytes,
+        unlabeled_image_bytes=assumptions.unlabeled_image_bytes,
+        num_parameters=efficientnet.count_parameters(spec),
+    )
+    total = sum(line.num_bytes for line in lines)
+    rows = [
+        (line.name, _gigabytes(line.num_bytes), line.what) for line in lines
+    ]
+    return _table(
+        ("stage", "size", "holds"), rows, f"storage: {_gigabytes(total)}"
+    )
+
+
+def _schedule(config: configuration.Config, data: compute.Data) -> str:
+    if not config.self_training.num_iterations:
+        return ""
+    points = schedule.simulate(config, data, num_points=_SCHEDULE_POINTS)
+    rows = [
+        (
+            f"{point.step:,}",
+            f"{point.epoch:,.1f}",
+            f"{point.learning_rate:.3g}",
+            f"{point.ema_decay:.5f}",
+            f"{point.unlabeled_passes:,.2f}",
+        )
+        for point in points
+    ]
+    header = (
+        "step",
+        "labeled epoch",
+        "learning rate",
+        "EMA decay",
+        "passes over the pseudo-labeled rows",
+    )
+    return _table(header, rows, "a student's schedule")
+
+
+def _selection(config: configuration.Config, data: compute.Data) -> str:
+    return "\n".join(_selection_lines(config, data))
+
+
+def _selection_lines(
+    config: configuration.Config, data: compute.Data
+) -> Iterator[str]:
+    heap = selection_model.Heap(
+        num_images=data.num_unlabeled,
+        num_classes=config.data.num_classes,
+        zipf_exponent=0.0,
+    )
+    try:
+        exponent = selection_model.fit_exponent(
+            heap, config.selection, num_selected=data.num_selected
+        )
+    except ValueError as error:
+        yield f"selection: no synthetic heap fits ({error})"
+        return
+    heap = dataclasses.replace(heap, zipf_exponent=exponent)
+    outcome = selection_model.simulate(heap, config.selection, seed=config.seed)
+    threshold = config.selection.confidence_threshold
+    yield (
+        "selection from a synthetic heap (class frequencies after Zipf with "
+        f"exponent {exponent:.2f}, chosen so that {data.num_selected:,} "
+        "different images are left; one distribution of confidences for all "
+        f"classes, {heap.share_above(threshold):.0%} above {threshold:g})"
+    )
+    yield (
+        f"  {outcome.num_above:,} images at or above the threshold, "
+        f"{outcome.num_selected:,} selected, {outcome.num_rows:,} rows"
+    )
+    yield (
+        f"  {outcome.num_short_classes:,} of {heap.num_classes:,} classes need "
+        f"copies, at most {outcome.max_copies:,} of one image; "
+        f"{outcome.num_empty_classes:,} classes have no image"
+    )
+
+
+def _gigabytes(num_bytes: float) -> str:
+    if num_bytes >= 1e12:
+        return f"{num_bytes / 1e12:,.1f} TB"
+    return f"{num_bytes / 1e9:,.1f} GB"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", _DAY), ("hours", _HOUR), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:,.0f} seconds"

@@ -1,0 +1,64 @@
+"""A run's schedule, simulated: rates, averages and passes over the data."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from noisy_student_tf import config as configuration
+from noisy_student_tf.planning import compute
+from noisy_student_tf.training import ema
+from noisy_student_tf.training import plan as plans
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """Where a student's training stands at one step.
+
+    Attributes:
+        step: Updates made.
+        epoch: Passes over the labeled images.
+        learning_rate: Of the next update.
+        ema_decay: Of the next update.
+        unlabeled_passes: Passes over the pseudo-labeled rows.
+    """
+
+    step: int
+    epoch: float
+    learning_rate: float
+    ema_decay: float
+    unlabeled_passes: float
+
+
+def simulate(
+    config: configuration.Config, data: compute.Data, *, num_points: int
+) -> list[Point]:
+    """Return a student's schedule at equal distances, both ends included.
+
+    Args:
+        config: The run.
+        data: Its images.
+        num_points: At least 2.
+    """
+    plan = plans.make_plan(
+        config,
+        num_labeled=data.num_labeled,
+        epochs=config.training.student_epochs,
+        has_unlabeled=True,
+    )
+    learning_rate = plans.make_schedule(plan, config)
+    points = []
+    for index in range(num_points):
+        step = round(index * plan.total_steps / (num_points - 1))
+        decay = ema.ramped_decay(config.optimizer.ema_decay, tf.constant(step))
+        points.append(
+            Point(
+                step=step,
+                epoch=step / plan.steps_per_epoch,
+                learning_rate=float(learning_rate(tf.constant(step))),
+                ema_decay=float(decay),
+                unlabeled_passes=step
+                * plan.unlabeled_batch_size
+                / data.num_rows,
+            )
+        )
+    return points

@@ -1,0 +1,64 @@
+import dataclasses
+
+import pytest
+
+from noisy_student_tf import presets
+from noisy_student_tf.planning import compute
+
+IMAGENET = compute.Data(
+    num_labeled=1_281_167,
+    num_unlabeled=300_000_000,
+    num_rows=130_000_000,
+    num_selected=81_000_000,
+)
+
+
+def stages_of(preset, *, recompute=False):
+    config = presets.preset(preset)
+    stages = compute.stages(config, IMAGENET, recompute=recompute)
+    return {stage.name: stage for stage in stages}
+
+
+def test_l2s_steps_and_images_are_the_published_ones():
+    student = stages_of("imagenet_l2_iteration1")["student_1"]
+    # 350 epochs of batches of 2,048, and 14 unlabeled images per labeled one.
+    assert student.num_steps == 218_949
+    assert student.labeled_images == 218_949 * 2_048
+    assert student.unlabeled_images == 14 * student.labeled_images
+    assert student.multiply_adds == pytest.approx(
+        3 * 15 * student.labeled_images * student.forward_multiply_adds
+    )
+
+
+def test_first_iteration_trains_a_b7_and_later_ones_do_not():
+    first = stages_of("imagenet_l2_iteration1")
+    assert first["teacher"].model == "efficientnet-b7"
+    assert first["predictions_1"].model == "efficientnet-b7"
+    assert "teacher" not in stages_of("imagenet_l2_iteration2")
+
+
+def test_recomputing_is_one_more_forward_of_students():
+    plain = stages_of("imagenet_l2_iteration1")
+    recomputed = stages_of("imagenet_l2_iteration1", recompute=True)
+    assert recomputed["teacher"].passes == plain["teacher"].passes == 3
+    assert recomputed["student_1"].passes == 4
+
+
+def test_fixres_runs_at_its_own_resolution():
+    stages = stages_of("imagenet_l2_iteration3")
+    student, fixres = stages["student_1"], stages["fixres"]
+    assert (student.resolution, fixres.resolution) == (475, 800)
+    assert fixres.forward_multiply_adds > 2.5 * student.forward_multiply_adds
+    assert fixres.unlabeled_images == 0
+
+
+def test_without_iterations_only_the_teacher_is_left():
+    config = presets.preset("imagenet_b0")
+    config = dataclasses.replace(
+        config,
+        self_training=dataclasses.replace(
+            config.self_training, num_iterations=0
+        ),
+    )
+    stages = compute.stages(config, IMAGENET, recompute=False)
+    assert [stage.name for stage in stages] == ["teacher"]

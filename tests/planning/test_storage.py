@@ -1,0 +1,42 @@
+import dataclasses
+
+from noisy_student_tf import config as configuration
+from noisy_student_tf.planning import compute, storage
+
+CONFIG = configuration.Config(
+    data=configuration.DataConfig(num_classes=10),
+    training=configuration.TrainingConfig(keep_checkpoints=2),
+    self_training=configuration.SelfTrainingConfig(num_iterations=1),
+)
+DATA = compute.Data(
+    num_labeled=100, num_unlabeled=1_000, num_rows=800, num_selected=500
+)
+
+
+def test_every_stage_by_hand():
+    lines = storage.lines(
+        CONFIG,
+        DATA,
+        labeled_image_bytes=10,
+        unlabeled_image_bytes=20,
+        num_parameters=7,
+    )
+    assert {line.name: line.num_bytes for line in lines} == {
+        "labeled": 100 * 10,
+        "unlabeled": 1_000 * 20,
+        # Ten float16, and 24 bytes of id, class and confidence.
+        "predictions_1": 1_000 * 44,
+        "selection_1": 500 * 24,
+        # Copies are a number: 500 pictures, not 800.
+        "pseudo_labeled_1": 500 * (20 + 44),
+        "student_1": 2 * 4 * 7 * 4,
+    }
+
+
+def test_sgd_has_one_slot_less_than_rmsprop():
+    sgd = dataclasses.replace(
+        CONFIG,
+        optimizer=dataclasses.replace(CONFIG.optimizer, name="sgd"),
+    )
+    assert storage.training_state_bytes(CONFIG, 1) == 16
+    assert storage.training_state_bytes(sgd, 1) == 12
