@@ -37,15 +37,11 @@ STAGES = {
     "starts",
     "stages",
     "model_stages",
-<<<<<<< HEAD
     "robustness_stage",
     "evaluation_stage",
     "subjects",
     "dry_run",
-=======
-    "dry_run",
     "inspection",
->>>>>>> main
 }
 ALLOWED_IMPORTS = {
     "config": set(),
