@@ -54,11 +54,6 @@ class EvaluationSet:
         """Tell whether it is a folder of perturbations."""
         return self.name.endswith(_PERTURBED)
 
-    @property
-    def is_plain(self) -> bool:
-        """Tell whether it is just labeled images."""
-        return not self.is_corrupted and not self.is_perturbed
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
