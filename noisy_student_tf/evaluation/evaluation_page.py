@@ -15,8 +15,6 @@ from noisy_student_tf.evaluation import (
     robustness_tables,
 )
 
-_COLORS = ("student", "teacher", "fixres", "right", "wrong", "ink")
-
 
 def write_page(directory: str) -> str:
     """Write `evaluation.html` beside `results.json` and return its path.
@@ -79,12 +77,14 @@ def _reliability(name: str, rows: Sequence[results.Row]) -> markupsafe.Markup:
     svg = report_robustness_plots.reliability(
         [
             (
-                row["model"],
-                _COLORS[number % len(_COLORS)],
-                1.0,
+                style["title"],
+                style["color"],
+                style["opacity"],
                 row["reliability"],
             )
-            for number, row in enumerate(chosen)
+            for row, style in zip(
+                chosen, report_robustness.styles(chosen).values(), strict=True
+            )
         ],
         description=f"{name}: accuracy by confidence",
     )

@@ -35,7 +35,7 @@ def contents(
     """
     if not rows:
         return None
-    style = _styles(rows)
+    style = styles(rows)
     return {
         "corruptions": _corruptions(rows, style),
         "sequences": _sequences(rows, style),
@@ -48,12 +48,12 @@ def _key(row: Row) -> tuple[str, int]:
     return row["model"], row["resolution"]
 
 
-def _styles(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, Any]]:
+def styles(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, Any]]:
     """Return how each model, at a resolution, is called and drawn."""
     keys = list(dict.fromkeys(map(_key, rows)))
     names = [model for model, _ in keys]
     is_run = "teacher" in names
-    styles: dict[tuple[str, int], dict[str, Any]] = {}
+    found: dict[tuple[str, int], dict[str, Any]] = {}
     for number, (model, resolution) in enumerate(keys):
         title = report_run.model_title(model) if is_run else model
         if names.count(model) > 1:
@@ -63,13 +63,13 @@ def _styles(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, Any]]:
             if is_run
             else _COLORS[number % len(_COLORS)]
         )
-        same = [s for s in styles.values() if s["color"] == color]
-        styles[model, resolution] = {
+        same = [s for s in found.values() if s["color"] == color]
+        found[model, resolution] = {
             "title": title,
             "color": color,
             "opacity": (1.0, 0.6, 0.35)[len(same) % 3],
         }
-    return styles
+    return found
 
 
 def _series(
