@@ -122,10 +122,8 @@ def export(run: runs.Run) -> None:
             encoded, spec.resolution, crop=runs.test_crop(spec)
         )
 
-    # Folded weights are right to float32's precision, and no better.
-    is_exact = model.compute_dtype == "float32"
     exporter.export(
-        model=folding.FoldedEfficientNet(model) if is_exact else model,
+        model=folding.FoldedEfficientNet(model),
         spec=spec,
         directory=run.workdir.saved_model,
         training_fingerprint=fingerprint,
