@@ -11,6 +11,8 @@ _MACHINE_FIELDS = (
     "runtime.strategy",
     "runtime.num_devices",
     "runtime.tpu_address",
+    "runtime.worker_timeout_seconds",
+    "runtime.stall_seconds",
 )
 
 

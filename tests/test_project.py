@@ -13,6 +13,7 @@ ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts")
 
 BASE = {
+    "cluster",
     "config",
     "config_tree",
     "derived",
@@ -33,6 +34,7 @@ PARTS = {
 }
 STAGES = {"run", "stages", "model_stages", "dry_run"}
 ALLOWED_IMPORTS = {
+    "cluster": set(),
     "config": set(),
     "presets": {"config"},
     "files": set(),

@@ -102,7 +102,7 @@ def test_replicas_draw_different_noise():
             super().__init__()
             self.dense = keras.layers.Dense(tiny.NUM_CLASSES)
 
-        def call(self, images, training=False, noise_seed=None):
+        def call(self, images, training=False, noise_seed=None, noised=None):
             if noise_seed is not None:
                 drawn.append(noise_seed)
             return self.dense(tf.cast(images[:, 0, 0], tf.float32))
