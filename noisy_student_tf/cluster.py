@@ -165,9 +165,9 @@ def agree(
     count = num_workers(strategy)
     if count == 1:
         return [numbers]
-    mine = tf.one_hot(
-        worker_index(strategy), count, dtype=tf.int64
-    )[:, tf.newaxis] * tf.constant([numbers], tf.int64)  # [worker, number]
+    mine = tf.one_hot(worker_index(strategy), count, dtype=tf.int64)[
+        :, tf.newaxis
+    ] * tf.constant([numbers], tf.int64)  # [worker, number]
     # Each of a worker's replicas brings the same; the first one's counts.
     local = strategy.num_replicas_in_sync // count
 
