@@ -45,7 +45,7 @@ def train_teacher(run: runs.Run) -> None:
     if runs.is_done(directory, "Teacher"):
         return
     if run.config.self_training.teacher_directory:
-        _adopt_teacher(run)
+        runs.on_chief(run, lambda: _adopt_teacher(run))
         return
     model_config = derived.teacher_model(run.config)
     _train(
@@ -92,6 +92,11 @@ def train_student(run: runs.Run, iteration: int) -> None:
         spec=_spec(run, run.config.model),
         epochs=run.config.training.student_epochs,
         pseudo_labeled=pseudo_labeled,
+        online_teacher=(
+            run.workdir.model(iteration - 1)
+            if run.config.self_training.online_teacher
+            else ""
+        ),
     )
 
 
@@ -107,7 +112,7 @@ def finetune_fixres(run: runs.Run) -> None:
         run.config.optimizer,
         schedule="constant",
         warmup_epochs=0.0,
-        base_learning_rate=settings.base_learning_rate,
+        base_learning_rate=_finetuning_rate(run),
     )
     name = f"{runs.model_name(iteration)}_fixres"
     _train(
@@ -125,6 +130,33 @@ def finetune_fixres(run: runs.Run) -> None:
     )
 
 
+def _finetuning_rate(run: runs.Run) -> float:
+    """Return FixRes' rate per 256 labeled images.
+
+    Raises:
+        ValueError: It shall be the one that the student's schedule ended
+            with, and that is zero.
+    """
+    config = run.config
+    if config.fixres.base_learning_rate:
+        return config.fixres.base_learning_rate
+    labeled = shards.open_split(run.workdir.labeled, "train")
+    plan = plans.make_plan(
+        config,
+        num_labeled=labeled.num_records,
+        epochs=config.training.student_epochs,
+        has_unlabeled=True,
+    )
+    rate = plans.last_base_learning_rate(plan, config)
+    if config.optimizer.schedule == "cosine" or not rate:
+        raise ValueError(
+            "--fixres.base_learning_rate=0: the student's schedule "
+            f"--optimizer.schedule={config.optimizer.schedule} ended with a "
+            "rate of about 0. Name a positive rate."
+        )
+    return rate
+
+
 def _train(
     run: runs.Run,
     *,
@@ -136,6 +168,7 @@ def _train(
     unnoised: bool = False,
     trainable: Callable[[keras.Model], list[Any]] | None = None,
     initial_weights: Callable[[keras.Model], None] | None = None,
+    online_teacher: str = "",
 ) -> None:
     """Train one model, measure it and close its directory."""
     labeled = shards.open_split(run.workdir.labeled, "train")
@@ -149,6 +182,22 @@ def _train(
         epochs=epochs,
         has_unlabeled=pseudo_labeled is not None,
     )
+    make_stream = functools.partial(
+        train_stream.make_train_stream,
+        labeled=labeled,
+        pseudo_labeled=pseudo_labeled,
+        config=config,
+        resolution=spec.resolution,
+        num_classes=spec.num_classes,
+        unnoised=unnoised,
+    )
+    if online_teacher:
+        make_stream = functools.partial(
+            make_stream,
+            clean_unlabeled_resolution=saved.load_spec(
+                online_teacher
+            ).resolution,
+        )
     trained = loop.train(
         config=config,
         plan=plan,
@@ -159,25 +208,25 @@ def _train(
             synchronized_batch_norm=run.strategy.num_replicas_in_sync > 1,
             seed=config.seed,
         ),
-        make_stream=lambda start_step: train_stream.make_train_stream(
-            labeled=labeled,
-            pseudo_labeled=pseudo_labeled,
-            config=config,
-            resolution=spec.resolution,
-            num_classes=spec.num_classes,
-            start_step=start_step,
-            unnoised=unnoised,
-        ),
+        make_stream=make_stream,
         evaluate=_validator(run, spec),
         title=name,
         trainable=trainable,
         initial_weights=initial_weights,
+        load_teacher=(
+            (lambda: saved.load(online_teacher)[0]) if online_teacher else None
+        ),
+        class_names=runs.class_names(run),
+        profile_steps=run.profile_steps,
     )
-    saved.save(
-        directory, model=trained.model, ema_model=trained.ema_model, spec=spec
-    )
-    content = {"total_steps": plan.total_steps}
-    _finish_model(run, directory, name, trained.ema_model, spec, content)
+    content = {"total_steps": plan.total_steps, "step": trained.step}
+
+    def finish() -> None:
+        models = {"model": trained.model, "ema_model": trained.ema_model}
+        saved.save(directory, **models, spec=spec)
+        _finish_model(run, directory, name, trained.ema_model, spec, content)
+
+    runs.on_chief(run, finish)
 
 
 def _validator(

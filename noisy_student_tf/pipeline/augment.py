@@ -49,6 +49,16 @@ def train_image(
     return tf.ensure_shape(image, [resolution, resolution, 3])
 
 
+def noise_decoded(
+    image: tf.Tensor, *, policy: config.PolicyConfig, seed: tf.Tensor
+) -> tf.Tensor:
+    """Flip a test image and apply the policy: uint8 [side, side, 3]."""
+    flip_seed, policy_seed = tf.unstack(tf.random.split(seed, 2))
+    if policy.horizontal_flip:
+        image = random_flip(image, flip_seed)
+    return _apply_policy(image, policy, policy_seed)
+
+
 def clean_image(
     encoded: tf.Tensor, resolution: int, *, test_crop: decode.TestCrop
 ) -> tf.Tensor:

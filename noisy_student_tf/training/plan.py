@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+import tensorflow as tf
+
 from noisy_student_tf import config as config_lib
 from noisy_student_tf import derived
 from noisy_student_tf.training import schedules
@@ -83,3 +85,10 @@ def make_schedule(plan: Plan, config: config_lib.Config) -> schedules.Schedule:
         steps_per_epoch=plan.steps_per_epoch,
         total_steps=plan.total_steps,
     )
+
+
+def last_base_learning_rate(plan: Plan, config: config_lib.Config) -> float:
+    """Return the rate of a plan's last step, per 256 labeled images."""
+    last = float(make_schedule(plan, config)(tf.constant(plan.total_steps - 1)))
+    kept = derived.kept_labeled_batch_size(config.training)
+    return last / schedules.peak_learning_rate(1.0, kept)

@@ -14,8 +14,8 @@ class MakeStream(Protocol):
 
     def __call__(
         self,
+        *,
         start_step: int,
-        /,
         input_pipelines: int = 1,
         input_pipeline_index: int = 0,
     ) -> tf.data.Dataset:
@@ -76,10 +76,10 @@ def distribute(
     def local_stream(context: tf.distribute.InputContext) -> tf.data.Dataset:
         count = context.num_input_pipelines
         stream = (
-            make_stream(start_step)
+            make_stream(start_step=start_step)
             if count == 1
             else make_stream(
-                start_step,
+                start_step=start_step,
                 input_pipelines=count,
                 input_pipeline_index=context.input_pipeline_id,
             )

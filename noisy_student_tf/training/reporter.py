@@ -102,7 +102,7 @@ class Reporter:
         """Show the first batch in TensorBoard, where a run begins."""
         if not self.is_chief or self.train_state.step:
             return
-        batch = next(iter(make_stream(0).take(1)))
+        batch = next(iter(make_stream(start_step=0).take(1)))
         arrays = {name: tensor.numpy() for name, tensor in batch.items()}
         log.draw_images(self.directory, examples.draw(arrays, self.class_names))
 

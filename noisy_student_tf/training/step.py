@@ -147,7 +147,8 @@ def compute_gradients(
     if settings.unlabeled_batch_size:
         images.append(batch["unlabeled_images"])
         if train_state.teacher is not None:
-            batch = batch | {"soft_labels": online_labels(train_state, batch)}
+            labels = online_labels(train_state.teacher, batch)
+            batch = batch | {"soft_labels": labels}
     with tf.GradientTape() as tape:
         logits = train_state.model(
             tf.concat(images, axis=0),  # [labeled + unlabeled, h, w, 3]
@@ -171,16 +172,14 @@ def compute_gradients(
     return gradients, tf.stack([metrics[n] for n in settings.metric_names])
 
 
-def online_labels(train_state: state.TrainState, batch: Batch) -> tf.Tensor:
+def online_labels(teacher: keras.Model, batch: Batch) -> tf.Tensor:
     """Return the teacher's labels of the clean unlabeled images.
 
     Returns:
         Probabilities, float32 [unlabeled, num_classes]. No gradient flows
         through them.
     """
-    logits = train_state.teacher(
-        batch["clean_unlabeled_images"], training=False
-    )
+    logits = teacher(batch["clean_unlabeled_images"], training=False)
     return tf.stop_gradient(tf.nn.softmax(tf.cast(logits, tf.float32)))
 
 

@@ -270,7 +270,9 @@ def test_teacher_trains_without_unlabeled_images(tmp_path):
     train(
         tmp_path,
         plan=tiny.make_plan(configuration, total_steps=1, has_unlabeled=False),
-        make_stream=lambda step: tiny.make_stream(step, num_unlabeled=0),
+        make_stream=lambda start_step: tiny.make_stream(
+            start_step, num_unlabeled=0
+        ),
     )
     assert "unlabeled_loss" not in log.read(f"{tmp_path}/metrics.jsonl")[0]
 
@@ -279,10 +281,14 @@ def test_stream_of_other_shapes_is_refused(tmp_path):
     with pytest.raises(ValueError, match="unlabeled_images have the shape"):
         train(
             tmp_path,
-            make_stream=lambda step: tiny.make_stream(step, num_unlabeled=7),
+            make_stream=lambda start_step: tiny.make_stream(
+                start_step, num_unlabeled=7
+            ),
         )
     with pytest.raises(ValueError, match="this training takes"):
         train(
             tmp_path,
-            make_stream=lambda step: tiny.make_stream(step, num_unlabeled=0),
+            make_stream=lambda start_step: tiny.make_stream(
+                start_step, num_unlabeled=0
+            ),
         )
