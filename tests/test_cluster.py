@@ -54,27 +54,20 @@ def test_a_variable_without_cluster_or_task_is_refused(monkeypatch, content):
         cluster.read_cluster()
 
 
-def test_workers_wait_for_each_other():
-    addresses = (free_address(), free_address())
-    errors = []
+def test_a_worker_that_comes_late_is_waited_for():
+    here, there = free_address(), free_address()
+    host, port = there.split(":")
+    late = socket.socket()
 
-    def wait(index):
-        try:
-            # One may have gone on to TensorFlow: it listens there then.
-            cluster.wait_until_reachable(cluster.Cluster(addresses, index), 5)
-        except TimeoutError as error:
-            errors.append(error)
-        else:
-            arrived.wait(5)
+    def come():
+        late.bind((host, int(port)))
+        late.listen()
 
-    arrived = threading.Event()
-    threads = [threading.Thread(target=wait, args=(i,)) for i in (0, 1)]
-    for thread in threads:
-        thread.start()
-    arrived.set()
-    for thread in threads:
-        thread.join()
-    assert len(errors) <= 1
+    timer = threading.Timer(0.3, come)
+    timer.start()
+    with late:
+        cluster.wait_until_reachable(cluster.Cluster((here, there), 0), 10)
+        timer.join()
 
 
 def test_an_unreachable_worker_is_named_after_the_time_out():

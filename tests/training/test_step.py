@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -53,11 +55,18 @@ def make_settings(configuration, made, num_replicas=1):
     )
 
 
-@pytest.mark.parametrize("clip_norm", [0.0, 0.01])
-def test_replicas_change_neither_losses_nor_weights(clip_norm):
-    # With a norm of 0.01 every gradient is clipped; clipping each replica's
-    # part before the sum would give other weights.
-    overrides = {"optimizer.global_clip_norm": clip_norm}
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        # Every gradient is clipped; clipping each replica's part before the
+        # sum would give other weights.
+        {"optimizer.global_clip_norm": 0.01},
+        {"optimizer.name": "adamw", "optimizer.base_learning_rate": 0.1},
+        {"optimizer.name": "lamb", "optimizer.base_learning_rate": 0.1},
+    ],
+)
+def test_replicas_change_neither_losses_nor_weights(overrides):
     one, one_metrics = make_steps(1, **overrides)
     two, two_metrics = make_steps(2, **overrides)
     np.testing.assert_allclose(two_metrics, one_metrics, rtol=1e-5)
@@ -199,6 +208,142 @@ def test_gradients_compile_under_xla_with_static_shapes():
     gradients, metrics = compiled(next(iter(tiny.make_stream(0))))
     assert len(gradients) == len(train_state.trained)
     assert np.isfinite(metrics).all()
+
+
+def test_adamw_decays_outside_the_loss():
+    settings = {"optimizer.name": "adamw", "optimizer.weight_decay": 0.5}
+    made, metrics = make_steps(1, num_steps=1, **settings)
+    assert made.decayed == []
+    loss, labeled, _, unlabeled, _ = metrics[0]
+    assert loss == pytest.approx(labeled + 2.0 * unlabeled, rel=1e-6)
+
+
+def _metrics_of(batch, seed, configuration, model=None, **options):
+    made = tiny.make_plan(configuration)
+    settings = dataclasses.replace(
+        make_settings(configuration, made), **options
+    )
+    train_state = state.create(
+        settings=configuration.optimizer,
+        seed=3,
+        strategy=strategies.mirrored(1),
+        build_model=model or tiny.build,
+        schedule=schedules.constant(0.1),
+    )
+    gradients, metrics = step.compute_gradients(
+        train_state, settings, batch, tf.constant([seed, 2])
+    )
+    named = dict(zip(settings.metric_names, metrics.numpy(), strict=True))
+    return named, gradients
+
+
+def test_kept_labeled_losses_keep_their_mean():
+    # Over many draws, half of the images give the loss of all of them when it
+    # is divided by the images kept, and half of it as published.
+    batch = next(iter(tiny.make_stream(0)))
+    every, _ = _metrics_of(batch, 0, tiny.make_config())
+    for mean, share in (("kept", 1.0), ("batch", 0.5)):
+        configuration = tiny.make_config(**{"loss.labeled_mean": mean})
+        drawn = [
+            _metrics_of(batch, seed, configuration, keep_probability=0.5)[0]
+            for seed in range(40)
+        ]
+        losses = [metrics["labeled_loss"] for metrics in drawn]
+        assert len({round(float(loss), 5) for loss in losses}) > 5
+        assert np.mean(losses) == pytest.approx(
+            share * every["labeled_loss"], rel=0.25
+        )
+        # 8 unlabeled images to 2 kept ones, whatever the labeled mean.
+        assert drawn[0]["loss"] - drawn[0]["labeled_loss"] == pytest.approx(
+            4.0 * drawn[0]["unlabeled_loss"], rel=2e-2
+        )
+
+
+class NoiseRecorder(tiny.TinyModel):
+    """Remembers which images it was told to noise."""
+
+    noised = None
+
+    def call(self, images, training=False, noise_seed=None, noised=None):
+        if training:
+            NoiseRecorder.noised = noised
+        return super().call(images, training, noise_seed, noised)
+
+
+def _recorder():
+    model = NoiseRecorder()
+    model(tf.zeros([1, tiny.SIDE, tiny.SIDE, 3]))
+    return model
+
+
+def test_noise_of_unlabeled_images_is_switched_alone():
+    batch = next(iter(tiny.make_stream(0)))
+    _metrics_of(batch, 0, tiny.make_config(), _recorder, noises_unlabeled=False)
+    assert NoiseRecorder.noised.numpy().tolist() == [True] * 4 + [False] * 8
+    _metrics_of(batch, 0, tiny.make_config(), _recorder)
+    assert NoiseRecorder.noised is None
+
+
+def test_online_teacher_labels_clean_twins_without_gradient():
+    batch = dict(next(iter(tiny.make_stream(0))))
+    teacher = tiny.build()
+    # At a resolution of its own.
+    twins = tf.image.resize(batch["unlabeled_images"], [12, 12])
+    batch["clean_unlabeled_images"] = tf.cast(twins, tf.uint8)
+    stored = batch["soft_labels"]
+    configuration = tiny.make_config()
+    train_state = state.create(
+        settings=configuration.optimizer,
+        seed=3,
+        strategy=strategies.mirrored(1),
+        build_model=tiny.build,
+        schedule=schedules.constant(0.1),
+        load_teacher=lambda: teacher,
+    )
+    assert all(v not in train_state.trained for v in teacher.weights)
+    settings = make_settings(configuration, tiny.make_plan(configuration))
+    seed = tf.constant([1, 2])
+    before = tiny.weights_of(teacher)
+    _, online = step.compute_gradients(train_state, settings, batch, seed)
+
+    # The same labels, stored, give the same; the batch's own are not read.
+    batch["soft_labels"] = tf.nn.softmax(
+        teacher(batch.pop("clean_unlabeled_images"), training=False)
+    )
+    without = dataclasses.replace(train_state, teacher=None)
+    _, offline = step.compute_gradients(without, settings, batch, seed)
+    np.testing.assert_allclose(online, offline, rtol=1e-6)
+    batch["soft_labels"] = stored
+    _, other = step.compute_gradients(without, settings, batch, seed)
+    assert not np.allclose(online, other)
+    for a, b in zip(before, tiny.weights_of(teacher), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_clean_twins_are_dealt_with_their_images():
+    def with_twins(start_step):
+        return tiny.make_stream(start_step).map(
+            lambda batch: (
+                batch | {"clean_unlabeled_images": batch["unlabeled_images"]}
+            )
+        )
+
+    strategy = strategies.mirrored(2)
+    stream = replica_stream.distribute(
+        with_twins,
+        start_step=0,
+        strategy=strategy,
+        labeled_batch_size=4,
+        unlabeled_batch_size=8,
+        has_clean_twins=True,
+    )
+    parts = next(iter(stream))
+    images, twins = (
+        strategy.experimental_local_results(parts[name])
+        for name in ("unlabeled_images", "clean_unlabeled_images")
+    )
+    for a, b in zip(images, twins, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_batch_that_replicas_cannot_share_is_refused():
