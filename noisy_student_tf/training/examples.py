@@ -23,7 +23,8 @@ def draw(
 
     Returns:
         "labeled" and, of a student, "unlabeled" -> uint8 [height, width, 3].
-        Unlabeled images show their likeliest class and its probability.
+        Unlabeled images show their likeliest class and its probability,
+        where the batch knows it.
     """
 
     def name(label: int) -> str:
@@ -36,13 +37,14 @@ def draw(
         )
     }
     if "unlabeled_images" in batch:
-        captions = [
-            f"{name(int(row.argmax()))} {100 * row.max():.0f} %"
-            for row in batch["soft_labels"][:_MAX_IMAGES]
-        ]
-        grids["unlabeled"] = _grid(
-            batch["unlabeled_images"][:_MAX_IMAGES], captions
-        )
+        images = batch["unlabeled_images"][:_MAX_IMAGES]
+        captions = [""] * len(images)
+        if "soft_labels" in batch:
+            captions = [
+                f"{name(int(row.argmax()))} {100 * row.max():.0f} %"
+                for row in batch["soft_labels"][:_MAX_IMAGES]
+            ]
+        grids["unlabeled"] = _grid(images, captions)
     return grids
 
 

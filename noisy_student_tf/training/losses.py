@@ -16,13 +16,14 @@ def labeled_cross_entropy(
 
     Args:
         logits: float32 [num_images, num_classes].
-        labels: int32 or int64 [num_images] in [0, num_classes).
+        labels: int32 or int64 [num_images] in [0, num_classes), or float32
+            [num_images, num_classes], rows sum to 1, where images are mixed.
         label_smoothing: Share of the label spread over all classes, in [0, 1).
 
     Returns:
         float32 [num_images], in nats.
     """
-    targets = _smoothed_one_hot(labels, logits.shape[-1], label_smoothing)
+    targets = _smoothed(labels, logits.shape[-1], label_smoothing)
     return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
 
 
@@ -96,8 +97,10 @@ def weights_of_means(
     return 1.0 / (1.0 + ratio), ratio / (1.0 + ratio)
 
 
-def _smoothed_one_hot(
+def _smoothed(
     labels: tf.Tensor, num_classes: int, label_smoothing: float
 ) -> tf.Tensor:
-    one_hot = tf.one_hot(labels, num_classes)
-    return one_hot * (1.0 - label_smoothing) + label_smoothing / num_classes
+    targets = tf.convert_to_tensor(labels)
+    if targets.dtype.is_integer:
+        targets = tf.one_hot(targets, num_classes)
+    return targets * (1.0 - label_smoothing) + label_smoothing / num_classes

@@ -92,6 +92,9 @@ def distribute(
         }
         if has_clean_twins:
             sizes["clean_unlabeled_images"] = unlabeled_batch_size // count
+            if "soft_labels" not in stream.element_spec:
+                # The teacher's take their place.
+                del sizes["soft_labels"]
         _check_shapes(stream.element_spec, sizes)
         num_local = context.num_replicas_in_sync // count
         if num_local == 1:
@@ -121,6 +124,8 @@ def _has_accelerator() -> bool:
 def _check_shapes(
     spec: dict[str, tf.TensorSpec], sizes: dict[str, int]
 ) -> None:
+    if "label_probabilities" in spec:  # Mixed images have both.
+        sizes = {**sizes, "label_probabilities": sizes["labels"]}
     expected = {name for name, size in sizes.items() if size}
     if set(spec) != expected:
         raise ValueError(

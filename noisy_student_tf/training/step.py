@@ -131,7 +131,9 @@ def compute_gradients(
         train_state: The model and its variables.
         settings: What to compute.
         batch: labeled_images uint8 [labeled, height, width, 3] in [0, 255],
-            labels int32 [labeled], and for a student unlabeled_images uint8
+            labels int32 [labeled], where images are mixed also
+            label_probabilities float32 [labeled, num_classes], which the loss
+            takes instead, and for a student unlabeled_images uint8
             [unlabeled, height, width, 3] and soft_labels float32 [unlabeled,
             num_classes]; with a teacher in the state also their clean twins,
             clean_unlabeled_images uint8 [unlabeled, its height, its width,
@@ -255,7 +257,9 @@ def _data_metrics(
         weighting=settings.loss.weighting,
     )
     cross_entropy = losses.labeled_cross_entropy(
-        labeled_logits, labels, label_smoothing=settings.loss.label_smoothing
+        labeled_logits,
+        batch.get("label_probabilities", labels),
+        label_smoothing=settings.loss.label_smoothing,
     )
     if settings.keep_probability < 1:
         cross_entropy *= _keep_mask(seed, num_labeled, settings)

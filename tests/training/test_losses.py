@@ -69,3 +69,18 @@ def test_soft_labels_are_not_smoothed():
         label_smoothing=0.1,
     )
     assert float(values[0]) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_labels_of_mixed_images_are_blended():
+    """A blend of labels costs the blend of what the labels cost."""
+    logits = tf.constant([[1.0, 2.0, 4.0]])
+    first, second = (
+        losses.labeled_cross_entropy(
+            logits, tf.constant([i]), label_smoothing=0.1
+        )
+        for i in (0, 2)
+    )
+    mixed = losses.labeled_cross_entropy(
+        logits, tf.constant([[0.25, 0.0, 0.75]]), label_smoothing=0.1
+    )
+    np.testing.assert_allclose(mixed, 0.25 * first + 0.75 * second, rtol=1e-6)
