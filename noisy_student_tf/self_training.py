@@ -6,7 +6,14 @@ run and only prints a finished one.
 
 from typing import Any
 
-from noisy_student_tf import cluster, files, model_stages, stages, workdir
+from noisy_student_tf import (
+    cluster,
+    files,
+    model_stages,
+    stages,
+    starts,
+    workdir,
+)
 from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import report
 
@@ -20,7 +27,7 @@ def run_all(run: runs.Run) -> list[dict[str, Any]]:
     Returns:
         The rows of `results.json`.
     """
-    model_stages.check_teacher(run.config)
+    starts.check(run.config)
     runs.on_chief(run, lambda: _build_data(run))
     model_stages.train_teacher(run)
     for iteration in range(1, run.config.self_training.num_iterations + 1):

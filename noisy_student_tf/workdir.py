@@ -8,6 +8,7 @@ from noisy_student_tf import config_tree, files
 # What may change when a run goes on elsewhere: results do not depend on it.
 _MACHINE_FIELDS = (
     "data.beam_runner",
+    "model.recompute",
     "runtime.strategy",
     "runtime.num_devices",
     "runtime.tpu_address",

@@ -31,8 +31,9 @@ PARTS = {
     "fixres",
     "export",
     "runtime",
+    "weights",
 }
-STAGES = {"run", "stages", "model_stages", "dry_run"}
+STAGES = {"run", "starts", "stages", "model_stages", "dry_run"}
 ALLOWED_IMPORTS = {
     "cluster": set(),
     "config": set(),
@@ -43,12 +44,14 @@ ALLOWED_IMPORTS = {
     "config_tree": {"config"},
     "derived": {"config"},
     **{part: BASE | {part} for part in PARTS},
+    "weights": BASE | {"weights", "model"},
     "data_prep": BASE | {"data_prep", "pipeline.decode"},
     "noised_teacher": BASE | PARTS,
     "run": BASE | PARTS,
+    "starts": BASE | {"model"},
     "stages": BASE | PARTS | {"data_prep", "noised_teacher", "run"},
-    "model_stages": BASE | PARTS | {"run"},
-    "dry_run": BASE | PARTS | {"data_prep", "model_stages"},
+    "model_stages": BASE | PARTS | {"run", "starts"},
+    "dry_run": BASE | PARTS | {"data_prep", "starts"},
     "self_training": BASE | PARTS | STAGES,
     "run_scripts": BASE | PARTS | STAGES | {"self_training", "run_scripts"},
 }

@@ -275,6 +275,7 @@ class Run:
             optimizer=self.config.optimizer,
             seed=state.seed_of(self.config.seed, self.title) >> 1,
             num_replicas=self.strategy.num_replicas_in_sync,
+            accumulation_steps=self.config.training.accumulation_steps,
             times_input=not self.config.runtime.deterministic,
             keep_probability=self.config.training.labeled_keep_probability,
             noises_unlabeled=self.config.training.noise_unlabeled,

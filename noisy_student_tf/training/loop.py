@@ -73,6 +73,7 @@ def train(
         labeled_batch_size=plan.labeled_batch_size,
         unlabeled_batch_size=plan.unlabeled_batch_size,
         num_replicas=strategy.num_replicas_in_sync,
+        accumulation_steps=config.training.accumulation_steps,
     )
     train_state = state.create(
         settings=config.optimizer,
