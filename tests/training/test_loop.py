@@ -290,7 +290,6 @@ def test_run_goes_back_and_leaves_the_bad_batches_out(tmp_path):
             make_stream=tiny.make_stream,
             **options,
         )
-    shutil.rmtree(tmp_path / "good" / "checkpoints" / "step-00000004")
     expected = train(
         tmp_path / "good", make_stream=without_the_window, **options
     )
@@ -301,7 +300,7 @@ def test_run_goes_back_and_leaves_the_bad_batches_out(tmp_path):
 
 def test_going_back_is_bounded_and_exact_when_killed(tmp_path):
     configuration = tiny.make_config(**{"training.max_rollbacks": 2})
-    options = {"config": configuration, "make_stream": poisoned([0, 3, 8])}
+    options = {"config": configuration, "make_stream": poisoned([0, 3, 7])}
     with pytest.raises(FloatingPointError, match="loss is nan at step 6"):
         train(tmp_path / "bounded", **options)
 
