@@ -206,6 +206,22 @@ class PolicyConfig:
     extra_cutout_pixels: int = _option(
         0, "Half the side of a square cut from every image. 0: none."
     )
+    level_range: Literal["published", "clipped"] = _option(
+        "published",
+        "published: magnitudes above 10 leave the operations' nominal ranges, "
+        "as they did in the paper's runs; clipped: they count as 10.",
+    )
+    contrast: Literal["published", "corrected"] = _option(
+        "published",
+        "published: blend with a constant that follows from the image's size; "
+        "corrected: with the mean gray level.",
+    )
+    scaled_decoding: bool = _option(
+        False,
+        "Decode JPEGs at 1/2, 1/4 or 1/8 of their size where the crop stays "
+        "larger than the result: faster for large photographs, not the "
+        "published pixels.",
+    )
 
     def __post_init__(self) -> None:
         _check_choices(self, "augmentation.*")
@@ -227,6 +243,21 @@ class AugmentationConfig:
 
     labeled: PolicyConfig = PolicyConfig()
     unlabeled: PolicyConfig = PolicyConfig()
+    mixup_alpha: float = _option(
+        0.0,
+        "Mixup: images and labels of two images are blended, with a share "
+        "drawn from Beta(alpha, alpha). 0: never.",
+    )
+    cutmix_alpha: float = _option(
+        0.0,
+        "CutMix: a box of another image is pasted, labels are blended by "
+        "area; beside mixup, each image gets one of the two. 0: never.",
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("mixup_alpha", "cutmix_alpha"):
+            value = getattr(self, name)
+            _check(value >= 0, f"augmentation.{name}", value, "0 or more")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -557,12 +588,32 @@ class RuntimeConfig:
     stall_seconds: float = _option(
         300.0, "Without a step for so long, the log says what it waits for."
     )
+    cache_megabytes: int = _option(
+        256, "Shard sets up to this size are held in memory for training."
+    )
+    cache_directory: str = _option(
+        "",
+        "Local folder that larger shard sets are copied to before training, "
+        "for remote ones. Empty: they are read where they lie.",
+    )
+    host_sharding: Literal["rows", "files"] = _option(
+        "rows",
+        "rows: every host reads its part of each batch from all shards, and "
+        "batches do not depend on the number of hosts; files: every host "
+        "reads shards of its own.",
+    )
 
     def __post_init__(self) -> None:
         _check_choices(self, "runtime")
         for name in ("worker_timeout_seconds", "stall_seconds"):
             value = getattr(self, name)
             _check(value > 0, f"runtime.{name}", value, "positive")
+        _check(
+            self.cache_megabytes >= 0,
+            "runtime.cache_megabytes",
+            self.cache_megabytes,
+            "0 or more",
+        )
         _check(
             self.num_devices >= 0,
             "runtime.num_devices",

@@ -14,6 +14,8 @@ _MACHINE_FIELDS = (
     "runtime.tpu_address",
     "runtime.worker_timeout_seconds",
     "runtime.stall_seconds",
+    "runtime.cache_megabytes",
+    "runtime.cache_directory",
 )
 
 

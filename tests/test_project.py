@@ -33,7 +33,14 @@ PARTS = {
     "runtime",
     "weights",
 }
-STAGES = {"run", "starts", "stages", "model_stages", "dry_run"}
+STAGES = {
+    "run",
+    "starts",
+    "stages",
+    "model_stages",
+    "dry_run",
+    "inspection",
+}
 ALLOWED_IMPORTS = {
     "cluster": set(),
     "config": set(),
@@ -52,6 +59,7 @@ ALLOWED_IMPORTS = {
     "stages": BASE | PARTS | {"data_prep", "noised_teacher", "run"},
     "model_stages": BASE | PARTS | {"run", "starts"},
     "dry_run": BASE | PARTS | {"data_prep", "starts"},
+    "inspection": BASE | {"pipeline"},
     "self_training": BASE | PARTS | STAGES,
     "run_scripts": BASE | PARTS | STAGES | {"self_training", "run_scripts"},
 }

@@ -24,28 +24,31 @@ def train_image(
         encoded: string [].
         resolution: Side of the result in pixels.
         policy: What is done to it.
-        seed: int32 [2]. The same seed gives the same image.
+        seed: int32 or int64 [2]. The same seed gives the same image; the next
+            first numbers are used, too.
         test_crop: What `policy.crop` "none" cuts out.
 
     Returns:
         uint8 [resolution, resolution, 3] in [0, 255].
     """
-    crop_seed, flip_seed, policy_seed, cutout_seed = tf.unstack(
-        tf.random.split(seed, 4)
+    crop_seed, draw_seed, policy_seed = (
+        seed + tf.constant([i, 0], seed.dtype) for i in range(3)
     )
+    # One draw for all: a stateless operation costs as much as a small image.
+    draws = tf.random.stateless_uniform([5], draw_seed)
     if policy.crop == "inception":
-        image = _inception_crop(encoded, resolution, crop_seed)
+        image = _inception_crop(encoded, resolution, policy, crop_seed)
     elif policy.crop == "pad":
         image = clean_image(encoded, resolution, test_crop="whole")
     else:
         image = clean_image(encoded, resolution, test_crop=test_crop)
     if policy.horizontal_flip:
-        image = random_flip(image, flip_seed)
-    image = _apply_policy(image, policy, policy_seed)
+        image = random_flip(image, draws[0])
+    image = apply_policy(image, policy, policy_seed)
     if policy.extra_cutout_pixels:
-        image = random_cutout(image, policy.extra_cutout_pixels, cutout_seed)
+        image = operations.cutout(image, policy.extra_cutout_pixels, draws[1:3])
     if policy.crop == "pad":
-        image = pad_crop(image, policy.pad_pixels, crop_seed)
+        image = pad_crop(image, policy.pad_pixels, draws[3:])
     return tf.ensure_shape(image, [resolution, resolution, 3])
 
 
@@ -55,8 +58,9 @@ def noise_decoded(
     """Flip a test image and apply the policy: uint8 [side, side, 3]."""
     flip_seed, policy_seed = tf.unstack(tf.random.split(seed, 2))
     if policy.horizontal_flip:
-        image = random_flip(image, flip_seed)
-    return _apply_policy(image, policy, policy_seed)
+        draw = tf.random.stateless_uniform([], flip_seed)
+        image = random_flip(image, draw)
+    return apply_policy(image, policy, policy_seed)
 
 
 def clean_image(
@@ -68,42 +72,52 @@ def clean_image(
 
 
 def _inception_crop(
-    encoded: tf.Tensor, resolution: int, seed: tf.Tensor
+    encoded: tf.Tensor,
+    resolution: int,
+    policy: config.PolicyConfig,
+    seed: tf.Tensor,
 ) -> tf.Tensor:
     image = decode.decode_box(
         encoded,
         lambda size: decode.random_box(size, resolution=resolution, seed=seed),
+        min_side=resolution if policy.scaled_decoding else None,
     )
     return decode.to_uint8(decode.resize(image, resolution))
 
 
-def random_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirror half of the images: uint8 [height, width, 3] to the same."""
-    return tf.cond(
-        tf.random.stateless_uniform([], seed) < 0.5,
-        lambda: tf.reverse(image, [1]),
-        lambda: image,
-    )
+def random_flip(image: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
+    """Mirror half of the images.
+
+    Args:
+        image: uint8 [height, width, 3].
+        draw: float32 [] in [0, 1).
+    """
+    return tf.cond(draw < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
 
 
-def random_cutout(image: tf.Tensor, pad: int, seed: tf.Tensor) -> tf.Tensor:
-    """Cover a square of side 2 * pad, whose center lies anywhere."""
-    center = tf.random.stateless_uniform([2], seed)
-    return operations.cutout(image, pad, center)
+def pad_crop(image: tf.Tensor, pad: int, draws: tf.Tensor) -> tf.Tensor:
+    """Reflect `pad` pixels around an image and cut its size out anywhere.
 
-
-def pad_crop(image: tf.Tensor, pad: int, seed: tf.Tensor) -> tf.Tensor:
-    """Reflect `pad` pixels around an image and cut its size out anywhere."""
+    Args:
+        image: uint8 [height, width, 3].
+        pad: In pixels, less than the image's sides.
+        draws: float32 [2] in [0, 1), of the row and column.
+    """
     padded = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]], "REFLECT")
-    begin = tf.random.stateless_uniform(
-        [2], seed, maxval=2 * pad + 1, dtype=tf.int32
-    )
+    begin = tf.cast(draws * (2 * pad + 1), tf.int32)
     return tf.slice(padded, tf.concat([begin, [0]], 0), image.shape)
 
 
-def _apply_policy(
+def apply_policy(
     image: tf.Tensor, policy: config.PolicyConfig, seed: tf.Tensor
 ) -> tf.Tensor:
+    """Do what follows crop and flip.
+
+    Args:
+        image: uint8 [height, width, 3] in [0, 255].
+        policy: Its `policy` and what belongs to it is read.
+        seed: int32 or int64 [2].
+    """
     if policy.policy == "none":
         return image
     if policy.policy == "randaugment":
@@ -114,6 +128,8 @@ def _apply_policy(
             translate_pixels=policy.translate_pixels,
             cutout_pixels=policy.cutout_pixels,
             seed=seed,
+            is_clipped=policy.level_range == "clipped",
+            corrects_contrast=policy.contrast == "corrected",
         )
     # Imported where it is used: it takes seconds, and few runs need it.
     from noisy_student_tf.pipeline import keras_cv_policy

@@ -49,7 +49,10 @@ def _decode_bmp(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def decode_box(
-    encoded: tf.Tensor, choose_box: Callable[[tf.Tensor], tf.Tensor]
+    encoded: tf.Tensor,
+    choose_box: Callable[[tf.Tensor], tf.Tensor],
+    *,
+    min_side: int | None = None,
 ) -> tf.Tensor:
     """Decode a part of a picture; of a JPEG nothing else is decoded.
 
@@ -57,6 +60,8 @@ def decode_box(
         encoded: string [].
         choose_box: Given int32 [2] (height, width), returns int32 [4]: top,
             left, height and width of the part.
+        min_side: JPEGs may be decoded at a part of their size, as long as
+            the box's sides keep so many pixels. None: at their own.
 
     Returns:
         uint8 [box height, box width, 3] in [0, 255].
@@ -65,6 +70,11 @@ def decode_box(
     def from_jpeg() -> tf.Tensor:
         size = tf.io.extract_jpeg_shape(encoded)[:2]
         box = choose_box(size)
+        if min_side is None:
+            return full_size(size, box)
+        return _decode_scaled(encoded, size, box, min_side, full_size)
+
+    def full_size(size: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
         # Color is interpolated from neighbors: without a margin the last
         # column differs from the same column of the whole picture.
         begin = tf.maximum(box[:2] - _MARGIN_PIXELS, 0)
@@ -80,6 +90,37 @@ def decode_box(
 
     image = tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other)
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def _decode_scaled(
+    encoded: tf.Tensor,
+    size: tf.Tensor,
+    box: tf.Tensor,
+    min_side: int,
+    full_size: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+) -> tf.Tensor:
+    """Decode a box at 1, 1/2, 1/4 or 1/8 of the size.
+
+    The decoder's inverse cosine transform then computes that many pixels
+    only; of all of the picture, since it cannot crop and scale at once.
+    """
+    spare = tf.reduce_min(box[2:]) // min_side
+
+    def scaled(ratio: int) -> Callable[[], tf.Tensor]:
+        def decode_part() -> tf.Tensor:
+            image = tf.io.decode_jpeg(encoded, channels=3, ratio=ratio)
+            begin = box[:2] // ratio
+            extent = tf.minimum(box[2:] // ratio, tf.shape(image)[:2] - begin)
+            return _cut(image, tf.concat([begin, extent], 0))
+
+        return decode_part
+
+    index = tf.cast(spare >= 2, tf.int32)
+    index += tf.cast(spare >= 4, tf.int32) + tf.cast(spare >= 8, tf.int32)
+    return tf.switch_case(
+        index,
+        [lambda: full_size(size, box), scaled(2), scaled(4), scaled(8)],
+    )
 
 
 def _cut(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:

@@ -4,9 +4,8 @@ Images are uint8 [height, width, 3] in [0, 255] of static shape; arguments are
 Python numbers, so that whatever follows from them is computed once. Arguments
 beyond an operation's nominal range do what the published code does with them.
 
-Written for speed on CPU: byte arithmetic where that is exact, and one gather
-of whole pixels for all geometry (tf.gather and tf.where cost 20 times as much
-per byte as arithmetic does).
+Written for speed on CPU: byte arithmetic or a table of values where that is
+exact, and loops that XLA compiles (`kernels`) where it is not.
 """
 
 import math
@@ -14,44 +13,36 @@ import math
 import numpy as np
 import tensorflow as tf
 
-FILL = 128
+from noisy_student_tf.pipeline import kernels
+
 _SOLARIZE_ADD_THRESHOLD = 128
-_NUM_VALUES = 256
-_GRAY_WEIGHTS = np.array([[0.2989], [0.5870], [0.1140]], np.float32)
+_VALUES = np.arange(kernels.NUM_VALUES)
 
 
 def autocontrast(image: tf.Tensor) -> tf.Tensor:
     """Stretch each channel's values to [0, 255]."""
-    # One axis after the other: reducing both at once is slow.
-    low = tf.reduce_min(tf.reduce_min(image, 0), 0)  # [3]
-    high = tf.reduce_max(tf.reduce_max(image, 0), 0)  # [3]
-    low, high = tf.cast(low, tf.float32), tf.cast(high, tf.float32)
+    low, high = (
+        tf.cast(values, tf.float32)[:, tf.newaxis]
+        for values in kernels.value_range(image)
+    )  # [3, 1] each
     varies = high > low
     # A constant channel stays as it is: scale 1, offset 0.
     scale = tf.where(varies, 255.0 / tf.where(varies, high - low, 1.0), 1.0)
     offset = tf.where(varies, -low * scale, 0.0)
-    values = tf.cast(_as_rows(image), tf.float32)
-    width = image.shape[1]
-    stretched = values * tf.tile(scale, [width]) + tf.tile(offset, [width])
-    return tf.reshape(_to_uint8(stretched), image.shape)
+    table = kernels.to_uint8(_VALUES.astype(np.float32) * scale + offset)
+    return kernels.lookup(image, tf.reshape(table, [-1]))
 
 
 def equalize(image: tf.Tensor) -> tf.Tensor:
     """Make each channel's histogram as flat as a table of values can."""
-    # Each channel has its own 256 entries of one table.
-    first = np.tile(np.arange(3, dtype=np.int32) * _NUM_VALUES, image.shape[1])
-    values = tf.cast(_as_rows(image), tf.int32) + first
-    histogram = tf.reshape(
-        tf.raw_ops.DenseBincount(
-            input=tf.reshape(values, [-1]),
-            size=3 * _NUM_VALUES,
-            weights=tf.constant([], tf.int32),
-            binary_output=False,
-        ),
-        [3, _NUM_VALUES],
+    histogram = tf.raw_ops.DenseBincount(
+        input=kernels.table_entries(image),
+        size=3 * kernels.NUM_VALUES,
+        weights=tf.constant([], tf.int32),
+        binary_output=False,
     )
-    table = tf.reshape(equalize_table(histogram), [-1])  # [3 * 256]
-    return tf.reshape(tf.gather(table, values), image.shape)
+    table = equalize_table(tf.reshape(histogram, [3, kernels.NUM_VALUES]))
+    return kernels.lookup(image, tf.reshape(table, [-1]))
 
 
 def equalize_table(histogram: tf.Tensor) -> tf.Tensor:
@@ -63,7 +54,7 @@ def equalize_table(histogram: tf.Tensor) -> tf.Tensor:
     Returns:
         uint8 [3, 256].
     """
-    values = tf.range(_NUM_VALUES)
+    values = tf.constant(_VALUES, tf.int32)
     top = tf.reduce_max(tf.where(histogram > 0, values, 0), 1, keepdims=True)
     num_top = tf.gather(histogram, top, batch_dims=1)  # [3, 1]
     num_pixels = tf.reduce_sum(histogram, 1, keepdims=True)
@@ -86,7 +77,7 @@ def posterize(image: tf.Tensor, bits: int) -> tf.Tensor:
     The published shift of 8 - bits is a byte, and shifts stop at 7: 0 bits
     and more than 8 bits keep the top bit only.
     """
-    shift = min((8 - bits) % _NUM_VALUES, 7)
+    shift = min((8 - bits) % kernels.NUM_VALUES, 7)
     mask = (0xFF << shift) & 0xFF
     return tf.bitwise.bitwise_and(image, tf.constant(mask, tf.uint8))
 
@@ -96,31 +87,27 @@ def solarize(image: tf.Tensor, threshold: int) -> tf.Tensor:
 
     The published threshold is a byte: 691 is 179.
     """
-    threshold %= _NUM_VALUES
-    is_high = tf.cast(image >= tf.constant(threshold, tf.uint8), tf.uint8)
-    return tf.bitwise.bitwise_xor(image, is_high * tf.constant(255, tf.uint8))
+    threshold %= kernels.NUM_VALUES
+    inverted = np.where(threshold <= _VALUES, 255 - _VALUES, _VALUES)
+    return kernels.lookup(image, _same_for_channels(inverted))
 
 
 def solarize_add(image: tf.Tensor, addition: int) -> tf.Tensor:
     """Add to the values below 128, and clip them."""
-    addition = min(addition, 255)
-    added = image + tf.minimum(invert(image), tf.constant(addition, tf.uint8))
-    is_low = tf.cast(
-        image < tf.constant(_SOLARIZE_ADD_THRESHOLD, tf.uint8), tf.uint8
-    )
-    return image + (added - image) * is_low
+    is_low = _VALUES < _SOLARIZE_ADD_THRESHOLD
+    added = np.where(is_low, np.minimum(_VALUES + addition, 255), _VALUES)
+    return kernels.lookup(image, _same_for_channels(added))
+
+
+def _same_for_channels(table: np.ndarray) -> tf.Tensor:
+    return tf.constant(np.tile(table.astype(np.uint8), 3))
 
 
 def color(image: tf.Tensor, factor: float) -> tf.Tensor:
     """Blend with the gray image; factor 0 is gray."""
-    pixels = tf.reshape(image, [-1, 3])
-    # As tf.image.rgb_to_grayscale computes it. A product with ones repeats it
-    # for each channel faster than broadcasting does.
-    shares = tf.cast(pixels, tf.float32) * np.float32(1 / 255)
-    gray = tf.matmul(shares, _GRAY_WEIGHTS) * 255.5  # [height * width, 1]
-    gray = tf.matmul(gray, np.ones([1, 3], np.float32))
-    gray = tf.cast(gray, tf.uint8)  # [height * width, 3]
-    return tf.reshape(_blend(gray, pixels, factor), image.shape)
+    if factor == 1.0:
+        return image
+    return kernels.gray_blend(image, tf.constant(factor, tf.float32))
 
 
 def contrast(image: tf.Tensor, factor: float) -> tf.Tensor:
@@ -130,8 +117,17 @@ def contrast(image: tf.Tensor, factor: float) -> tf.Tensor:
     its histogram over 256, so it follows from the image's size alone.
     """
     height, width = image.shape[:2]
-    constant = min(height * width / _NUM_VALUES, 255.0)
+    constant = min(height * width / kernels.NUM_VALUES, 255.0)
     return _blend(tf.constant(int(constant), tf.uint8), image, factor)
+
+
+def corrected_contrast(image: tf.Tensor, factor: float) -> tf.Tensor:
+    """Blend with the mean of the gray image, as PIL does; 0 is constant.
+
+    Not what was published: see `contrast`.
+    """
+    mean = tf.reduce_mean(kernels.gray(image))
+    return _blend(tf.cast(mean + 0.5, tf.uint8), image, factor)
 
 
 def brightness(image: tf.Tensor, factor: float) -> tf.Tensor:
@@ -144,24 +140,18 @@ def sharpness(image: tf.Tensor, factor: float) -> tf.Tensor:
 
     The border of one pixel stays as it is.
     """
+    if factor == 1.0:
+        return image
     height, width = image.shape[:2]
-    values = tf.reshape(tf.cast(image, tf.float32), [-1])
-    neighbors, centers = (
+    rows = tf.reshape(image, [height, width * 3])
+    values = tf.cast(rows, tf.float32)
+    inner = kernels.smooth_blend(
         values * np.float32(1 / 13),
         values * np.float32(5 / 13),
+        rows,
+        tf.constant(factor, tf.float32),
     )
-    # Sums of shifted flat images; only the first and last column of each row,
-    # which stay as they are, mix pixels of different rows.
-    length = ((height - 2) * width - 2) * 3
-    smooth = tf.zeros([])
-    for row in range(3):
-        for column in range(3):
-            begin = (row * width + column) * 3
-            part = centers if row == column == 1 else neighbors
-            smooth += part[begin : begin + length]
-    smooth = tf.pad(_to_uint8(smooth), [[0, 6]])
-    smooth = tf.reshape(smooth, [height - 2, width, 3])[:, : width - 2]
-    inner = _blend(smooth, image[1:-1, 1:-1], factor)
+    inner = tf.reshape(inner, [height - 2, width - 2, 3])
     middle = tf.concat([image[1:-1, :1], inner, image[1:-1, -1:]], 1)
     return tf.concat([image[:1], middle, image[-1:]], 0)
 
@@ -180,7 +170,7 @@ def cutout(image: tf.Tensor, pad: int, center: tf.Tensor) -> tf.Tensor:
     top, left = tf.unstack(tf.maximum(middle - pad, 0))
     bottom, right = tf.unstack(tf.minimum(middle + pad, size))
     band = image[top:bottom]
-    square = tf.fill([bottom - top, right - left, 3], np.uint8(FILL))
+    square = tf.fill([bottom - top, right - left, 3], np.uint8(kernels.FILL))
     band = tf.concat([band[:, :left], square, band[:, right:]], 1)
     covered = tf.concat([image[:top], band, image[bottom:]], 0)
     return tf.ensure_shape(covered, image.shape)
@@ -202,20 +192,23 @@ def geometric(
         is_negative: bool []; turns the argument's sign around.
     """
     height, width = image.shape[:2]
-    maps = [
-        source_pixels(_matrix(operation, signed, height, width), height, width)
+    both = [
+        _affine_parts(_matrix(operation, signed, height, width), height, width)
         for signed in (argument, -argument)
     ]
-    chosen = tf.gather(
-        tf.constant(np.stack(maps)), tf.cast(is_negative, "int32")
-    )
-    pixels = tf.reshape(image, [height * width, 3])
-    pixels = tf.concat([pixels, np.full([1, 3], FILL, np.uint8)], 0)
-    return tf.reshape(tf.gather(pixels, chosen), image.shape)
+    sign = tf.cast(is_negative, tf.int32)
+    chosen = [
+        tf.gather(tf.constant(np.stack(parts)), sign)
+        for parts in zip(*both, strict=True)
+    ]
+    source = kernels.source_pixels(tuple(chosen[:3]), tuple(chosen[3:]))
+    return kernels.take_pixels(image, source)
 
 
-def source_pixels(matrix: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return from which pixel each pixel comes, the nearest.
+def _affine_parts(
+    matrix: np.ndarray, height: int, width: int
+) -> list[np.ndarray]:
+    """Split an affine map into what depends on column, row and neither.
 
     Args:
         matrix: float32 [2, 3]: (x, y) of the source from (x, y, 1).
@@ -223,23 +216,11 @@ def source_pixels(matrix: np.ndarray, height: int, width: int) -> np.ndarray:
         width: Of the image, in pixels.
 
     Returns:
-        int32 [height * width], row * width + column; height * width where
-        the source lies outside.
+        float32 [width], [height] and [] for x, then for y.
     """
-    x = np.arange(width, dtype=np.float32)[np.newaxis]
-    y = np.arange(height, dtype=np.float32)[:, np.newaxis]
-    column, row = (
-        _round_half_away(m[0] * x + m[1] * y + m[2]) for m in matrix
-    )  # float32 [height, width] each
-    is_inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    source = np.where(is_inside, row * width + column, height * width)
-    return source.astype(np.int32).reshape(-1)
-
-
-def _round_half_away(values: np.ndarray) -> np.ndarray:
-    whole = np.trunc(values)
-    is_half = np.abs(values - whole) >= 0.5
-    return (whole + np.sign(values) * is_half).astype(np.int64)
+    x = np.arange(width, dtype=np.float32)
+    y = np.arange(height, dtype=np.float32)
+    return [part for row in matrix for part in (row[0] * x, row[1] * y, row[2])]
 
 
 def _matrix(
@@ -267,13 +248,6 @@ def _matrix(
     return np.array(rows, np.float32)
 
 
-def _as_rows(image: tf.Tensor) -> tf.Tensor:
-    """Return [height, width * 3]: what is added or multiplied along it is
-    spread several times faster than along an axis of three.
-    """
-    return tf.reshape(image, [image.shape[0], image.shape[1] * 3])
-
-
 def _blend(first: tf.Tensor, second: tf.Tensor, factor: float) -> tf.Tensor:
     """Return first + factor * (second - first), clipped; 1 is the second.
 
@@ -288,8 +262,4 @@ def _blend(first: tf.Tensor, second: tf.Tensor, factor: float) -> tf.Tensor:
         return second
     base = tf.cast(first, tf.float32)
     difference = tf.cast(second, tf.float32) - base
-    return _to_uint8(base + factor * difference)
-
-
-def _to_uint8(values: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.clip_by_value(values, 0.0, 255.0), tf.uint8)
+    return kernels.to_uint8(base + factor * difference)

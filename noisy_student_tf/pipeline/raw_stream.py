@@ -1,151 +1,209 @@
-"""Raw records in shuffled epochs, without end, from any position.
+"""Rows of shards in shuffled epochs, without end, from any step.
 
-A position counts the rows that a stream has given since training began; row
-and position belong together whatever the process that reads them. Nothing is
-decoded here, so that skipping is cheap.
+A position counts the rows that all hosts' streams have given since training
+began; row and position belong together whatever the process that reads them.
+The order of an epoch is computed from (seed, epoch, place), so that a stream
+starts anywhere without reading what lies before.
 
-Small sets are held in memory and shuffled exactly. Large ones are read from
-their shards: the order of shards is drawn for each epoch, several are read at
-once, and a buffer shuffles what they give.
+Remote shards that neither fit in memory nor are copied are the exception: they
+are read from front to back. The order of shards is drawn for each epoch,
+several are read at once, and a buffer shuffles what they give.
 """
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf import files
-from noisy_student_tf.records import schema, shards
+from noisy_student_tf.pipeline import (
+    permutation,
+    record_store,
+    remote_rows,
+    unreadable,
+)
+from noisy_student_tf.records import shards
 
-# Shard sets up to this size are held in memory.
-MAX_MEMORY_BYTES = 256 * 2**20
-# Shards read at once. Part of the order of records: not to be tuned by tf.data.
-_CYCLE_LENGTH = 16
-_READ_BATCH = 1024
+# Rows whose places are computed at once.
+_BLOCK_SIZE = 1024
 
 
-def make_raw_stream(
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchPart:
+    """What one host takes of every global batch: every n-th row.
+
+    Attributes:
+        batch_size: Rows of the global batch; a multiple of the hosts.
+        host: Index of the host, and of its first row.
+        num_hosts: How many share the batch.
+    """
+
+    batch_size: int
+    host: int = 0
+    num_hosts: int = 1
+
+    @property
+    def size(self) -> int:
+        """Rows that the host takes."""
+        return self.batch_size // self.num_hosts
+
+    def positions(self, numbers: tf.Tensor) -> tf.Tensor:
+        """Return the positions, int64 [n], of rows that the host numbers."""
+        return numbers * self.num_hosts + self.host
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rows:
+    """A stream of rows that are yet to be read.
+
+    Attributes:
+        dataset: Endless triples: number int64 [], in the host's own count and
+            below 0 for marks (see `unreadable`), position int64 [], and what
+            `read` takes.
+        read: What the dataset gives -> string [], the record; empty where it
+            is damaged.
+        name: Number int64 [] -> string [], where the row comes from.
+        first_number: Number of the first row.
+        num_rows: Rows of an epoch.
+    """
+
+    dataset: tf.data.Dataset
+    read: Callable[[Any], tf.Tensor]
+    name: Callable[[tf.Tensor], tf.Tensor]
+    first_number: int
+    num_rows: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How records are held and read.
+
+    Attributes:
+        shuffle_buffer_size: Records held for shuffling remote shards.
+        cache_bytes: Sets up to this size are held in memory.
+        cache_directory: Local folder that larger sets are copied to; empty:
+            they are read where they lie.
+        max_corrupt: Damaged records tolerated, as a share of all.
+    """
+
+    shuffle_buffer_size: int
+    cache_bytes: int
+    cache_directory: str = ""
+    max_corrupt: float = 0.0
+
+
+def make_rows(
     shard_set: shards.ShardSet,
     *,
-    seed: tf.Tensor,
-    start_position: int,
-    shuffle_buffer_size: int,
-    max_memory_bytes: int = MAX_MEMORY_BYTES,
-) -> tf.data.Dataset:
-    """Return the stream's rows from a position on.
+    seed: int,
+    part: BatchPart,
+    start_step: int,
+    options: ReadOptions,
+) -> Rows:
+    """Return the stream's rows from a step on.
 
     Args:
         shard_set: What is read. Each image occurs as often in an epoch as its
             record's `copies` says.
-        seed: int32 [2], of the order in all epochs.
-        start_position: Rows that were given before.
-        shuffle_buffer_size: Records held for shuffling sets that are not held
-            in memory.
-        max_memory_bytes: Sets of larger files are not held in memory.
-
-    Returns:
-        Endless pairs: position int64 [], record string [].
+        seed: Of the order in all epochs.
+        part: What this stream takes of every global batch.
+        start_step: Batches that were given before.
+        options: How records are held and read.
 
     Raises:
-        ValueError: The set is empty, or held in memory and of another number
-            of rows than its manifest says.
+        ValueError: The set is empty, damaged, or of another number of rows
+            than its manifest says.
     """
-    num_rows = shard_set.num_copies
-    if not shard_set.paths or num_rows < 1:
+    if not shard_set.paths or shard_set.num_copies < 1:
+        where = shard_set.paths[0] if shard_set.paths else "of an empty split"
         raise ValueError(
-            f"The shards {_where(shard_set)} hold no records. Build them again "
+            f"The shards {where} hold no records. Build them again "
             "from a source with images."
         )
     size_bytes = sum(files.size_bytes(path) for path in shard_set.paths)
-    if size_bytes <= max_memory_bytes:
-        epoch_rows = _memory_epochs(shard_set)
-    else:
-        epoch_rows = _shard_epochs(shard_set, shuffle_buffer_size)
-    first_epoch, num_skipped = divmod(start_position, num_rows)
+    if size_bytes <= options.cache_bytes:
+        store = record_store.in_memory(
+            shard_set, max_corrupt=options.max_corrupt
+        )
+        return _store_rows(store, seed, part, start_step)
+    if options.cache_directory:
+        shard_set = record_store.copy_to(options.cache_directory, shard_set)
+    if not any(map(files.is_remote, shard_set.paths)):
+        store = record_store.on_disk(shard_set)
+        return _store_rows(store, seed, part, start_step)
+    return _remote_rows(
+        shard_set, seed, part, start_step, options.shuffle_buffer_size
+    )
+
+
+def _store_rows(
+    store: record_store.Store, seed: int, part: BatchPart, start_step: int
+) -> Rows:
+    num_rows = store.num_rows
+
+    # Traced once, for two places that call it.
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False
+    )
+    def records_of(numbers: tf.Tensor) -> tf.Tensor:
+        positions = part.positions(numbers)
+        rows = permutation.shuffled(
+            positions % num_rows,
+            epochs=positions // num_rows,
+            size=num_rows,
+            seed=seed,
+        )
+        return store.records_of(rows)
 
     @tf.autograph.experimental.do_not_convert
-    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        # Holds for this function's graph alone: the order of a shuffle shall
-        # not depend on a global seed.
-        tf.random.set_seed(1)
-        epoch_seed = tf.random.fold_in(seed, epoch)
-        skip = tf.where(epoch == first_epoch, num_skipped, 0)
-        return epoch_rows(epoch_seed, tf.cast(skip, tf.int64))
-
-    stream = tf.data.Dataset.range(first_epoch, tf.int64.max)
-    return stream.flat_map(one_epoch).enumerate(start_position)
-
-
-def _where(shard_set: shards.ShardSet) -> str:
-    return shard_set.paths[0] if shard_set.paths else "of an empty split"
-
-
-_EpochRows = Callable[[tf.Tensor, tf.Tensor], tf.data.Dataset]
-
-
-def _memory_epochs(shard_set: shards.ShardSet) -> _EpochRows:
-    """Read all records; return a function (seed, skip) -> an epoch's rows."""
-    dataset = tf.data.TFRecordDataset(list(shard_set.paths))
-    dataset = dataset.map(lambda record: (record, schema.parse_copies(record)))
-    batches = list(dataset.batch(_READ_BATCH))
-    records = tf.concat([record for record, _ in batches], 0)
-    copies = np.concatenate([count.numpy() for _, count in batches])
-    rows = tf.constant(np.repeat(np.arange(len(copies)), copies))
-    if len(rows) != shard_set.num_copies:
-        raise ValueError(
-            f"The shards {_where(shard_set)} hold {len(rows)} rows, and their "
-            f"manifest says {shard_set.num_copies}. Build them again."
+    def make_block(begin: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        numbers = tf.range(begin, begin + _BLOCK_SIZE)
+        last = unreadable.mark(begin + _BLOCK_SIZE)[tf.newaxis]
+        return (
+            tf.concat([numbers, last], 0),
+            tf.concat([part.positions(numbers), [0]], 0),
+            tf.concat([records_of(numbers), [0]], 0),
         )
 
-    def epoch_rows(seed: tf.Tensor, skip: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(rows, seed)
-        order = tf.data.Dataset.from_tensor_slices(order[skip:])
-        return order.map(lambda row: tf.gather(records, row))
-
-    return epoch_rows
-
-
-def _shard_epochs(
-    shard_set: shards.ShardSet, shuffle_buffer_size: int
-) -> _EpochRows:
-    """Return a function (seed, skip) -> an epoch's rows, read from shards."""
-    num_rows = shard_set.num_copies
-    paths = tf.constant(shard_set.paths)
-    has_copies = shard_set.num_copies != shard_set.num_records
-
-    def epoch_rows(seed: tf.Tensor, skip: tf.Tensor) -> tf.data.Dataset:
-        shuffled = tf.random.experimental.stateless_shuffle(paths, seed)
-        dataset = tf.data.Dataset.from_tensor_slices(shuffled).interleave(
-            tf.data.TFRecordDataset,
-            cycle_length=min(_CYCLE_LENGTH, len(shard_set.paths)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        if has_copies:
-            dataset = dataset.flat_map(_repeat_copies)
-        # Another number would move every later position.
-        dataset = dataset.apply(
-            tf.data.experimental.assert_cardinality(num_rows)
-        )
-        buffer_seed = tf.random.stateless_uniform(
-            [], seed, maxval=None, minval=None, dtype=tf.int64
-        )
-        return dataset.shuffle(
-            min(shuffle_buffer_size, num_rows),
-            seed=buffer_seed,
-            reshuffle_each_iteration=False,
-        ).skip(skip)
-
-    return epoch_rows
+    first = start_step * part.size
+    blocks = tf.data.Dataset.range(first, tf.int64.max, _BLOCK_SIZE)
+    return Rows(
+        dataset=blocks.map(make_block).unbatch(),
+        read=store.read,
+        name=lambda number: store.name(records_of(number[tf.newaxis])[0]),
+        first_number=first,
+        num_rows=num_rows,
+    )
 
 
-def _repeat_copies(record: tf.Tensor) -> tf.data.Dataset:
-    copies = schema.parse_copies(record)
-    return tf.data.Dataset.from_tensors(record).repeat(copies)
+def _remote_rows(
+    shard_set: shards.ShardSet,
+    seed: int,
+    part: BatchPart,
+    start_step: int,
+    shuffle_buffer_size: int,
+) -> Rows:
+    dataset = remote_rows.make_stream(
+        shard_set,
+        seed=seed,
+        start_position=start_step * part.batch_size,
+        shuffle_buffer_size=shuffle_buffer_size,
+    )
+    dataset = dataset.shard(part.num_hosts, part.host)
+    first_number = start_step * part.size
+    dataset = dataset.enumerate(first_number)
+    return Rows(
+        dataset=dataset.map(lambda number, row: (number, *row)),
+        read=lambda record: record,
+        name=lambda _: tf.constant(f"{shard_set.paths[0]} ..."),
+        first_number=first_number,
+        num_rows=shard_set.num_copies,
+    )
 
 
 def map_in_order(
-    dataset: tf.data.Dataset, function: Callable[..., dict[str, tf.Tensor]]
+    dataset: tf.data.Dataset, function: Callable[..., Any]
 ) -> tf.data.Dataset:
     """Map in parallel; the results keep their order."""
     return dataset.map(

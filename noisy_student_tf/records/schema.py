@@ -159,12 +159,10 @@ def parse_pseudo_labeled(
 
     Returns:
         image: string []; image_id: string []; probabilities: float32
-        [num_classes], renormalized to sum 1; confidence: float32 [].
-
-    Raises:
-        tf.errors.InvalidArgumentError: The soft label has another number of
-            classes, is negative or not finite, or its sum is off by more than
-            0.01.
+        [num_classes], renormalized to sum 1; confidence: float32 [];
+        problem: string [], what is wrong with the soft label (another number
+        of classes, negative, not finite, or its sum off by more than 0.01),
+        or empty. Where something is, probabilities mean nothing.
     """
     features = tf.io.parse_single_example(
         record,
@@ -176,38 +174,34 @@ def parse_pseudo_labeled(
         },
     )
     halves = tf.io.decode_raw(features[PROBABILITIES], tf.float16)
-    probabilities = _checked_probabilities(
-        tf.cast(halves, tf.float32), num_classes
-    )
+    probabilities = tf.cast(halves, tf.float32)
+    total = tf.reduce_sum(probabilities)
+    is_whole = tf.size(probabilities) == num_classes
+    padded = tf.pad(probabilities, [[0, num_classes]])[:num_classes]
     return {
         "image": features[IMAGE],
         "image_id": features[IMAGE_ID],
-        "probabilities": probabilities,
+        "probabilities": tf.ensure_shape(padded / total, [num_classes]),
         "confidence": features[CONFIDENCE],
+        "problem": _first_problem(
+            {
+                "A soft label has another number of classes than the model. "
+                "Label the images again with a teacher of this data.": is_whole,
+                "A soft label is negative or not a number.": tf.reduce_all(
+                    probabilities >= 0
+                ),
+                "The probabilities of a soft label do not sum to 1.": tf.abs(
+                    total - 1.0
+                )
+                <= MAX_PROBABILITY_SUM_ERROR,
+            }
+        ),
     }
 
 
-def _checked_probabilities(
-    probabilities: tf.Tensor, num_classes: int
-) -> tf.Tensor:
-    total = tf.reduce_sum(probabilities)
-    checks = [
-        tf.debugging.assert_equal(
-            tf.size(probabilities),
-            num_classes,
-            "A soft label has another number of classes than the model. "
-            "Label the images again with a teacher of this data.",
-        ),
-        tf.debugging.assert_non_negative(
-            probabilities, "A soft label is negative or not a number."
-        ),
-        tf.debugging.assert_near(
-            total,
-            1.0,
-            atol=MAX_PROBABILITY_SUM_ERROR,
-            rtol=0.0,
-            message="The probabilities of a soft label do not sum to 1.",
-        ),
-    ]
-    with tf.control_dependencies(checks):
-        return tf.ensure_shape(probabilities / total, [num_classes])
+def _first_problem(conditions: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Return the first text whose condition does not hold, or nothing."""
+    problem = tf.constant("")
+    for text, holds in reversed(conditions.items()):
+        problem = tf.where(holds, problem, text)
+    return problem

@@ -151,3 +151,22 @@ def test_the_whole_picture_of_another_size_is_resized():
 def test_float_pixels_are_clipped_and_cut_off():
     pixels = tf.constant([-3.0, 0.9, 254.99, 270.0])
     np.testing.assert_array_equal(decode.to_uint8(pixels), [0, 0, 254, 255])
+
+
+def test_scaled_decoding_gives_nearly_the_same_crop():
+    """Boxes of 100 x 140 for a result of 30: at a half of the size."""
+    rows, columns = np.mgrid[0:160, 0:200]
+    smooth = np.stack([rows, columns, (rows + columns) // 2], -1)
+    encoded = tf.io.encode_jpeg(smooth.astype(np.uint8), quality=95)
+
+    def part(min_side):
+        return decode.decode_box(
+            encoded,
+            lambda _: tf.constant([20, 40, 100, 140]),
+            min_side=min_side,
+        )
+
+    assert part(30).shape == (50, 70, 3)
+    assert part(51).shape == (100, 140, 3)
+    difference = decode.resize(part(30), 30) - decode.resize(part(None), 30)
+    assert np.abs(difference.numpy()).mean() < 2

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from noisy_student_tf import config
 from noisy_student_tf.pipeline import operations, randaugment
 
 LEVELS = json.loads(
@@ -134,3 +135,29 @@ def test_all_magnitudes_give_images_of_the_same_shape(magnitude):
     )
     assert noised.shape == IMAGE.shape
     assert noised.dtype == tf.uint8
+
+
+@pytest.mark.parametrize("operation", randaugment.OPERATIONS)
+def test_clipped_levels_stay_in_the_nominal_range(operation):
+    clipped = randaugment.level(operation, magnitude=27.0, is_clipped=True)
+    assert clipped == randaugment.level(operation, magnitude=10.0)
+    inside = randaugment.level(operation, magnitude=7.0, is_clipped=True)
+    assert inside == randaugment.level(operation, magnitude=7.0)
+
+
+def test_corrected_contrast_blends_with_the_mean_gray_level():
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[:2] = 200
+    # Half of the image is 200, half 0: 100.
+    constant = operations.corrected_contrast(tf.constant(image), 0.0).numpy()
+    assert (constant == 100).all()
+    twice = operations.corrected_contrast(tf.constant(image), 1.5).numpy()
+    np.testing.assert_array_equal(np.unique(twice), [0, 250])
+
+
+def test_one_operation_is_applied_by_name():
+    policy = config.PolicyConfig(magnitude=10.0)
+    inverted = randaugment.apply_one(
+        tf.constant(IMAGE), "invert", policy, seed=0
+    )
+    np.testing.assert_array_equal(inverted, 255 - IMAGE)

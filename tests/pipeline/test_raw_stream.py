@@ -7,25 +7,31 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.pipeline import raw_stream
-from noisy_student_tf.records import schema, shards
+from noisy_student_tf.pipeline import permutation, raw_stream
+from noisy_student_tf.records import offsets, schema, shards
 
-SEED = tf.constant([3, 0], tf.int32)
-# Held in memory, and read from shards.
-BOTH_WAYS = pytest.mark.parametrize("max_memory_bytes", [2**20, 0])
+# Held in memory, and found by their offsets.
+BOTH_WAYS = pytest.mark.parametrize("cache_bytes", [2**20, 0])
 
 
-def _rows(shard_set, count, max_memory_bytes, start=0, buffer=16, seed=SEED):
-    stream = raw_stream.make_raw_stream(
+def _rows(
+    shard_set, count, cache_bytes, *, start_step=0, seed=3, part=None, **options
+):
+    """Return the first (position, record) pairs, marks left out."""
+    rows = raw_stream.make_rows(
         shard_set,
         seed=seed,
-        start_position=start,
-        shuffle_buffer_size=buffer,
-        max_memory_bytes=max_memory_bytes,
+        part=part or raw_stream.BatchPart(batch_size=10),
+        start_step=start_step,
+        options=raw_stream.ReadOptions(
+            shuffle_buffer_size=16, cache_bytes=cache_bytes, **options
+        ),
     )
+    triples = rows.dataset.filter(lambda number, *_: number >= 0)
+    pairs = triples.map(lambda _, position, row: (position, rows.read(row)))
     return [
         (int(position), record.numpy())
-        for position, record in itertools.islice(stream, count)
+        for position, record in itertools.islice(pairs, count)
     ]
 
 
@@ -38,9 +44,9 @@ def _labels(rows):
 
 @BOTH_WAYS
 def test_an_epoch_has_every_image_as_often_as_it_has_copies(
-    pseudo_labeled, max_memory_bytes
+    pseudo_labeled, cache_bytes
 ):
-    rows = _rows(pseudo_labeled, 120, max_memory_bytes)
+    rows = _rows(pseudo_labeled, 120, cache_bytes)
     assert [position for position, _ in rows] == list(range(120))
     for epoch in (rows[:60], rows[60:]):
         counts = collections.Counter(record for _, record in epoch)
@@ -49,12 +55,17 @@ def test_an_epoch_has_every_image_as_often_as_it_has_copies(
             assert count == int(schema.parse_copies(tf.constant(record)))
 
 
-@BOTH_WAYS
-def test_epochs_and_seeds_have_orders_of_their_own(labeled, max_memory_bytes):
-    rows = _rows(labeled, 80, max_memory_bytes)
-    other = _rows(
-        labeled, 40, max_memory_bytes, seed=tf.constant([4, 0], tf.int32)
-    )
+def test_rows_do_not_depend_on_where_records_are_held(pseudo_labeled, tmp_path):
+    held = _rows(pseudo_labeled, 90, 2**20)
+    assert _rows(pseudo_labeled, 90, 0) == held
+    copied = _rows(pseudo_labeled, 90, 0, cache_directory=str(tmp_path / "x"))
+    assert copied == held
+    assert len(list((tmp_path / "x").iterdir())) == 3
+
+
+def test_epochs_and_seeds_have_orders_of_their_own(labeled):
+    rows = _rows(labeled, 80, 2**20)
+    other = _rows(labeled, 40, 2**20, seed=4)
     orders = {
         tuple(record for _, record in epoch)
         for epoch in (rows[:40], rows[40:], other)
@@ -63,35 +74,107 @@ def test_epochs_and_seeds_have_orders_of_their_own(labeled, max_memory_bytes):
 
 
 @BOTH_WAYS
-@pytest.mark.parametrize("start", [0, 7, 60, 100])
-def test_a_later_start_gives_the_tail(pseudo_labeled, max_memory_bytes, start):
-    rows = _rows(pseudo_labeled, 150, max_memory_bytes)
-    tail = _rows(pseudo_labeled, 150 - start, max_memory_bytes, start=start)
-    assert tail == rows[start:]
+def test_a_later_start_gives_the_tail(pseudo_labeled, cache_bytes):
+    rows = _rows(pseudo_labeled, 150, cache_bytes)
+    tail = _rows(pseudo_labeled, 80, cache_bytes, start_step=7)
+    assert tail == rows[70:]
 
 
-@BOTH_WAYS
-def test_the_order_does_not_depend_on_a_global_seed(labeled, max_memory_bytes):
-    rows = _rows(labeled, 50, max_memory_bytes)
+def test_the_order_does_not_depend_on_a_global_seed(labeled):
+    rows = _rows(labeled, 50, 2**20)
     tf.random.set_seed(99)
-    assert _rows(labeled, 50, max_memory_bytes) == rows
+    assert _rows(labeled, 50, 2**20) == rows
+
+
+def test_hosts_take_every_nth_row(labeled):
+    whole = _rows(labeled, 40, 2**20)
+    for host in range(2):
+        part = raw_stream.BatchPart(batch_size=10, host=host, num_hosts=2)
+        assert _rows(labeled, 20, 2**20, part=part) == whole[host::2]
+
+
+def test_a_far_start_reads_only_its_own_rows(labeled, tmp_path):
+    """Its records are intact, all others are not: any other read would show."""
+    records, begins = [], []
+    path = tmp_path / shards.shard_name("train", 0, 1)
+    first = _rows(labeled, 1, 2**20, start_step=10**6)[0][1]
+    for shard in labeled.paths:
+        records += list(shards.read_records(shard))
+    with shards.open_writer(str(path)) as writer:
+        for record in records:
+            writer.write(record)
+    begins = offsets.record_offsets(str(path))
+    content = bytearray(path.read_bytes())
+    for record, begin in zip(records, begins, strict=True):
+        if record != first:
+            content[begin + 20] ^= 0xFF
+    path.write_bytes(content)
+    damaged = dataclasses.replace(labeled, paths=(str(path),))
+    rows = _rows(damaged, 2, 0, start_step=10**6)
+    assert rows[0] == (10**7, first)
+    assert rows[1] == (10**7 + 1, b"")
 
 
 @BOTH_WAYS
-def test_a_far_start_reads_one_epoch_at_most(labeled, max_memory_bytes):
-    start = 40 * 10**9 + 39
-    rows = _rows(labeled, 2, max_memory_bytes, start=start)
-    assert [position for position, _ in rows] == [start, start + 1]
+def test_shards_sorted_by_class_give_the_mix_of_chance(labeled, cache_bytes):
+    rows = _rows(labeled, 4000, cache_bytes)
+    labels = np.array(_labels(rows[:800])).reshape(100, 8)
+    counts = np.stack([(labels == c).sum(1) for c in range(4)])
+    # Drawn without replacement: 8 * 1/4 * 3/4 * 32/39 = 1.23; five deviations
+    # of a variance over 400 counts are 0.45.
+    assert abs(counts.mean() - 2) < 1e-9
+    assert abs(counts.var() - 1.23) < 0.45
 
 
-@BOTH_WAYS
-def test_shards_sorted_by_class_give_mixed_batches(labeled, max_memory_bytes):
-    rows = _rows(labeled, 40, max_memory_bytes, buffer=16)
-    labels = np.array(_labels(rows)).reshape(5, 8)
-    # Eight rows of one class have a chance of 4 * C(10, 8) / C(40, 8) ~ 2e-6
-    # when mixed; sorted shards without mixing would give nothing else.
-    assert min(len(set(batch)) for batch in labels) >= 2
-    assert np.mean([len(set(batch)) for batch in labels]) > 2.9
+def test_copies_meet_in_a_batch_as_rarely_as_chance_gives():
+    # 30 images of 20 copies: of the C(20, 2) pairs of an image's places among
+    # 600, a share of 9 / 599 lies within the same batch of 10: 85.6 of all.
+    places = tf.range(600 * 40, dtype=tf.int64)
+    rows = permutation.shuffled(
+        places % 600, epochs=places // 600, size=600, seed=5
+    ).numpy()
+    batches = (rows // 20).reshape(40 * 60, 10)
+    pairs = sum(
+        count * (count - 1) / 2
+        for batch in batches
+        for count in np.bincount(batch)
+    )
+    # 40 epochs; a deviation is about the root of the count, 58.
+    assert abs(pairs - 40 * 85.6) < 5 * 58.5
+
+
+@pytest.mark.parametrize("size", [1, 5, 40, 1000])
+def test_an_order_has_every_row_once(size):
+    places = tf.range(size, dtype=tf.int64)
+    order = permutation.shuffled(
+        places, epochs=tf.zeros_like(places) + 2, size=size, seed=9
+    )
+    assert sorted(order.numpy()) == list(range(size))
+
+
+def test_all_orders_of_four_rows_are_equally_likely():
+    places = tf.range(4 * 2400, dtype=tf.int64)
+    orders = permutation.shuffled(
+        places % 4, epochs=places // 4, size=4, seed=1
+    )
+    counts = collections.Counter(map(tuple, orders.numpy().reshape(-1, 4)))
+    assert len(counts) == 24
+    # 100 each; five deviations.
+    assert max(abs(count - 100) for count in counts.values()) < 50
+
+
+def test_remote_shards_are_shuffled_and_copies_lie_apart(pseudo_labeled):
+    remote = []
+    for path in pseudo_labeled.paths:
+        remote.append(f"ram://rows/{pathlib.Path(path).name}")
+        tf.io.gfile.copy(path, remote[-1], overwrite=True)
+    shard_set = dataclasses.replace(pseudo_labeled, paths=tuple(remote))
+    rows = _rows(shard_set, 120, 0)
+    assert [position for position, _ in rows] == list(range(120))
+    for epoch in (rows[:60], rows[60:]):
+        counts = collections.Counter(record for _, record in epoch)
+        assert sorted(counts.values()) == [1] * 10 + [2] * 10 + [3] * 10
+    assert _rows(shard_set, 50, 0, start_step=7) == rows[70:]
 
 
 def test_an_empty_split_is_an_error(labeled):
@@ -100,26 +183,67 @@ def test_an_empty_split_is_an_error(labeled):
         _rows(empty, 1, 0)
 
 
-def test_a_wrong_number_of_rows_is_an_error_at_once_in_memory(labeled):
-    wrong = dataclasses.replace(labeled, num_copies=41)
-    with pytest.raises(ValueError, match="hold 40 rows, and their manifest"):
-        _rows(wrong, 1, 2**20)
-
-
-def test_a_wrong_number_of_rows_is_an_error_when_read(labeled):
+@BOTH_WAYS
+def test_a_wrong_number_of_rows_is_an_error_at_once(labeled, cache_bytes):
     wrong = dataclasses.replace(labeled, num_records=41, num_copies=41)
-    with pytest.raises(tf.errors.FailedPreconditionError, match="41"):
-        _rows(wrong, 41, 0)
+    with pytest.raises(ValueError, match="hold 40 rows, and their manifest"):
+        _rows(wrong, 1, cache_bytes)
 
 
-def test_damaged_shards_are_an_error(labeled, tmp_path):
+def _damaged_shard(labeled, tmp_path):
+    """A copy of the first shard, whose record 4 of 10 is damaged."""
     path = tmp_path / shards.shard_name("train", 0, 1)
     content = bytearray(pathlib.Path(labeled.paths[0]).read_bytes())
-    content[len(content) // 2] ^= 0xFF
+    content[offsets.record_offsets(labeled.paths[0])[4] + 30] ^= 0xFF
     path.write_bytes(content)
-    damaged = dataclasses.replace(
+    return dataclasses.replace(
         labeled, paths=(str(path),), num_records=10, num_copies=10
     )
-    for max_memory_bytes in (2**20, 0):
-        with pytest.raises(tf.errors.DataLossError, match="corrupted record"):
-            _rows(damaged, 10, max_memory_bytes)
+
+
+def test_a_damaged_record_is_left_out_up_to_the_limit(labeled, tmp_path):
+    damaged = _damaged_shard(labeled, tmp_path)
+    with pytest.raises(
+        ValueError, match=r"1 of 10 records are damaged .*record 4\), more than"
+    ):
+        _rows(damaged, 10, 2**20, max_corrupt=0.05)
+    rows = _rows(damaged, 9, 2**20, max_corrupt=0.1)
+    assert len({record for _, record in rows}) == 9
+    assert sum(not record for _, record in _rows(damaged, 10, 0)) == 1
+
+
+def test_a_truncated_shard_is_an_error(labeled, tmp_path):
+    damaged = _damaged_shard(labeled, tmp_path)
+    path = pathlib.Path(damaged.paths[0])
+    path.write_bytes(path.read_bytes()[:-7])
+    for cache_bytes in (0, 2**20):
+        with pytest.raises(ValueError, match="beyond the end of the file"):
+            _rows(damaged, 1, cache_bytes)
+
+
+def test_hosts_have_shards_of_their_own(pseudo_labeled):
+    parts = [
+        offsets.of_host(pseudo_labeled, index=i, num_hosts=2) for i in range(2)
+    ]
+    assert [part.paths for part in parts] == [
+        pseudo_labeled.paths[::2],
+        pseudo_labeled.paths[1::2],
+    ]
+    assert [part.num_records for part in parts] == [20, 10]
+    assert sum(part.num_copies for part in parts) == 60
+
+
+def test_fewer_shards_than_hosts_are_an_error(labeled):
+    with pytest.raises(ValueError, match=r"4 shards .* for 5 hosts: .*rows"):
+        offsets.of_host(labeled, index=0, num_hosts=5)
+
+
+def test_positions_of_the_hosts_do_not_overlap():
+    numbers = tf.range(6, dtype=tf.int64)
+    positions = [
+        raw_stream.BatchPart(batch_size=6, host=i, num_hosts=3)
+        .positions(numbers)
+        .numpy()
+        for i in range(3)
+    ]
+    assert sorted(np.concatenate(positions)) == list(range(18))

@@ -1,70 +1,27 @@
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.pipeline import train_stream
 from noisy_student_tf.records import schema, shards
 
-from . import conftest
-
-
-def _make(labeled, pseudo_labeled, config, **options):
-    options = {
-        "resolution": 8,
-        "num_classes": conftest.NUM_CLASSES,
-        "start_step": 0,
-        **options,
-    }
-    return train_stream.make_train_stream(
-        labeled=labeled,
-        pseudo_labeled=pseudo_labeled,
-        config=config,
-        **options,
-    )
-
-
-def _take(stream, count):
-    return [
-        {key: value.numpy() for key, value in batch.items()}
-        for batch in itertools.islice(stream, count)
-    ]
-
-
-def _assert_same(first, second):
-    assert len(first) == len(second)
-    for one, other in zip(first, second, strict=True):
-        assert one.keys() == other.keys()
-        for key in one:
-            np.testing.assert_array_equal(one[key], other[key])
-
-
-def _without_noise(config, **training):
-    quiet = dataclasses.replace(
-        config.augmentation.labeled, crop="none", policy="none"
-    )
-    return dataclasses.replace(
-        config,
-        augmentation=dataclasses.replace(
-            config.augmentation, labeled=quiet, unlabeled=quiet
-        ),
-        training=dataclasses.replace(config.training, **training),
-    )
+from . import conftest, train_streams
 
 
 @pytest.fixture(scope="module")
 def reference(labeled, pseudo_labeled, request):
     """Batches 0 to 29 of the noised stream: several epochs of both halves."""
     config = conftest.config.__wrapped__()
-    return _take(_make(labeled, pseudo_labeled, config), 30)
+    return train_streams.take(
+        train_streams.make(labeled, pseudo_labeled, config), 30
+    )
 
 
 def test_batches_have_static_shapes_and_the_agreed_types(
     labeled, pseudo_labeled, config
 ):
-    stream = _make(labeled, pseudo_labeled, config)
+    stream = train_streams.make(labeled, pseudo_labeled, config)
     assert stream.element_spec == {
         "labeled_images": tf.TensorSpec([4, 8, 8, 3], tf.uint8),
         "labels": tf.TensorSpec([4], tf.int32),
@@ -74,14 +31,18 @@ def test_batches_have_static_shapes_and_the_agreed_types(
 
 
 def test_a_teachers_batches_are_labeled_only(labeled, config):
-    stream = _make(labeled, None, _without_noise(config))
-    batch = _take(stream, 1)[0]
+    stream = train_streams.make(
+        labeled, None, train_streams.without_noise(config)
+    )
+    batch = train_streams.take(stream, 1)[0]
     assert set(batch) == {"labeled_images", "labels"}
 
 
 def test_images_keep_their_labels(labeled, pseudo_labeled, config):
-    stream = _make(labeled, pseudo_labeled, _without_noise(config))
-    for batch in _take(stream, 10):
+    stream = train_streams.make(
+        labeled, pseudo_labeled, train_streams.without_noise(config)
+    )
+    for batch in train_streams.take(stream, 10):
         # The red channel tells the record; ten of each class, in order.
         index = batch["labeled_images"][:, 0, 0, 0]
         np.testing.assert_array_equal(batch["labels"], index // 10)
@@ -95,8 +56,8 @@ def test_images_keep_their_labels(labeled, pseudo_labeled, config):
 def test_a_start_at_step_n_equals_the_tail(
     labeled, pseudo_labeled, config, reference
 ):
-    stream = _make(labeled, pseudo_labeled, config, start_step=17)
-    _assert_same(_take(stream, 13), reference[17:])
+    stream = train_streams.make(labeled, pseudo_labeled, config, start_step=17)
+    train_streams.assert_same(train_streams.take(stream, 13), reference[17:])
 
 
 def test_batches_do_not_depend_on_the_number_of_threads(
@@ -105,16 +66,20 @@ def test_batches_do_not_depend_on_the_number_of_threads(
     options = tf.data.Options()
     options.threading.private_threadpool_size = 1
     options.autotune.enabled = False
-    stream = _make(labeled, pseudo_labeled, config).with_options(options)
-    _assert_same(_take(stream, 30), reference)
+    stream = train_streams.make(labeled, pseudo_labeled, config).with_options(
+        options
+    )
+    train_streams.assert_same(train_streams.take(stream, 30), reference)
 
 
 def test_the_hosts_parts_make_the_global_batch(labeled, pseudo_labeled, config):
-    config = _without_noise(config)
-    whole = _take(_make(labeled, pseudo_labeled, config), 4)
+    config = train_streams.without_noise(config)
+    whole = train_streams.take(
+        train_streams.make(labeled, pseudo_labeled, config), 4
+    )
     parts = [
-        _take(
-            _make(
+        train_streams.take(
+            train_streams.make(
                 labeled,
                 pseudo_labeled,
                 config,
@@ -132,9 +97,11 @@ def test_the_hosts_parts_make_the_global_batch(labeled, pseudo_labeled, config):
 
 
 def test_another_seed_gives_other_batches(labeled, config):
-    quiet = _without_noise(config)
-    first = _take(_make(labeled, None, quiet), 2)
-    other = _take(_make(labeled, None, dataclasses.replace(quiet, seed=8)), 2)
+    quiet = train_streams.without_noise(config)
+    first = train_streams.take(train_streams.make(labeled, None, quiet), 2)
+    other = train_streams.take(
+        train_streams.make(labeled, None, dataclasses.replace(quiet, seed=8)), 2
+    )
     assert any(
         (one["labels"] != two["labels"]).any()
         for one, two in zip(first, other, strict=True)
@@ -150,25 +117,29 @@ def test_an_image_is_noised_anew_in_every_epoch(reference):
 
 
 def test_unnoised_batches_are_test_images(labeled, config):
-    batch = _take(_make(labeled, None, config, unnoised=True), 1)[0]
+    batch = train_streams.take(
+        train_streams.make(labeled, None, config, unnoised=True), 1
+    )[0]
     for image in batch["labeled_images"]:
         np.testing.assert_array_equal(image[..., 0], image[0, 0, 0])
         np.testing.assert_array_equal(image[..., 1], [range(8)] * 8)
 
 
 def test_every_batch_mixes_classes(labeled, config):
-    quiet = _without_noise(config, labeled_batch_size=8)
-    for batch in _take(_make(labeled, None, quiet), 5):
+    quiet = train_streams.without_noise(config, labeled_batch_size=8)
+    for batch in train_streams.take(
+        train_streams.make(labeled, None, quiet), 5
+    ):
         assert len(set(batch["labels"])) >= 2
 
 
 def test_another_number_of_classes_is_an_error(labeled, pseudo_labeled, config):
     message = "--data.num_classes: the model has 5 classes, and {} of"
     with pytest.raises(ValueError, match=message.format("labels")):
-        _make(labeled, None, config, num_classes=5)
+        train_streams.make(labeled, None, config, num_classes=5)
     labeled = dataclasses.replace(labeled, num_classes=5)
     with pytest.raises(ValueError, match=message.format("soft_labels")):
-        _make(labeled, pseudo_labeled, config, num_classes=5)
+        train_streams.make(labeled, pseudo_labeled, config, num_classes=5)
 
 
 def test_batches_that_hosts_cannot_share_are_an_error(
@@ -177,9 +148,9 @@ def test_batches_that_hosts_cannot_share_are_an_error(
     with pytest.raises(
         ValueError, match=r"--training.labeled_batch_size is 4: .* 3 hosts"
     ):
-        _make(labeled, None, config, input_pipelines=3)
+        train_streams.make(labeled, None, config, input_pipelines=3)
     with pytest.raises(ValueError, match=r"--training.unlabeled_ratio is 6"):
-        _make(labeled, pseudo_labeled, config, input_pipelines=4)
+        train_streams.make(labeled, pseudo_labeled, config, input_pipelines=4)
 
 
 def test_padding_beyond_the_image_is_an_error(labeled, config):
@@ -189,7 +160,7 @@ def test_padding_beyond_the_image_is_an_error(labeled, config):
         augmentation=dataclasses.replace(config.augmentation, labeled=policy),
     )
     with pytest.raises(ValueError, match=r"pad_pixels=8: .* 8 pixels"):
-        _make(labeled, None, config)
+        train_streams.make(labeled, None, config)
 
 
 def _one_shard(tmp_path, record, record_schema):
@@ -212,7 +183,12 @@ def test_a_label_out_of_range_is_an_error(tmp_path, config, label):
     with pytest.raises(
         tf.errors.InvalidArgumentError, match="build the labeled shards again"
     ):
-        _take(_make(labeled, None, _without_noise(config)), 1)
+        train_streams.take(
+            train_streams.make(
+                labeled, None, train_streams.without_noise(config)
+            ),
+            1,
+        )
 
 
 @pytest.mark.parametrize(
@@ -237,7 +213,12 @@ def test_a_bad_soft_label_is_an_error(
     )
     pseudo_labeled = _one_shard(tmp_path, record, "pseudo_labeled")
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        _take(_make(labeled, pseudo_labeled, _without_noise(config)), 1)
+        train_streams.take(
+            train_streams.make(
+                labeled, pseudo_labeled, train_streams.without_noise(config)
+            ),
+            1,
+        )
 
 
 def test_imagenet_records_are_labeled_from_one(tmp_path, config):
@@ -257,6 +238,6 @@ def test_imagenet_records_are_labeled_from_one(tmp_path, config):
         config,
         augmentation=dataclasses.replace(config.augmentation, labeled=policy),
     )
-    batch = _take(_make(labeled, None, config), 1)[0]
+    batch = train_streams.take(train_streams.make(labeled, None, config), 1)[0]
     np.testing.assert_array_equal(batch["labels"], [3, 3, 3, 3])
     np.testing.assert_allclose(batch["labeled_images"], 9, atol=1)

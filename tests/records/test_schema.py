@@ -130,9 +130,15 @@ def test_a_small_error_of_the_sum_is_renormalized(error):
         ([0.5, 0.5, 0.0, 0.0, 0.0], "another number of classes"),
     ],
 )
-def test_bad_soft_labels_are_errors(probabilities, message):
-    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        _parse(_pseudo_labeled(probabilities))
+def test_what_is_wrong_with_a_soft_label_is_told(probabilities, message):
+    problem = _parse(_pseudo_labeled(probabilities))["problem"]
+    assert message in problem.numpy().decode()
+
+
+def test_nothing_is_wrong_with_a_rounded_soft_label():
+    parsed = _parse(_pseudo_labeled([0.5, 0.495, 0.0, 0.0]))
+    assert parsed["problem"].numpy() == b""
+    np.testing.assert_allclose(tf.reduce_sum(parsed["probabilities"]), 1.0)
 
 
 def test_imagenet_labels_start_at_one():

@@ -1,0 +1,187 @@
+"""The halves of a training batch: what is read, and how it is noised."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from noisy_student_tf import config as configuration
+from noisy_student_tf import derived
+from noisy_student_tf.pipeline import raw_stream
+from noisy_student_tf.records import offsets, schema, shards
+
+# Each half draws its order and its noise from a seed of its own.
+_LABELED, _UNLABELED = range(2)
+
+Target = dict[str, tf.Tensor]
+# The encoded picture, its labels, and what is wrong with them, or nothing.
+Parsed = tuple[tf.Tensor, Target, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """One half of the batch.
+
+    Attributes:
+        shard_set: What is read.
+        batch_size: Of the global batch.
+        batch_size_flag: What to change where the size does not fit.
+        policy: Noise of its images.
+        order_seed: Of the order of rows.
+        noise_seed: Of the noise; a row's noise follows from it and the row's
+            position.
+        images_key: Name of its images in the batch.
+        labels_name: What its labels are called in errors.
+        targets: Labels by their name in the batch, as for a row without any.
+        parse: Record -> (encoded string [], targets, what is wrong with them,
+            string [], or nothing).
+    """
+
+    shard_set: shards.ShardSet
+    batch_size: int
+    batch_size_flag: str
+    policy: configuration.PolicyConfig
+    order_seed: int
+    noise_seed: int
+    images_key: str
+    labels_name: str
+    targets: Target
+    parse: Callable[[tf.Tensor], Parsed]
+
+
+def labeled(
+    shard_set: shards.ShardSet, config: configuration.Config, num_classes: int
+) -> Source:
+    """Return the half of images with true labels."""
+    parse_record = (
+        schema.parse_imagenet
+        if shard_set.schema == "imagenet"
+        else schema.parse_image
+    )
+
+    def parse(record: tf.Tensor) -> Parsed:
+        parsed = parse_record(record)
+        label = parsed["label"]
+        problem = tf.where(
+            (label >= 0) & (label < num_classes),
+            "",
+            tf.strings.format(
+                "A labeled image's class {} is not in [0, {}): build the "
+                "labeled shards again.",
+                (label, num_classes),
+            ),
+        )
+        targets = {"labels": tf.cast(label, tf.int32)}
+        return parsed["image"], targets, problem
+
+    return Source(
+        shard_set=shard_set,
+        batch_size=config.training.labeled_batch_size,
+        batch_size_flag="--training.labeled_batch_size",
+        policy=config.augmentation.labeled,
+        images_key="labeled_images",
+        labels_name="labels",
+        targets={"labels": tf.constant(0)},
+        parse=parse,
+        **_seeds(config.seed, _LABELED),
+    )
+
+
+def unlabeled(
+    shard_set: shards.ShardSet, config: configuration.Config, num_classes: int
+) -> Source:
+    """Return the half of images with pseudo-labels, or with none at all."""
+    has_labels = shard_set.schema == "pseudo_labeled"
+
+    def parse(record: tf.Tensor) -> Parsed:
+        if not has_labels:
+            return schema.parse_image(record)["image"], {}, tf.constant("")
+        parsed = schema.parse_pseudo_labeled(record, num_classes=num_classes)
+        targets = {"soft_labels": parsed["probabilities"]}
+        return parsed["image"], targets, parsed["problem"]
+
+    no_targets = {"soft_labels": tf.zeros([num_classes])} if has_labels else {}
+    return Source(
+        shard_set=shard_set,
+        batch_size=derived.unlabeled_batch_size(config.training),
+        batch_size_flag="--training.labeled_batch_size times "
+        "--training.unlabeled_ratio",
+        policy=config.augmentation.unlabeled,
+        images_key="unlabeled_images",
+        labels_name="soft_labels",
+        targets=no_targets,
+        parse=parse,
+        **_seeds(config.seed, _UNLABELED),
+    )
+
+
+def _seeds(seed: int, half: int) -> dict[str, Any]:
+    # Far apart: neighboring seeds are used within an image.
+    order, noise = np.random.SeedSequence([seed, half]).generate_state(2)
+    return {"order_seed": int(order), "noise_seed": int(noise)}
+
+
+def of_host(
+    source: Source, *, host: int, num_hosts: int
+) -> tuple[Source, raw_stream.BatchPart]:
+    """Return the source of one host's own shards.
+
+    Raises:
+        ValueError: There are fewer shards than hosts.
+    """
+    shard_set = offsets.of_host(
+        source.shard_set, index=host, num_hosts=num_hosts
+    )
+    part = raw_stream.BatchPart(batch_size=source.batch_size // num_hosts)
+    return dataclasses.replace(source, shard_set=shard_set), part
+
+
+def check(
+    source: Source, *, num_classes: int, resolution: int, num_hosts: int
+) -> None:
+    """Refuse what would fail, or train on nonsense, after the first step.
+
+    Raises:
+        ValueError: The shards are of another number of classes, the batch
+            does not divide by the hosts, or a pad crop does not fit.
+    """
+    shard_set = source.shard_set
+    if source.targets and shard_set.num_classes != num_classes:
+        raise ValueError(
+            f"--data.num_classes: the model has {num_classes} classes, and "
+            f"{source.labels_name} of the shards {shard_set.paths[:1]} have "
+            f"{shard_set.num_classes}. Build the shards again, or "
+            "train a model of their number of classes."
+        )
+    if source.batch_size % num_hosts:
+        raise ValueError(
+            f"{source.batch_size_flag} is {source.batch_size}: accepted is a "
+            f"multiple of the {num_hosts} hosts that read the data."
+        )
+    _check_first_record(source)
+    policy = source.policy
+    if policy.crop == "pad" and policy.pad_pixels >= resolution:
+        raise ValueError(
+            f"--augmentation.*.pad_pixels={policy.pad_pixels}: accepted is "
+            f"less than the resolution, {resolution} pixels."
+        )
+
+
+def _check_first_record(source: Source) -> None:
+    """Refuse shards of another schema; their rows would all be unreadable."""
+    if not source.shard_set.paths:
+        return
+    path = source.shard_set.paths[0]
+    try:
+        for record in tf.data.TFRecordDataset(path).take(1):
+            source.parse(record)
+    except tf.errors.DataLossError:
+        return  # A damaged record: it is counted when it is read.
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(
+            f"{path}: its records are not of the schema "
+            f"{source.shard_set.schema!r} ({error.message}). Build the shards "
+            "again."
+        ) from error
