@@ -34,6 +34,8 @@ def predict_fn(
         image, image_seed = arguments
         return augment.noise_decoded(image, policy=policy, seed=image_seed)
 
+    # No Python branch depends on data here.
+    @tf.autograph.experimental.do_not_convert
     def probabilities(images: tf.Tensor) -> tf.Tensor:
         root = tf.constant([seed, 0], tf.int32)
         batch_seed = fold_in(root, tf.bitcast(tf.reduce_sum(images), tf.int32))
