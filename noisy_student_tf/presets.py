@@ -320,7 +320,9 @@ def _tiny() -> config.Config:
         selection=config.SelectionConfig(
             images_per_class=20, confidence_threshold=0.0
         ),
-        fixres=config.FixResConfig(resolution=24, epochs=1),
+        fixres=config.FixResConfig(
+            resolution=24, epochs=1, base_learning_rate=0.0002
+        ),
     )
 
 

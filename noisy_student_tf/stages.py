@@ -14,7 +14,7 @@ from data_prep import build_labeled as labeled_builder
 from data_prep import build_unlabeled as unlabeled_builder
 from data_prep import write_pseudo_labeled as pseudo_labeled_writer
 from noisy_student_tf import export as exporter
-from noisy_student_tf import files
+from noisy_student_tf import files, noised_teacher
 from noisy_student_tf import run as runs
 from noisy_student_tf.model import folding, saved
 from noisy_student_tf.model import spec as specs
@@ -51,20 +51,29 @@ def predict(
     *,
     shard_index: int = 0,
     num_shard_workers: int = 1,
+    closes: bool = True,
 ) -> None:
-    """Let the student's teacher label the clean unlabeled images."""
+    """Let the student's teacher label the unlabeled images.
+
+    They are clean, and so is the teacher, but for the ablation.
+    """
     directory = run.workdir.predictions(iteration)
     if runs.is_done(directory, f"Predictions for student {iteration}"):
         return
     teacher_directory = run.workdir.model(iteration - 1)
     shards.read_manifest(teacher_directory)
     model, spec = saved.load(teacher_directory)
+    if run.config.self_training.noised_teacher:
+        predict_fn = noised_teacher.predict_fn(
+            model, run.config.augmentation.unlabeled, seed=run.config.seed
+        )
+    else:
 
-    def probabilities(images: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(model(images, training=False))
+        def predict_fn(images: tf.Tensor) -> tf.Tensor:
+            return tf.nn.softmax(model(images, training=False))
 
     predictor.predict(
-        predict_fn=probabilities,
+        predict_fn=predict_fn,
         unlabeled=shards.open_split(run.workdir.unlabeled, "unlabeled"),
         make_shard_stream=lambda path: eval_stream.make_shard_stream(
             path,
@@ -78,6 +87,7 @@ def predict(
         shard_index=shard_index,
         num_shard_workers=num_shard_workers,
         title=f"{runs.model_name(iteration - 1)} labels",
+        closes=closes,
     )
 
 

@@ -12,6 +12,8 @@ _MACHINE_FIELDS = (
     "runtime.strategy",
     "runtime.num_devices",
     "runtime.tpu_address",
+    "runtime.worker_timeout_seconds",
+    "runtime.stall_seconds",
     "runtime.cache_megabytes",
     "runtime.cache_directory",
 )

@@ -13,6 +13,7 @@ ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts")
 
 BASE = {
+    "cluster",
     "config",
     "config_tree",
     "derived",
@@ -41,6 +42,7 @@ STAGES = {
     "inspection",
 }
 ALLOWED_IMPORTS = {
+    "cluster": set(),
     "config": set(),
     "presets": {"config"},
     "files": set(),
@@ -51,9 +53,10 @@ ALLOWED_IMPORTS = {
     **{part: BASE | {part} for part in PARTS},
     "weights": BASE | {"weights", "model"},
     "data_prep": BASE | {"data_prep", "pipeline.decode"},
+    "noised_teacher": BASE | PARTS,
     "run": BASE | PARTS,
     "starts": BASE | {"model"},
-    "stages": BASE | PARTS | {"data_prep", "run"},
+    "stages": BASE | PARTS | {"data_prep", "noised_teacher", "run"},
     "model_stages": BASE | PARTS | {"run", "starts"},
     "dry_run": BASE | PARTS | {"data_prep", "starts"},
     "planning": BASE | {"model", "training", "pseudo_labels", "planning"},

@@ -40,6 +40,7 @@ def predict(
     shard_index: int = 0,
     num_shard_workers: int = 1,
     title: str = "Predict",
+    closes: bool = True,
 ) -> None:
     """Write the teacher's probabilities of every unlabeled image.
 
@@ -56,6 +57,8 @@ def predict(
         shard_index: This worker's place, in [0, num_shard_workers).
         num_shard_workers: Workers that share the shards.
         title: What the progress bar is called.
+        closes: Whether this worker writes the manifest, if all shards are
+            there.
 
     Raises:
         ValueError: The outputs are no probabilities, the directory belongs to
@@ -78,7 +81,8 @@ def predict(
             batches = _label_stream(compiled, make_shard_stream(path), path)
             columns = _columns(path, num_classes, teacher_fingerprint)
             _write_shard(output, columns, batches, progress)
-    _finish(directory, unlabeled, num_classes, teacher_fingerprint)
+    if closes:
+        _finish(directory, unlabeled, num_classes, teacher_fingerprint)
 
 
 def _columns(path: str, num_classes: int, teacher: str) -> pa.Schema:
