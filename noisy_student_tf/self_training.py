@@ -6,7 +6,7 @@ run and only prints a finished one.
 
 from typing import Any
 
-from noisy_student_tf import model_stages, stages, workdir
+from noisy_student_tf import label_stages, model_stages, stages, workdir
 from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import report
 
@@ -21,11 +21,10 @@ def run_all(run: runs.Run) -> list[dict[str, Any]]:
     workdir.write_config(run.config, run.workdir)
     stages.build_labeled(run)
     stages.build_unlabeled(run)
+    label_stages.find_near_duplicates(run)
     model_stages.train_teacher(run)
     for iteration in range(1, run.config.self_training.num_iterations + 1):
-        stages.predict(run, iteration)
-        stages.select(run, iteration)
-        stages.write_pseudo_labeled(run, iteration)
+        label_stages.label(run, iteration)
         model_stages.train_student(run, iteration)
         write_results(run)
     if run.config.fixres.resolution:

@@ -31,7 +31,14 @@ PARTS = {
     "export",
     "runtime",
 }
-STAGES = {"run", "stages", "model_stages", "dry_run"}
+STAGES = {
+    "run",
+    "stages",
+    "model_stages",
+    "label_stages",
+    "labeler",
+    "dry_run",
+}
 ALLOWED_IMPORTS = {
     "config": set(),
     "presets": {"config"},
@@ -45,6 +52,8 @@ ALLOWED_IMPORTS = {
     "run": BASE | PARTS,
     "stages": BASE | PARTS | {"data_prep", "run"},
     "model_stages": BASE | PARTS | {"run"},
+    "labeler": BASE | PARTS | {"run"},
+    "label_stages": BASE | PARTS | {"data_prep", "run", "labeler"},
     "dry_run": BASE | PARTS | {"data_prep", "model_stages"},
     "self_training": BASE | PARTS | STAGES,
     "run_scripts": BASE | PARTS | STAGES | {"self_training", "run_scripts"},

@@ -13,7 +13,7 @@ _NUM_IMAGES = 30
 _CLASSES = 3
 
 
-def write_images(directory, order, cuts):
+def write_images(directory, order, cuts, *, has_manifest=True):
     """Unlabeled shards of the images `order`, divided before rows `cuts`."""
     os.makedirs(directory, exist_ok=True)
     ids = synthetic.make_ids(_NUM_IMAGES)
@@ -28,6 +28,8 @@ def write_images(directory, order, cuts):
                         image=b"image %d" % i, image_id=ids[i].tobytes()
                     )
                 )
+    if not has_manifest:
+        return
     entry = shards.split_manifest(
         paths=names, num_records=len(order), schema="image", num_classes=0
     )
@@ -35,6 +37,10 @@ def write_images(directory, order, cuts):
         str(directory),
         {"splits": {"unlabeled": entry}, "class_names": ["a", "b", "c"]},
     )
+
+
+def fingerprint(directory):
+    return shards.fingerprint(str(directory / "manifest.json"))
 
 
 @pytest.fixture
@@ -52,6 +58,7 @@ def inputs(tmp_path):
         confidences,
         num_classes=_CLASSES,
         cuts=[10, 20],
+        unlabeled=fingerprint(tmp_path / "unlabeled"),
     )
     make_selection(tmp_path)
     return tmp_path
@@ -137,7 +144,12 @@ def test_killed_writing_ends_byte_identical(inputs):
 
 
 def test_selected_images_that_are_missing_are_named(inputs):
-    write_images(inputs / "unlabeled", range(1, _NUM_IMAGES), [9, 19])
+    write_images(
+        inputs / "unlabeled",
+        range(1, _NUM_IMAGES),
+        [9, 19],
+        has_manifest=False,
+    )
     with pytest.raises(
         Exception, match=r"unlabeled-00000-of-00003.*1 selected images are mi"
     ):
@@ -147,7 +159,7 @@ def test_selected_images_that_are_missing_are_named(inputs):
 
 def test_repeated_images_are_named(inputs):
     order = [0, 0, *range(1, _NUM_IMAGES)]
-    write_images(inputs / "unlabeled", order, [11, 21])
+    write_images(inputs / "unlabeled", order, [11, 21], has_manifest=False)
     with pytest.raises(Exception, match="and 1 occur again"):
         write(inputs)
 
@@ -157,7 +169,7 @@ def test_inputs_of_different_teachers_or_shards_are_refused(inputs):
     manifest = shards.read_manifest(directory)
     shards.write_manifest(directory, {**manifest, predictions.TEACHER: "x"})
     with pytest.raises(
-        ValueError, match="differ in their shards or their teach"
+        ValueError, match="differ in their shards, their teach"
     ):
         write(inputs)
     shards.write_manifest(directory, {**manifest, "shards": []})

@@ -53,6 +53,7 @@ def run(unlabeled, directory, **options):
         "predict_fn": teacher,
         "num_classes": 3,
         "teacher_fingerprint": "abc",
+        "unlabeled_fingerprint": "images",
         **options,
     }
     predict.predict(
