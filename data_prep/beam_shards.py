@@ -74,9 +74,7 @@ def map_reduce(
     return merged
 
 
-def _merge_all(
-    merge: Callable[[Any, Any], Any], results: Iterable[Any]
-) -> Any:
+def _merge_all(merge: Callable[[Any, Any], Any], results: Iterable[Any]) -> Any:
     return functools.reduce(merge, results)
 
 

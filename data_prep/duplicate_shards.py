@@ -261,9 +261,7 @@ def write_matches(task: MatchTask) -> None:
 def _matches(task: MatchTask) -> Iterator[duplicates.Duplicate]:
     images = _read_hashes(task.hash_paths[task.index : task.index + 1])
     labeled = _read_hashes(task.labeled_paths)
-    origins = [
-        parquet_files.read_metadata(path) for path in task.labeled_paths
-    ]
+    origins = [parquet_files.read_metadata(path) for path in task.labeled_paths]
     places, apart = near_hashes.nearest(
         images.hashes, labeled.hashes, max_bits=task.max_bits
     )

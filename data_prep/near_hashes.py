@@ -60,9 +60,7 @@ def nearest(
     for mask in masks(max_bits):
         keys = references & np.uint64(mask)
         order = np.argsort(keys, kind="stable")
-        for rows, places in _candidates(
-            queries & np.uint64(mask), keys[order]
-        ):
+        for rows, places in _candidates(queries & np.uint64(mask), keys[order]):
             others = order[places]
             apart = distances(queries[rows], references[others])
             is_near = apart <= max_bits

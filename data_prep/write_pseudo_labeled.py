@@ -63,9 +63,7 @@ def write(
     """
     predicted = shards.read_manifest(predictions_directory)
     selection = shards.read_manifest(selection_directory)
-    _check_fit(
-        unlabeled_directory, UNLABELED, predictions_directory, predicted
-    )
+    _check_fit(unlabeled_directory, UNLABELED, predictions_directory, predicted)
     _check_same(
         {predictions_directory: predicted, selection_directory: selection}
     )
@@ -112,7 +110,9 @@ def reassign(
     """
     predicted = shards.read_manifest(predictions_directory)
     selected = shards.read_manifest(pseudo_labeled_directory)
-    _check_fit(pseudo_labeled_directory, SPLIT, predictions_directory, predicted)
+    _check_fit(
+        pseudo_labeled_directory, SPLIT, predictions_directory, predicted
+    )
     num_shards = len(selected["splits"][SPLIT]["paths"])
     plan = _Plan(
         images_directory=pseudo_labeled_directory,
@@ -147,9 +147,7 @@ class _Plan:
     iteration: int
 
 
-def _write(
-    plan: _Plan, beam_runner: str, beam_options: Sequence[str]
-) -> None:
+def _write(plan: _Plan, beam_runner: str, beam_options: Sequence[str]) -> None:
     tasks = _make_tasks(plan)
     directory = plan.directory
     files.make_directories(directory)

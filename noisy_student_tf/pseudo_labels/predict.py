@@ -32,7 +32,7 @@ _ROWS_PER_GROUP = 8192
 _BATCHES_AHEAD = 2
 
 # Probabilities of a confident teacher are mostly zeros once they are float16.
-_COMPRESSION = {
+COMPRESSION = {
     predictions.IMAGE_ID: "NONE",
     predictions.CLASS_ID: "NONE",
     predictions.CONFIDENCE: "NONE",
@@ -288,7 +288,7 @@ def _write_shard(
     num_images = 0
     with (
         parquet_files.open_writer(
-            output, columns, compression=_COMPRESSION
+            output, columns, compression=COMPRESSION
         ) as writer,
         _written_behind(writer) as write,
     ):

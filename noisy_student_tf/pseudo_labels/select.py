@@ -198,9 +198,7 @@ def _select_exactly(
     )
 
 
-def _draw(
-    job: _Job, map_reduce: MapReduce
-) -> tuple[summary.ClassSummary, ...]:
+def _draw(job: _Job, map_reduce: MapReduce) -> tuple[summary.ClassSummary, ...]:
     """Do the same by the published rule."""
     over_shard = functools.partial(
         _over_shard,
@@ -225,9 +223,7 @@ def _draw(
     )
 
 
-def _grid(
-    rows: Iterator[predictions.Rows], *, num_classes: int
-) -> np.ndarray:
+def _grid(rows: Iterator[predictions.Rows], *, num_classes: int) -> np.ndarray:
     total = np.zeros((num_classes, published_rule.NUM_BINS), np.int64)
     for batch in rows:
         total += published_rule.histogram(

@@ -79,7 +79,8 @@ def on_replicas(
                 f"a multiple of the {num_replicas} replicas that label."
             )
         parts = tf.reshape(
-            images, [num_replicas, batch_size // num_replicas, *images.shape[1:]]
+            images,
+            [num_replicas, batch_size // num_replicas, *images.shape[1:]],
         )
         outputs = strategy.run(functools.partial(part_of, parts))
         return tf.concat(strategy.experimental_local_results(outputs), axis=0)

@@ -168,9 +168,7 @@ def test_inputs_of_different_teachers_or_shards_are_refused(inputs):
     directory = str(inputs / "selection")
     manifest = shards.read_manifest(directory)
     shards.write_manifest(directory, {**manifest, predictions.TEACHER: "x"})
-    with pytest.raises(
-        ValueError, match="differ in their shards, their teach"
-    ):
+    with pytest.raises(ValueError, match="differ in their shards, their teach"):
         write(inputs)
     shards.write_manifest(directory, {**manifest, "shards": []})
     with pytest.raises(ValueError, match="differ in their shards"):
