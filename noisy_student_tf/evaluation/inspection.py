@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -90,9 +91,7 @@ def write_page(
     found = [pick for pick, _ in looked_up]
     for picks in (*gathered.bands.values(), *gathered.dropped.values()):
         found += picks
-    contents["pictures"].update(
-        report_pictures.thumbnails(workdir.unlabeled, found)
-    )
+    pictures = report_pictures.thumbnails(workdir.unlabeled, found)
     page = report.environment().get_template("inspection.html")
     text = page.render(
         style=report.style(),
@@ -103,7 +102,8 @@ def write_page(
         gathered=gathered,
         why=_WHY,
         bands=_band_names(),
-        band_pictures=_Gallery(contents, gathered),
+        gallery=_Gallery(pictures, gathered),
+        others={"pictures": pictures, "class_names": class_names},
         copies_plot=_copies_plot(gathered),
         cuts=_cuts(workdir, iteration, contents),
         pairs=pairs[:_PAIRS_SHOWN],
@@ -148,8 +148,7 @@ def _settings(run_config: config.Config) -> list[tuple[str, str]]:
 
 def _band_names() -> list[str]:
     return [
-        f"{low:g} \u2013 {high:g}"
-        for low, high in zip(BANDS, BANDS[1:], strict=False)
+        f"{low:g} \u2013 {high:g}" for low, high in itertools.pairwise(BANDS)
     ]
 
 
@@ -236,8 +235,8 @@ def _keep_dropped(
 class _Gallery:
     """Images of a class and band, for the template."""
 
-    def __init__(self, contents: dict[str, Any], gathered: _Gathered) -> None:
-        self._pictures = contents["pictures"]
+    def __init__(self, pictures: dict[bytes, str], gathered: _Gathered) -> None:
+        self._pictures = pictures
         self._bands = gathered.bands
 
     def of(self, class_id: int, band: int) -> list[report_labels.Pick]:

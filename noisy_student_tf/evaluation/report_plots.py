@@ -60,6 +60,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 _MAX_POINTS = 400
+_MAX_TICKS = 12
 
 
 def _draw(size: tuple[float, float]) -> tuple[figure.Figure, Axes]:
@@ -300,15 +301,18 @@ def copies_histogram(counts: dict[int, int], *, description: str) -> str:
     with mpl.rc_context(_STYLE):
         drawing, axes = _draw((5.2, 2.5))
         copies = sorted(counts)
+        places = range(len(copies))
         axes.bar(
-            [str(count) for count in copies],
+            places,
             [counts[count] for count in copies],
             color=_COLORS["student"],
             linewidth=0,
         )
+        # One bar a number of copies, however far apart the numbers are.
+        step = -(-len(copies) // _MAX_TICKS)
+        axes.set_xticks(places[::step], [f"{n:,}" for n in copies[::step]])
         axes.set_xlabel("copies of one image")
         axes.set_ylabel("images")
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(12, integer=True))
         axes.yaxis.set_major_formatter(
             ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
         )
