@@ -37,7 +37,13 @@ def selecting_iteration(
 
 
 def label(run: runs.Run, iteration: int) -> None:
-    """Make the pseudo-labels of one student, counted from 1."""
+    """Make the pseudo-labels of one student, counted from 1.
+
+    Pseudo-labeled shards that are there, own or the authors', are taken.
+    """
+    if shards.is_finished(run.workdir.pseudo_labeled(iteration)):
+        logging.info("Pseudo-labels %d: finished already.", iteration)
+        return
     first = selecting_iteration(run.config.self_training, iteration)
     for each in dict.fromkeys((first, iteration)):
         predict(run, each)

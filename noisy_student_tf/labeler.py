@@ -64,7 +64,7 @@ def make(run: runs.Run, teacher_directory: str, directory: str) -> Labeler:
     if settings.flip:
         predict_fn = teacher.with_flip(predict_fn)
     predict_fn = teacher.on_replicas(predict_fn, run.strategy)
-    made_of = {
+    made_of: dict[str, Any] = {
         "models": [saved.fingerprint(each) for each in directories],
         "flip": settings.flip,
         "calibrate": settings.calibrate,

@@ -141,8 +141,14 @@ def _labeled_source(
 def _unlabeled_source(
     shard_set: shards.ShardSet, config: configuration.Config, num_classes: int
 ) -> _Source:
+    parse_record = (
+        schema.parse_published
+        if shard_set.schema == "published_pseudo_labeled"
+        else schema.parse_pseudo_labeled
+    )
+
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        parsed = schema.parse_pseudo_labeled(record, num_classes=num_classes)
+        parsed = parse_record(record, num_classes=num_classes)
         return parsed["image"], parsed["probabilities"]
 
     return _Source(

@@ -76,15 +76,13 @@ def to_json(calibration: Calibration) -> dict[str, Any]:
 
 def from_json(content: dict[str, Any]) -> Calibration:
     """Read what `to_json` returned."""
-    reliabilities = {
-        name: Reliability(
-            **{
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in content[name].items()
-            }
-        )
-        for name in ("before", "after")
-    }
+    reliabilities: dict[str, Any] = {}
+    for name in ("before", "after"):
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in content[name].items()
+        }
+        reliabilities[name] = Reliability(**fields)
     return Calibration(**{**content, **reliabilities})
 
 

@@ -66,10 +66,11 @@ class _Counts:
     @classmethod
     def zeros(cls, num_classes: int) -> "_Counts":
         """Return counts of nothing."""
-        return cls(
-            *np.zeros((3, num_classes), np.int64),
-            np.full(num_classes, np.inf, np.float32),
+        num_selected, num_rows, max_copies = np.zeros(
+            (3, num_classes), np.int64
         )
+        cut_confidences = np.full(num_classes, np.inf, np.float32)
+        return cls(num_selected, num_rows, max_copies, cut_confidences)
 
     def merge(self, other: "_Counts") -> "_Counts":
         """Return the counts of both."""

@@ -16,6 +16,11 @@ CONFIDENCE = "pseudo_label/confidence"
 COPIES = "pseudo_label/copies"
 ITERATION = "pseudo_label/iteration"
 
+# Keys of the authors' pseudo-labeled records; pictures are under `IMAGE`.
+PUBLISHED_PROBABILITIES = "probabilities"
+PUBLISHED_LABEL = "label"
+PUBLISHED_CONFIDENCE = "prob"
+
 # The key of ImageNet TFRecords, whose labels start at 1.
 IMAGENET_LABEL = "image/class/label"
 
@@ -198,6 +203,37 @@ def parse_pseudo_labeled(
         "image_id": features[IMAGE_ID],
         "probabilities": probabilities,
         "confidence": features[CONFIDENCE],
+    }
+
+
+def parse_published(
+    record: tf.Tensor, *, num_classes: int
+) -> dict[str, tf.Tensor]:
+    """Parse a pseudo-labeled record of the authors' code inside tf.data.
+
+    Returns:
+        What `parse_pseudo_labeled` returns; the id is empty.
+
+    Raises:
+        tf.errors.InvalidArgumentError: As `parse_pseudo_labeled`.
+    """
+    features = tf.io.parse_single_example(
+        record,
+        {
+            IMAGE: tf.io.FixedLenFeature([], tf.string),
+            PUBLISHED_PROBABILITIES: tf.io.FixedLenSequenceFeature(
+                [], tf.float32, allow_missing=True
+            ),
+            PUBLISHED_CONFIDENCE: tf.io.FixedLenFeature([], tf.float32),
+        },
+    )
+    return {
+        "image": features[IMAGE],
+        "image_id": tf.constant(b""),
+        "probabilities": _checked_probabilities(
+            features[PUBLISHED_PROBABILITIES], num_classes
+        ),
+        "confidence": features[PUBLISHED_CONFIDENCE],
     }
 
 
