@@ -9,7 +9,11 @@ from noisy_student_tf import files
 
 # Beam's DirectRunner first tries to download another runner and to start it;
 # this is the one in the process that it falls back to, with its options.
-_RUNNERS = {"DirectRunner": "FnApiRunner"}
+_RUNNERS = {
+    "DirectRunner": "FnApiRunner",
+    # Beam does not know it by its short name.
+    "DaskRunner": "apache_beam.runners.dask.dask_runner.DaskRunner",
+}
 
 _MERGED = "merged.pickle"
 

@@ -230,9 +230,10 @@ def _read_images(path: str) -> Iterator[tf.train.Example]:
                 number += 1
     except (tf.errors.DataLossError, message.DecodeError) as error:
         raise ValueError(
-            f"{path}: damaged or truncated behind record {number}. Remove the "
-            "manifest of its directory and the shard's index, and build the "
-            "unlabeled shards again; only this one is written."
+            f"{path}: damaged or truncated, at record {number} or soon behind "
+            f"it ({error}). Remove the manifest of its directory and the "
+            "shard's index, and build the unlabeled shards again; only this "
+            "one is written."
         ) from error
 
 
