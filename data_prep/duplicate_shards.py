@@ -176,7 +176,7 @@ def _read_hashes(
 class RepeatTask:
     """Find unlabeled images that repeat each other, under one mask.
 
-    Holds 60 bytes of every unlabeled image in memory.
+    Holds about 100 bytes of every unlabeled image in memory.
 
     Attributes:
         hash_paths: Hashes of all unlabeled shards.
