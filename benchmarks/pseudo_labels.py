@@ -1,8 +1,9 @@
 """Measure selection, relabeling and prediction of pseudo-labels.
 
 Selection runs over synthetic prediction files of 0.1, 1 and all `--images`
-(each with its probabilities, as predicting writes them), in a process of its
-own per size, whose greatest memory is that of the whole program. Relabeling
+(the column of probabilities, which selection does not read, is empty in them),
+in a process of its own per size, whose greatest memory is that of the whole
+program, TensorFlow included. Relabeling
 writes the selected of many small records; prediction labels small pictures
 with an EfficientNet-B0, alternating with the bare forward pass on tensors in
 memory. The last line is one JSON object.
@@ -96,7 +97,7 @@ def main(_: Sequence[str]) -> None:
 def run_selection(directory: str, num_images: int) -> dict:
     """Write predictions and select from them in another process."""
     source = os.path.join(directory, f"predictions_{num_images}")
-    bytes_per_row = write_predictions(source, num_images, FLAGS.classes)
+    write_predictions(source, num_images, FLAGS.classes)
     command = [
         sys.executable,
         "-m",
@@ -108,18 +109,17 @@ def run_selection(directory: str, num_images: int) -> dict:
         command, check=True, stdout=subprocess.PIPE, text=True
     ).stdout.splitlines()
     shutil.rmtree(source)
-    measured = json.loads(lines[-1])
-    return {**measured, "stored_bytes_per_row": round(bytes_per_row, 1)}
+    return json.loads(lines[-1])
 
 
 def write_predictions(
-    directory: str, num_images: int, num_classes: int
-) -> float:
-    """Write files of random classes and confidences; return bytes a row.
-
-    A row's probabilities are its confidence and one other class's: mostly
-    zeros, as a trained teacher's are in float16.
-    """
+    directory: str,
+    num_images: int,
+    num_classes: int,
+    *,
+    has_probabilities: bool = False,
+) -> None:
+    """Write files of random classes and confidences."""
     os.makedirs(directory)
     generator = np.random.default_rng(0)
     count = max(1, num_images // _ROWS_PER_FILE)
@@ -128,7 +128,7 @@ def write_predictions(
         name = predictions.predictions_name(index, count)
         num_rows = num_images // count + (index < num_images % count)
         path = os.path.join(directory, name)
-        write_file(path, num_rows, num_classes, generator)
+        write_file(path, num_rows, num_classes, generator, has_probabilities)
         names.append(name)
         sizes.append(num_rows)
     shards.write_manifest(
@@ -142,12 +142,14 @@ def write_predictions(
             "num_images_per_shard": sizes,
         },
     )
-    stored = sum(os.path.getsize(os.path.join(directory, n)) for n in names)
-    return stored / num_images
 
 
 def write_file(
-    path: str, num_rows: int, num_classes: int, generator: np.random.Generator
+    path: str,
+    num_rows: int,
+    num_classes: int,
+    generator: np.random.Generator,
+    has_probabilities: bool,
 ) -> None:
     columns = predictions.predictions_schema(
         num_classes, metadata={predictions.TEACHER: "synthetic"}
@@ -161,10 +163,11 @@ def write_file(
             draws = generator.random(size) ** 2
             class_ids = (draws * num_classes).astype(np.int32)
             confidences = generator.beta(2, 2, size).astype(np.float32)
-            soft = np.zeros((size, num_classes), np.float16)
-            each = np.arange(size)
-            soft[each, (class_ids + 1) % num_classes] = 1 - confidences
-            soft[each, class_ids] = confidences
+            soft = pa.nulls(size, columns.types[-1])
+            if has_probabilities:
+                soft = parquet_files.fixed_lists_array(
+                    two_classes(class_ids, confidences, num_classes)
+                )
             ids = generator.integers(0, 256, (size, 16), np.uint8)
             writer.write_table(
                 pa.table(
@@ -172,11 +175,22 @@ def write_file(
                         parquet_files.fixed_bytes_array(ids),
                         pa.array(class_ids),
                         pa.array(confidences),
-                        parquet_files.fixed_lists_array(soft),
+                        soft,
                     ],
                     schema=columns,
                 )
             )
+
+
+def two_classes(
+    class_ids: np.ndarray, confidences: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """Return probabilities of a class and its successor, 0 elsewhere."""
+    soft = np.zeros((len(class_ids), num_classes), np.float16)
+    each = np.arange(len(class_ids))
+    soft[each, (class_ids + 1) % num_classes] = 1 - confidences
+    soft[each, class_ids] = confidences
+    return soft
 
 
 def measure_selection(source: str) -> dict:
@@ -210,7 +224,7 @@ def measure_relabeling(directory: str) -> dict:
     generator = np.random.default_rng(0)
     images = os.path.join(root, "images")
     source = os.path.join(root, "predictions")
-    write_predictions(source, num_records, 10)
+    write_predictions(source, num_records, 10, has_probabilities=True)
     name = shards.read_manifest(source)["shards"][0]
     predicted = os.path.join(source, name)
     with shards.open_writer(images) as writer:
