@@ -128,14 +128,33 @@ class ModelConfig:
         0.2, "Drop rate r of the last block; block i of n gets r * i / n."
     )
     batch_norm_momentum: float = _option(0.99, "Momentum of the statistics.")
+    batch_norm_group_size: int = _option(
+        0,
+        "Replicas that normalize by a common batch. 0: as published, an "
+        "eighth of the replicas and at least 8.",
+    )
+    recompute: bool = _option(
+        False, "Save memory: compute a block's activations a second time."
+    )
     mean_rgb: tuple[float, ...] = _option(
         IMAGENET_MEAN_RGB, "Subtracted from images in [0, 255]."
     )
     std_rgb: tuple[float, ...] = _option(
         IMAGENET_STD_RGB, "Divides images in [0, 255]."
     )
+    head_initializer: Literal["published", "fan_in", "zeros"] = _option(
+        "published",
+        "Of the classifier. published: uniform within 1 / sqrt(classes), "
+        "over-confident with few; fan_in: within 1 / sqrt(features).",
+    )
+    initial_weights: str = _option(
+        "",
+        "A trained or imported model whose averages the teacher begins with; "
+        "its classifier too if the classes are the same. Empty: from scratch.",
+    )
 
     def __post_init__(self) -> None:
+        _check_choices(self, "model")
         _check(self.width >= 0, "model.width", self.width, "0 or more")
         _check(self.depth >= 0, "model.depth", self.depth, "0 or more")
         _check(
@@ -152,6 +171,12 @@ class ModelConfig:
             "model.stochastic_depth_rate",
             self.stochastic_depth_rate,
             "a rate in [0, 1)",
+        )
+        _check(
+            self.batch_norm_group_size >= 0,
+            "model.batch_norm_group_size",
+            self.batch_norm_group_size,
+            "0 or more",
         )
         for name in ("mean_rgb", "std_rgb"):
             value = getattr(self, name)
@@ -299,6 +324,11 @@ class TrainingConfig:
     )
     unlabeled_ratio: float = _option(
         3.0, "Unlabeled images per labeled one in a student's batch."
+    )
+    accumulation_steps: int = _option(
+        1,
+        "Parts of a batch whose gradients are summed before the update; each "
+        "part is normalized by itself.",
     )
     teacher_epochs: float = _option(
         350.0, "Length of the teacher's training, in labeled epochs."
@@ -448,6 +478,13 @@ class SelfTrainingConfig:
         "Select for the first student only; later teachers relabel the same "
         "images, as in the paper.",
     )
+    initialize_students_from: Literal[
+        "scratch", "initial_weights", "teacher"
+    ] = _option(
+        "scratch",
+        "What students begin with: nothing, as published, "
+        "--model.initial_weights, or their teacher's averages.",
+    )
     teacher_name: str = _option(
         "", "The teacher's variant. Empty: --model.name."
     )
@@ -462,6 +499,7 @@ class SelfTrainingConfig:
     )
 
     def __post_init__(self) -> None:
+        _check_choices(self, "self_training")
         _check(
             self.num_iterations >= 0,
             "self_training.num_iterations",

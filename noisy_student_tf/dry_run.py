@@ -20,7 +20,7 @@ from data_prep import (
     splits,
 )
 from noisy_student_tf import config as configuration
-from noisy_student_tf import derived, files, model_stages
+from noisy_student_tf import derived, files, starts
 from noisy_student_tf import workdir as workdirs
 from noisy_student_tf.model import cost, efficientnet
 from noisy_student_tf.model import spec as specs
@@ -57,7 +57,7 @@ def describe(config: configuration.Config, workdir: workdirs.Workdir) -> str:
         FileNotFoundError: A source or the given teacher does not exist.
     """
     workdirs.check_config(config, workdir)
-    model_stages.check_teacher(config)
+    starts.check(config)
     counts = count_images(config, workdir)
     needed = _needed_bytes(config, counts)
     free = files.free_bytes(workdir.root)

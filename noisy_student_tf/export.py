@@ -16,9 +16,10 @@ what the model is and the fingerprint of its weights.
 """
 
 import dataclasses
+import functools
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 import keras
@@ -29,6 +30,20 @@ from noisy_student_tf import files
 
 # string [] -> float32 [resolution, resolution, 3] in [0, 255].
 Preprocess = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Model(Protocol):
+    """What is served of a model."""
+
+    @property
+    def variables(self) -> Sequence[Any]:
+        """Of Keras or of TensorFlow."""
+
+    def features(self, images: tf.Tensor) -> tf.Tensor:
+        """Return what the classifier sees, float32 [batch, features]."""
+
+    def classifier(self, features: tf.Tensor) -> tf.Tensor:
+        """Return logits, float32 [batch, num_classes]."""
 
 
 class Spec(Protocol):
@@ -59,7 +74,7 @@ class Spec(Protocol):
 
 def export(
     *,
-    model: keras.Model,
+    model: Model,
     spec: Spec,
     directory: str,
     training_fingerprint: str,
@@ -70,7 +85,8 @@ def export(
     """Write a SavedModel; an earlier one in its place is replaced.
 
     Args:
-        model: What is served, an EfficientNet.
+        model: What is served: an EfficientNet, or what has its `features`,
+            `classifier` and `variables`.
         spec: What the model was made from.
         directory: Appears when the SavedModel in it is complete, unless it is
             remote: there the manifest of the stage tells.
@@ -161,7 +177,7 @@ class ServedModel(tf.Module):
 
     def __init__(
         self,
-        model: keras.Model,
+        model: Model,
         *,
         class_names: tuple[str, ...],
         preprocess: Preprocess,
@@ -177,7 +193,10 @@ class ServedModel(tf.Module):
         self._resolution = resolution
         self.class_names = tf.constant(class_names)
         # What is tracked is saved. The model itself would bring Keras along.
-        self.weights = [variable.value for variable in model.variables]
+        self.weights = [
+            variable if isinstance(variable, tf.Variable) else variable.value
+            for variable in model.variables
+        ]
         self.assets = [tf.saved_model.Asset(path) for path in asset_paths]
 
     @tf.function(
@@ -232,10 +251,17 @@ class ServedModel(tf.Module):
         return {"features": self._extract(self._resize(images))}
 
     def _resize(self, images: tf.Tensor) -> tf.Tensor:
-        # The identity where the size is right already; float32 out.
-        return tf.raw_ops.ResizeBicubic(
-            images=images, size=[self._resolution, self._resolution]
-        )
+        """Return images of the model's size, float32."""
+        side = self._resolution
+
+        def resized() -> tf.Tensor:
+            return tf.raw_ops.ResizeBicubic(images=images, size=[side, side])
+
+        # The kernel takes its time where there is nothing to do, too.
+        is_right = tf.reduce_all(tf.equal(tf.shape(images)[1:3], side))
+        as_given = functools.partial(tf.cast, images, tf.float32)
+        outputs = tf.cond(is_right, as_given, resized)
+        return tf.ensure_shape(outputs, [None, side, side, 3])
 
 
 def preprocess_or_mark(

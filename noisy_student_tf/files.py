@@ -25,6 +25,11 @@ def join(*parts: str) -> str:
     return os.path.join(*parts)
 
 
+def directory_name(path: str) -> str:
+    """Return the directory that a path lies in."""
+    return os.path.dirname(path)
+
+
 def is_remote(path: str) -> bool:
     """Tell whether a path has a scheme, such as `gs://` or `ram://`."""
     return "://" in path

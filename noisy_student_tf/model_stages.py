@@ -12,10 +12,10 @@ import keras
 import tensorflow as tf
 
 from noisy_student_tf import config as configuration
-from noisy_student_tf import derived, files, fixres
+from noisy_student_tf import derived, files, fixres, starts
 from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import evaluate, results
-from noisy_student_tf.model import efficientnet, saved
+from noisy_student_tf.model import efficientnet, heads, saved
 from noisy_student_tf.model import spec as specs
 from noisy_student_tf.pipeline import eval_stream, train_stream
 from noisy_student_tf.records import shards
@@ -26,17 +26,6 @@ LogitsFn = Callable[[tf.Tensor], tf.Tensor]
 
 # What a validation writes into the curves.
 _CURVES = ("accuracy", "loss", "calibration_error")
-
-
-def check_teacher(config: configuration.Config) -> None:
-    """Check that a teacher that is to be adopted exists.
-
-    Raises:
-        FileNotFoundError: There is no trained model in its directory.
-    """
-    directory = config.self_training.teacher_directory
-    if directory:
-        saved.load_spec(directory)
 
 
 def train_teacher(run: runs.Run) -> None:
@@ -55,6 +44,7 @@ def train_teacher(run: runs.Run) -> None:
         spec=_spec(run, model_config),
         epochs=run.config.training.teacher_epochs,
         pseudo_labeled=None,
+        initial_directory=run.config.model.initial_weights,
     )
 
 
@@ -92,6 +82,7 @@ def train_student(run: runs.Run, iteration: int) -> None:
         spec=_spec(run, run.config.model),
         epochs=run.config.training.student_epochs,
         pseudo_labeled=pseudo_labeled,
+        initial_directory=_student_start(run, iteration),
     )
 
 
@@ -101,7 +92,7 @@ def finetune_fixres(run: runs.Run) -> None:
     if runs.is_done(directory, "FixRes fine-tuning"):
         return
     iteration = run.config.self_training.num_iterations
-    source, spec = saved.load(run.workdir.model(iteration))
+    spec = saved.load_spec(run.workdir.model(iteration))
     settings = run.config.fixres
     optimizer = dataclasses.replace(
         run.config.optimizer,
@@ -121,8 +112,16 @@ def finetune_fixres(run: runs.Run) -> None:
         pseudo_labeled=None,
         unnoised=True,
         trainable=lambda model: fixres.trainable_variables(model, settings),
-        initial_weights=lambda model: model.set_weights(source.get_weights()),
+        initial_directory=run.workdir.model(iteration),
     )
+
+
+def _student_start(run: runs.Run, iteration: int) -> str:
+    """Return the model that a student begins with; empty: none."""
+    choice = run.config.self_training.initialize_students_from
+    if choice == "teacher":
+        return run.workdir.model(iteration - 1)
+    return run.config.model.initial_weights if choice != "scratch" else ""
 
 
 def _train(
@@ -135,7 +134,7 @@ def _train(
     pseudo_labeled: shards.ShardSet | None,
     unnoised: bool = False,
     trainable: Callable[[keras.Model], list[Any]] | None = None,
-    initial_weights: Callable[[keras.Model], None] | None = None,
+    initial_directory: str = "",
 ) -> None:
     """Train one model, measure it and close its directory."""
     labeled = shards.open_split(run.workdir.labeled, "train")
@@ -149,16 +148,17 @@ def _train(
         epochs=epochs,
         has_unlabeled=pseudo_labeled is not None,
     )
+    content: dict[str, Any] = {"total_steps": plan.total_steps}
+    initial_weights = None
+    if initial_directory:
+        initial_weights = starts.load(initial_directory, spec)
+        content["initial_fingerprint"] = saved.fingerprint(initial_directory)
     trained = loop.train(
         config=config,
         plan=plan,
         directory=directory,
         strategy=run.strategy,
-        build_model=lambda: efficientnet.build(
-            spec,
-            synchronized_batch_norm=run.strategy.num_replicas_in_sync > 1,
-            seed=config.seed,
-        ),
+        build_model=lambda: _build(run, spec, config.seed),
         make_stream=lambda start_step: train_stream.make_train_stream(
             labeled=labeled,
             pseudo_labeled=pseudo_labeled,
@@ -176,8 +176,24 @@ def _train(
     saved.save(
         directory, model=trained.model, ema_model=trained.ema_model, spec=spec
     )
-    content = {"total_steps": plan.total_steps}
     _finish_model(run, directory, name, trained.ema_model, spec, content)
+
+
+def _build(
+    run: runs.Run, spec: specs.ModelSpec, seed: int
+) -> efficientnet.EfficientNet:
+    """Build a model to train."""
+    model = efficientnet.build(
+        spec,
+        synchronized_batch_norm=run.strategy.num_replicas_in_sync > 1,
+        batch_norm_group_size=run.config.model.batch_norm_group_size,
+        recompute=run.config.model.recompute,
+        seed=seed,
+    )
+    initializer = run.config.model.head_initializer
+    if initializer != "published":
+        heads.initialize(model, initializer, seed=seed)
+    return model
 
 
 def _validator(

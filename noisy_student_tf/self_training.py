@@ -6,7 +6,13 @@ run and only prints a finished one.
 
 from typing import Any
 
-from noisy_student_tf import label_stages, model_stages, stages, workdir
+from noisy_student_tf import (
+    label_stages,
+    model_stages,
+    stages,
+    starts,
+    workdir,
+)
 from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import report
 
@@ -17,7 +23,7 @@ def run_all(run: runs.Run) -> list[dict[str, Any]]:
     Returns:
         The rows of `results.json`.
     """
-    model_stages.check_teacher(run.config)
+    starts.check(run.config)
     workdir.write_config(run.config, run.workdir)
     stages.build_labeled(run)
     stages.build_unlabeled(run)

@@ -16,7 +16,7 @@ from data_prep import build_unlabeled as unlabeled_builder
 from noisy_student_tf import export as exporter
 from noisy_student_tf import files
 from noisy_student_tf import run as runs
-from noisy_student_tf.model import saved
+from noisy_student_tf.model import folding, saved
 from noisy_student_tf.model import spec as specs
 from noisy_student_tf.pipeline import decode, eval_stream
 from noisy_student_tf.records import shards
@@ -62,8 +62,10 @@ def export(run: runs.Run) -> None:
             encoded, spec.resolution, crop=runs.test_crop(spec)
         )
 
+    # Folded weights are right to float32's precision, and no better.
+    is_exact = model.compute_dtype == "float32"
     exporter.export(
-        model=model,
+        model=folding.FoldedEfficientNet(model) if is_exact else model,
         spec=spec,
         directory=run.workdir.saved_model,
         training_fingerprint=fingerprint,

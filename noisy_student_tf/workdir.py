@@ -9,6 +9,7 @@ from noisy_student_tf import config_tree, files
 _MACHINE_FIELDS = (
     "data.beam_runner",
     "data.beam_options",
+    "model.recompute",
     "runtime.strategy",
     "runtime.num_devices",
     "runtime.tpu_address",

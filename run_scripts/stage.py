@@ -4,7 +4,7 @@ import tensorflow as tf
 from absl import flags, logging
 
 from noisy_student_tf import config as configuration
-from noisy_student_tf import config_tree, files, runtime
+from noisy_student_tf import config_tree, files, runtime, starts
 from noisy_student_tf import run as runs
 from noisy_student_tf import workdir as workdirs
 from run_scripts import flags as config_flags
@@ -67,10 +67,14 @@ def run_from_flags() -> runs.Run:
     """Return the run that the flags name, its configuration written.
 
     Raises:
-        ValueError: The workdir was made with another configuration.
+        FileNotFoundError: There is no model to begin with.
+        ValueError: The workdir was made with another configuration, or a
+            model to begin with does not fit.
     """
     _set_up_logging()
     config, workdir = settings_from_flags()
+    # Before anything is written: the workdir stays free for the mended flags.
+    starts.check(config)
     workdirs.write_config(config, workdir)
     logging.info("Configuration:\n%s", config_tree.to_json(config))
     runtime.configure(config)

@@ -12,6 +12,8 @@ def mirrored(num_replicas):
     """Return the one strategy of so many replicas."""
     if num_replicas == 1:
         return tf.distribute.OneDeviceStrategy("/cpu:0")
+    # And collectives over two devices and over four exclude each other.
+    sums = tf.distribute.ReductionToOneDevice() if num_replicas > 2 else None
     return tf.distribute.MirroredStrategy(
-        [f"/cpu:{i}" for i in range(num_replicas)]
+        [f"/cpu:{i}" for i in range(num_replicas)], cross_device_ops=sums
     )

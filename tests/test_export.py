@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf import export, files
+from noisy_student_tf.model import folding
 from tests.model import small_specs
 
 RESOLUTION = 16
@@ -219,3 +220,20 @@ def test_failed_export_leaves_the_earlier_one(model, tmp_path):
         )
     assert files.list_directory(str(tmp_path)) == ["saved_model"]
     assert files.list_directory(path) == ["kept.txt"]
+
+
+def test_folded_model_serves_the_same_logits(model, tmp_path):
+    folded = folding.FoldedEfficientNet(model)
+    folded.spec = model.spec
+    path = str(tmp_path / "saved_model")
+    write(folded, path)
+    loaded = tf.saved_model.load(path)
+    outputs = loaded.signatures["images_uint8"](images=IMAGES)
+    expected = expected_logits(model)
+    np.testing.assert_allclose(
+        outputs["logits"], expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+    )
+    differing = export.check(
+        directory=path, model=model, images=IMAGES, preprocess=preprocess
+    )
+    assert differing < 1e-5

@@ -4,7 +4,9 @@ Weights, names and results are those of Keras's layers. What was measured, on
 two busy cores, for forward and backward of a 0.7 M parameter EfficientNet at
 32 x 32 and a batch of 96, with TF_ENABLE_ONEDNN_OPTS=1: products of matrices
 in the place of 1 x 1 convolutions take 8 % off a step, and a 5 x 5 depthwise
-filter's gradient in four parts is 2 to 16 times as fast as in one.
+filter's gradient in four parts is 2 to 16 times as fast as in one. On maps of
+up to 2 x 2 pixels the gradient of 3 x 3 and 5 x 5 filters is 50 to 200 times
+as fast by sums of products. docs/performance.md has the numbers.
 """
 
 import zlib
@@ -14,6 +16,8 @@ import keras
 import tensorflow as tf
 
 _PACKAGE = "noisy_student_tf"
+# Sides up to it are better served by sums of products.
+_FEW_PIXELS = 2
 
 
 def derive_seed(seed: int, name: str) -> int:
@@ -79,7 +83,8 @@ class PointwiseConv2D(keras.layers.Conv2D):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolve `inputs`: float [batch, height, width, channels]."""
-        kernel = tf.convert_to_tensor(self.kernel)[0, 0]
+        kernel = tf.convert_to_tensor(self.kernel)
+        kernel = tf.reshape(kernel, [-1, self.filters])  # No copy.
         # [batch * height * width, channels] -> [..., filters]
         rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
         outputs = tf.matmul(rows, kernel)
@@ -97,11 +102,12 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolve `inputs`: float [batch, height, width, channels]."""
-        is_split = self.kernel_size == (5, 5) and self.strides == (1, 1)
-        if not is_split or _has_accelerator():
+        height, width = inputs.shape[1:3]
+        is_slow = height and width and _is_slow(self.kernel_size, height, width)
+        if not is_slow or _has_accelerator():
             return super().call(inputs)
         kernel = tf.convert_to_tensor(self.kernel)
-        outputs = depthwise_conv_5x5(inputs, kernel)
+        outputs = depthwise_conv(inputs, kernel, self.strides[0])
         if self.use_bias:
             outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
         return outputs
@@ -111,49 +117,119 @@ def _has_accelerator() -> bool:
     return any(map(tf.config.list_logical_devices, ("GPU", "TPU")))
 
 
-@tf.custom_gradient
-def depthwise_conv_5x5(inputs: tf.Tensor, kernel: tf.Tensor) -> Any:
-    """Convolve depthwise at stride 1 with "SAME" padding.
+def _is_slow(kernel_size: tuple[int, int], height: int, width: int) -> bool:
+    """Return whether oneDNN's filter gradient is a slow reference there.
+
+    It is for 5 x 5 filters, and where most of a filter lies in the padding.
+    """
+    return kernel_size == (5, 5) or (
+        kernel_size == (3, 3) and min(height, width) <= _FEW_PIXELS
+    )
+
+
+def depthwise_conv(
+    inputs: tf.Tensor, kernel: tf.Tensor, stride: int
+) -> tf.Tensor:
+    """Convolve depthwise with "SAME" padding.
 
     Args:
-        inputs: float [batch, height, width, channels].
-        kernel: float [5, 5, channels, 1].
+        inputs: float [batch, height, width, channels], all but the batch
+            static.
+        kernel: float [size, size, channels, 1].
+        stride: In both directions.
 
     Returns:
-        float [batch, height, width, channels].
+        float [batch, ceil(height / stride), ceil(width / stride), channels].
     """
-    options: dict[str, Any] = {"strides": [1, 1, 1, 1], "padding": "SAME"}
-    outputs = tf.nn.depthwise_conv2d(inputs, kernel, **options)
+    options: dict[str, Any] = {
+        "strides": [1, stride, stride, 1],
+        "padding": "SAME",
+    }
 
-    def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        to_inputs = tf.nn.depthwise_conv2d_backprop_input(
-            tf.shape(inputs), kernel, upstream, **options
-        )
-        return to_inputs, _filter_gradient_5x5(inputs, upstream)
+    @tf.custom_gradient
+    def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> Any:
+        def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            to_inputs = tf.nn.depthwise_conv2d_backprop_input(
+                tf.shape(inputs), kernel, upstream, **options
+            )
+            size = kernel.shape[0]
+            if min(inputs.shape[1:3]) <= _FEW_PIXELS:
+                to_kernel = _gradient_by_taps(inputs, upstream, size, stride)
+            else:
+                to_kernel = _gradient_by_corners(inputs, upstream, stride)
+            return to_inputs, to_kernel
 
-    return outputs, gradients
+        return tf.nn.depthwise_conv2d(inputs, kernel, **options), gradients
+
+    return convolve(inputs, kernel)
 
 
-def _filter_gradient_5x5(inputs: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    """Return the gradient [5, 5, channels, 1] from its four corners.
+def _padding(side: int, size: int, stride: int) -> tuple[int, int]:
+    """Return the numbers of zeros that "SAME" puts before and behind."""
+    outputs = -(-side // stride)
+    total = max((outputs - 1) * stride + size - side, 0)
+    return total // 2, total - total // 2
 
-    oneDNN's kernel for 5 x 5 is a slow reference, those up to 3 x 3 are not.
+
+def _gradient_by_corners(
+    inputs: tf.Tensor, upstream: tf.Tensor, stride: int
+) -> tf.Tensor:
+    """Return a filter's gradient [5, 5, channels, 1] from its four corners.
+
+    The kernels for filters up to 3 x 3 are fast.
     """
-    channels = inputs.shape[-1]
-    padded = tf.pad(inputs, [[0, 0], [2, 2], [2, 2], [0, 0]])
+    _, height, width, channels = inputs.shape
+    rows, columns = upstream.shape[1:3]
+    pads = [_padding(side, 5, stride) for side in (height, width)]
+    padded = tf.pad(inputs, [[0, 0], *pads, [0, 0]])
 
     def corner(top: int, left: int, height: int, width: int) -> tf.Tensor:
         # Input rows that kernel rows top ... top + height - 1 meet.
-        bottom, right = top + height - 5, left + width - 5
-        seen = padded[:, top : bottom or None, left : right or None]
+        bottom = top + (rows - 1) * stride + height
+        right = left + (columns - 1) * stride + width
         return tf.nn.depthwise_conv2d_backprop_filter(
-            seen,
+            padded[:, top:bottom, left:right],
             [height, width, channels, 1],
             upstream,
-            strides=[1, 1, 1, 1],
+            strides=[1, stride, stride, 1],
             padding="VALID",
         )
 
     upper = tf.concat([corner(0, 0, 3, 3), corner(0, 3, 3, 2)], axis=1)
     lower = tf.concat([corner(3, 0, 2, 3), corner(3, 3, 2, 2)], axis=1)
     return tf.concat([upper, lower], axis=0)
+
+
+def _gradient_by_taps(
+    inputs: tf.Tensor, upstream: tf.Tensor, size: int, stride: int
+) -> tf.Tensor:
+    """Return a filter's gradient [size, size, channels, 1], number by number.
+
+    Each is a sum of products over the pixels that it meets; on a small map
+    these are few, and most numbers meet none.
+    """
+    spans = [
+        [_meeting(side, size, stride, tap) for tap in range(size)]
+        for side in inputs.shape[1:3]
+    ]
+    gradients = []
+    for seen_rows, rows in spans[0]:
+        for seen_columns, columns in spans[1]:
+            seen = inputs[:, seen_rows, seen_columns]
+            products = seen * upstream[:, rows, columns]
+            gradients.append(tf.reduce_sum(products, axis=[0, 1, 2]))
+    return tf.reshape(tf.stack(gradients), [size, size, -1, 1])
+
+
+def _meeting(
+    side: int, size: int, stride: int, tap: int
+) -> tuple[slice, slice]:
+    """Return the inputs that a filter's number meets, and their outputs."""
+    shift = tap - _padding(side, size, stride)[0]
+    first = max(0, -(shift // stride))
+    last = min(-(-side // stride) - 1, (side - 1 - shift) // stride)
+    if last < first:
+        return slice(0, 0), slice(0, 0)
+    start, end = first * stride + shift, last * stride + shift + 1
+    step = stride if last > first else 1  # Steps are slow.
+    return slice(start, end, step), slice(first, last + 1)

@@ -5,14 +5,21 @@ published code for rounding, initial weights and stochastic depth.
 """
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf.model import convolutions, layers, noise
+from noisy_student_tf.model import (
+    convolutions,
+    layers,
+    noise,
+    normalization,
+    recomputation,
+)
 from noisy_student_tf.model import spec as model_spec
 
 VARIANTS = model_spec.VARIANTS
@@ -40,6 +47,20 @@ _STAGES = (
 )
 # The published SVHN model: 32 x 32 images end as 4 x 4 maps, not 1 x 1.
 _SMALL_IMAGE_STAGES = (1, 2)
+
+
+def stage_repeats(depth: float) -> tuple[int, ...]:
+    """Return the number of blocks of each stage."""
+    return tuple(
+        layers.round_repeats(stage.repeats, depth) for stage in _STAGES
+    )
+
+
+def stage_filters(width: float) -> tuple[int, ...]:
+    """Return the channels that each stage puts out."""
+    return tuple(
+        layers.round_filters(stage.filters, width) for stage in _STAGES
+    )
 
 
 def block_arguments(spec: model_spec.ModelSpec) -> Iterator[dict[str, int]]:
@@ -74,6 +95,8 @@ class EfficientNet(keras.Model):
         spec: model_spec.ModelSpec,
         *,
         synchronized_batch_norm: bool = False,
+        batch_norm_group_size: int = 0,
+        recompute: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -81,7 +104,11 @@ class EfficientNet(keras.Model):
 
         Args:
             spec: Architecture and normalization of images.
-            synchronized_batch_norm: Normalize by the batch of all replicas.
+            synchronized_batch_norm: Normalize by the batch of a group of
+                replicas, not by each replica's own.
+            batch_norm_group_size: Replicas of a group; 0: as published.
+            recompute: Keep no activations inside of blocks for the gradient,
+                but compute them a second time.
             seed: Of the initial weights.
             **kwargs: `name` and `dtype` of keras.Model.
         """
@@ -89,17 +116,20 @@ class EfficientNet(keras.Model):
         super().__init__(**{"autocast": False, **kwargs})
         self.spec = spec
         self.synchronized_batch_norm = synchronized_batch_norm
+        self.batch_norm_group_size = batch_norm_group_size
+        self.recompute = recompute
         self.seed = seed
         self._make_stem()
         self._make_blocks()
         self._make_head()
         self.built = True
 
-    def _make_norm(self, name: str) -> layers.BatchNormalization:
-        return layers.make_norm(
+    def _make_norm(self, name: str) -> normalization.BatchNormalization:
+        return normalization.make_norm(
             name=name,
             momentum=self.spec.batch_norm_momentum,
             synchronized=self.synchronized_batch_norm,
+            group_size=self.batch_norm_group_size,
             dtype=self.dtype_policy,
         )
 
@@ -129,6 +159,7 @@ class EfficientNet(keras.Model):
                 noise_index=index,
                 batch_norm_momentum=self.spec.batch_norm_momentum,
                 synchronized_batch_norm=self.synchronized_batch_norm,
+                batch_norm_group_size=self.batch_norm_group_size,
                 seed=self.seed,
                 name=f"block_{index}",
                 dtype=self.dtype_policy,
@@ -136,6 +167,8 @@ class EfficientNet(keras.Model):
             block.build((None, None, None, channels))
             channels = block.filters
             blocks.append(block)
+            # tf.train.Checkpoint does not look into Keras' lists.
+            setattr(self, block.name, block)
         self.blocks = blocks
 
     def _make_head(self) -> None:
@@ -183,9 +216,10 @@ class EfficientNet(keras.Model):
         x = self.stem_norm(self.stem_conv(x), training=training)
         x = convolutions.swish(x)
         for block in self.blocks:
-            x = block(
-                x, training=training, noise_seed=noise_seed, noised=noised
-            )
+            call: Callable[..., tf.Tensor] = block
+            if self.recompute and training:
+                call = functools.partial(recomputation.call, block)
+            x = call(x, training=training, noise_seed=noise_seed, noised=noised)
         x = self.head_norm(self.head_conv(x), training=training)
         x = tf.cast(convolutions.swish(x), tf.float32)
         return tf.reduce_mean(x, axis=[1, 2])
@@ -239,6 +273,8 @@ class EfficientNet(keras.Model):
         config = {
             "spec": dataclasses.asdict(self.spec),
             "synchronized_batch_norm": self.synchronized_batch_norm,
+            "batch_norm_group_size": self.batch_norm_group_size,
+            "recompute": self.recompute,
             "seed": self.seed,
         }
         return {**super().get_config(), **config}
@@ -267,26 +303,39 @@ def build(
     spec: model_spec.ModelSpec,
     *,
     synchronized_batch_norm: bool = False,
+    batch_norm_group_size: int = 0,
+    recompute: bool = False,
     seed: int = 0,
 ) -> EfficientNet:
     """Build a model with all its variables; the same seed, the same weights.
 
     Args:
         spec: Architecture and normalization of images.
-        synchronized_batch_norm: Normalize by the batch of all replicas.
+        synchronized_batch_norm: Normalize by the batch of a group of replicas.
+        batch_norm_group_size: Replicas of a group; 0: as published.
+        recompute: Trade time for memory; see `recomputation`.
         seed: Of the initial weights.
     """
     return EfficientNet(
-        spec, synchronized_batch_norm=synchronized_batch_norm, seed=seed
+        spec,
+        synchronized_batch_norm=synchronized_batch_norm,
+        batch_norm_group_size=batch_norm_group_size,
+        recompute=recompute,
+        seed=seed,
     )
+
+
+def build_without_weights(spec: model_spec.ModelSpec) -> EfficientNet:
+    """Build a model whose variables have names and shapes, but no memory."""
+    with tf.variable_creator_scope(_create_placeholder):
+        return build(spec)
 
 
 def count_parameters(spec: model_spec.ModelSpec) -> int:
     """Count trainable parameters without memory for them."""
-    with tf.variable_creator_scope(_create_placeholder):
-        model = build(spec)
     return sum(
-        int(np.prod(variable.shape)) for variable in model.trainable_variables
+        int(np.prod(variable.shape))
+        for variable in build_without_weights(spec).trainable_variables
     )
 
 

@@ -1,4 +1,4 @@
-"""Layers of EfficientNet: batch normalization and MBConv blocks."""
+"""Layers of EfficientNet: squeeze-and-excite and MBConv blocks."""
 
 import math
 from typing import Any
@@ -6,129 +6,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from noisy_student_tf.model import convolutions, noise
+from noisy_student_tf.model import convolutions, noise, normalization
 
-# EfficientNet's, of TensorFlow 1's default layers.
-BATCH_NORM_EPSILON = 1e-3
 SQUEEZE_EXCITE_RATIO = 0.25
 
 _PACKAGE = "noisy_student_tf"
-
-
-@keras.saving.register_keras_serializable(_PACKAGE)
-class BatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalization over [batch, height, width, channels].
-
-    Differs from its parent in three points. It runs TensorFlow's fused
-    kernels, which are several times faster. The moving variance averages the
-    unbiased variance (divided by n - 1), as TensorFlow 1's fused layer, which
-    the published code used outside of TPUs, does. `synchronized` also works
-    where statistics are read and written by the fused path on one replica.
-
-    Statistics are float32 whatever the inputs are. A layer that is not
-    trainable uses its moving statistics and leaves them alone.
-    """
-
-    def call(
-        self,
-        inputs: tf.Tensor,
-        training: bool | None = None,
-        mask: tf.Tensor | None = None,
-    ) -> tf.Tensor:
-        """Normalize `inputs`: float [batch, height, width, channels]."""
-        if mask is not None:
-            raise ValueError(
-                f"{self.path}: masks are not supported. Received mask={mask}."
-            )
-        if not (training and self.trainable):
-            return self._normalize_by_moving_statistics(inputs)
-        replicas = tf.distribute.get_replica_context()
-        if self.synchronized and replicas and replicas.num_replicas_in_sync > 1:
-            return self._normalize_by_global_batch(inputs, replicas)
-        return self._normalize_by_local_batch(inputs)
-
-    def _normalize_by_moving_statistics(self, inputs: tf.Tensor) -> tf.Tensor:
-        outputs = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=self.gamma,
-            offset=self.beta,
-            mean=self.moving_mean,
-            variance=self.moving_variance,
-            epsilon=self.epsilon,
-            is_training=False,
-        )
-        return outputs.y
-
-    def _normalize_by_local_batch(self, inputs: tf.Tensor) -> tf.Tensor:
-        outputs = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=self.gamma,
-            offset=self.beta,
-            mean=self.moving_mean,
-            variance=self.moving_variance,
-            epsilon=self.epsilon,
-            exponential_avg_factor=1.0 - self.momentum,
-            is_training=True,
-        )
-        # With an averaging factor these two are the updated averages.
-        self.moving_mean.assign(outputs.batch_mean)
-        self.moving_variance.assign(outputs.batch_variance)
-        return outputs.y
-
-    def _normalize_by_global_batch(
-        self, inputs: tf.Tensor, replicas: tf.distribute.ReplicaContext
-    ) -> tf.Tensor:
-        mean, variance, count = global_moments(inputs, replicas)
-        unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
-        keep = self.momentum
-        self.moving_mean.assign(keep * self.moving_mean + (1.0 - keep) * mean)
-        self.moving_variance.assign(
-            keep * self.moving_variance + (1.0 - keep) * unbiased
-        )
-        factor = self.gamma * tf.math.rsqrt(variance + self.epsilon)
-        shift = self.beta - mean * factor
-        outputs = tf.cast(inputs, tf.float32) * factor + shift
-        return tf.cast(outputs, inputs.dtype)
-
-
-def global_moments(
-    inputs: tf.Tensor, replicas: tf.distribute.ReplicaContext
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return mean, biased variance and count over the batches of all replicas.
-
-    Args:
-        inputs: float [batch, height, width, channels], one replica's.
-        replicas: Where it is called.
-
-    Returns:
-        mean: float32 [channels].
-        variance: float32 [channels].
-        count: float32 [], numbers of each channel.
-    """
-    inputs = tf.cast(inputs, tf.float32)
-    shape = tf.cast(tf.shape(inputs)[:3], tf.float32)
-    local_count = tf.reduce_prod(shape)
-    local_sum = tf.reduce_sum(inputs, axis=[0, 1, 2])
-    total, count = replicas.all_reduce("sum", [local_sum, local_count])
-    mean = total / count
-    # A second exchange, because E[x^2] - E[x]^2 cancels where the mean is far
-    # from zero.
-    deviations = tf.reduce_sum((inputs - mean) ** 2, axis=[0, 1, 2])
-    variance = replicas.all_reduce("sum", deviations) / count
-    return mean, variance, count
-
-
-def make_norm(
-    *, name: str, momentum: float, synchronized: bool, dtype: Any
-) -> BatchNormalization:
-    """Make a batch normalization with EfficientNet's epsilon."""
-    return BatchNormalization(
-        momentum=momentum,
-        epsilon=BATCH_NORM_EPSILON,
-        synchronized=synchronized,
-        name=name,
-        dtype=dtype,
-    )
 
 
 @keras.saving.register_keras_serializable(_PACKAGE)
@@ -189,6 +71,7 @@ class MBConvBlock(keras.layers.Layer):
         batch_norm_momentum: float,
         synchronized_batch_norm: bool,
         seed: int,
+        batch_norm_group_size: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -200,13 +83,15 @@ class MBConvBlock(keras.layers.Layer):
         self.noise_index = noise_index
         self.batch_norm_momentum = batch_norm_momentum
         self.synchronized_batch_norm = synchronized_batch_norm
+        self.batch_norm_group_size = batch_norm_group_size
         self.seed = seed
 
-    def _make_norm(self, name: str) -> BatchNormalization:
-        return make_norm(
+    def _make_norm(self, name: str) -> normalization.BatchNormalization:
+        return normalization.make_norm(
             name=name,
             momentum=self.batch_norm_momentum,
             synchronized=self.synchronized_batch_norm,
+            group_size=self.batch_norm_group_size,
             dtype=self.dtype_policy,
         )
 
@@ -304,6 +189,7 @@ class MBConvBlock(keras.layers.Layer):
             "noise_index",
             "batch_norm_momentum",
             "synchronized_batch_norm",
+            "batch_norm_group_size",
             "seed",
         )
         config = {name: getattr(self, name) for name in names}

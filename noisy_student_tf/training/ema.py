@@ -62,8 +62,11 @@ def update(averages: keras.Model, model: keras.Model, decay: tf.Tensor) -> None:
 
 
 def _blend(average: tf.Variable, weight: tf.Variable, decay: tf.Tensor) -> None:
-    # In this form a weight that does not move leaves its average untouched.
-    average.assign_sub((1.0 - decay) * (average - weight))
+    # average -= (1 - decay) * (average - weight), in few operations. In this
+    # form a weight that does not move leaves its average untouched.
+    tf.raw_ops.ResourceApplyGradientDescent(
+        var=average.handle, alpha=1.0 - decay, delta=average - weight
+    )
 
 
 def _pairs(

@@ -94,6 +94,7 @@ def train(
         labeled_batch_size=plan.labeled_batch_size,
         unlabeled_batch_size=plan.unlabeled_batch_size,
         num_replicas=strategy.num_replicas_in_sync,
+        accumulation_steps=config.training.accumulation_steps,
     )
     train_state = state.create(
         settings=config.optimizer,
@@ -222,6 +223,7 @@ class _Run:
             optimizer=self.config.optimizer,
             seed=state.seed_of(self.config.seed, self.title) >> 1,
             num_replicas=self.strategy.num_replicas_in_sync,
+            accumulation_steps=self.config.training.accumulation_steps,
             times_input=not self.config.runtime.deterministic,
         )
 

@@ -9,9 +9,13 @@ MakeStream = Callable[[int], tf.data.Dataset]
 
 
 def check_batch_divides(
-    *, labeled_batch_size: int, unlabeled_batch_size: int, num_replicas: int
+    *,
+    labeled_batch_size: int,
+    unlabeled_batch_size: int,
+    num_replicas: int,
+    accumulation_steps: int = 1,
 ) -> None:
-    """Check that every replica gets the same number of images.
+    """Check that every replica, and every part, gets as many images.
 
     Raises:
         ValueError: It would not; shapes must be equal and static.
@@ -20,13 +24,17 @@ def check_batch_divides(
         "training.labeled_batch_size": labeled_batch_size,
         "training.unlabeled_ratio": unlabeled_batch_size,
     }
+    num_shares = num_replicas * accumulation_steps
+    parts = ""
+    if accumulation_steps > 1:
+        parts = f", each in {accumulation_steps} parts,"
     for flag, size in sizes.items():
-        if size % num_replicas:
+        if size % num_shares:
             raise ValueError(
                 f"--{flag}: it gives a global batch of {size} images, which "
-                f"{num_replicas} replicas cannot share equally. Choose a "
-                f"multiple of {num_replicas}, or --runtime.num_devices that "
-                f"divides {size}."
+                f"{num_replicas} replicas{parts} cannot share equally. Choose "
+                f"a multiple of {num_shares}, or --runtime.num_devices and "
+                f"--training.accumulation_steps whose product divides {size}."
             )
 
 

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from noisy_student_tf import config
-from noisy_student_tf.training import ema, losses, state
+from noisy_student_tf.training import accumulation, ema, losses, state
 
 Batch = dict[str, tf.Tensor]
 # (iterator, num_steps) -> float32 [num_steps, num_metrics], float64 seconds.
@@ -28,6 +28,7 @@ class StepSettings:
         optimizer: Weight decay, clipping and averaging.
         seed: Of the noise, in [0, 2^31).
         num_replicas: Replicas that share the global batch.
+        accumulation_steps: Parts in which a replica takes its share.
         times_input: Whether the wait for input is timed, for which there is
             no deterministic operation.
     """
@@ -38,6 +39,7 @@ class StepSettings:
     optimizer: config.OptimizerConfig
     seed: int
     num_replicas: int
+    accumulation_steps: int = 1
     times_input: bool = True
 
     @property
@@ -47,15 +49,22 @@ class StepSettings:
         return _LABELED_METRICS + unlabeled
 
 
-def noise_seed(seed: int, step: tf.Tensor, replica_id: tf.Tensor) -> tf.Tensor:
+def noise_seed(
+    seed: int,
+    step: tf.Tensor,
+    replica_id: tf.Tensor,
+    part: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Return the seed of one replica's noise in one step, int32 [2].
 
     It depends on nothing else: replicas differ, and a resumed run repeats.
+    The parts of an accumulated batch differ too; None is for a whole one.
     """
     fold_in = tf.random.experimental.stateless_fold_in
     root = tf.constant([seed, 0], tf.int32)
     step_seed = fold_in(root, tf.cast(step, tf.int32))
-    return fold_in(step_seed, tf.cast(replica_id, tf.int32))
+    own_seed = fold_in(step_seed, tf.cast(replica_id, tf.int32))
+    return own_seed if part is None else fold_in(own_seed, part)
 
 
 def make_train_steps(
@@ -69,8 +78,7 @@ def make_train_steps(
     to be finite is known, and the time it waited for the input, in seconds.
     """
 
-    def replica_step(batch: Batch, step: tf.Tensor) -> tf.Tensor:
-        return _replica_step(train_state, settings, batch, step)
+    make_step = _step_maker(train_state, settings, strategy)
 
     def clock() -> tf.Tensor:
         if settings.times_input:
@@ -95,7 +103,7 @@ def make_train_steps(
                 batch = next(iterator)
             with tf.control_dependencies(_arrived(strategy, batch)):
                 waited_seconds += clock() - asked
-            parts = strategy.run(replica_step, args=(batch, first_step + i))
+            parts = make_step(batch, first_step + i)
             row = strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
             rows = rows.write(i, row)
         return rows.stack(), waited_seconds  # [num_steps, num_metrics], []
@@ -109,7 +117,7 @@ def compute_gradients(
     batch: Batch,
     seed: tf.Tensor,
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """Run one replica's share of the batch forward and backward.
+    """Run one replica's share of the batch, or a part, forward and backward.
 
     Labeled and unlabeled images go through the model together, so that batch
     normalization sees both.
@@ -139,11 +147,13 @@ def compute_gradients(
         )
         logits = tf.cast(logits, tf.float32)
         metrics = _data_metrics(settings, batch, logits)
-        # Every replica holds the same weights and adds its share of the sum.
+        # Every replica, and every part of its batch, holds the same weights
+        # and adds its share of the sum.
+        num_shares = settings.num_replicas * settings.accumulation_steps
         metrics["loss"] += (
             settings.optimizer.weight_decay
             * l2_loss(train_state.decayed)
-            / settings.num_replicas
+            / num_shares
         )
     gradients = tape.gradient(
         metrics["loss"],
@@ -181,15 +191,57 @@ def clip_across_replicas(
     return [part / context.num_replicas_in_sync for part in clipped]
 
 
-def _replica_step(
+def _step_maker(
     train_state: state.TrainState,
     settings: StepSettings,
-    batch: Batch,
+    strategy: tf.distribute.Strategy,
+) -> Callable[[Batch, tf.Tensor], tf.Tensor]:
+    """Return a function that makes a step and returns the replicas' metrics."""
+    num_parts = settings.accumulation_steps
+    shapes = [variable.shape for variable in train_state.trained]
+    shapes.append([len(settings.metric_names)])
+
+    def compute(
+        part: tf.Tensor | None, batch: Batch, step: tf.Tensor
+    ) -> list[tf.Tensor]:
+        context = tf.distribute.get_replica_context()
+        replica_id = context.replica_id_in_sync_group
+        seed = noise_seed(settings.seed, step, replica_id, part)
+        if part is not None:
+            batch = accumulation.part_of(batch, part, num_parts)
+        gradients, metrics = compute_gradients(
+            train_state, settings, batch, seed
+        )
+        return [*gradients, metrics]
+
+    def compute_and_apply(batch: Batch, step: tf.Tensor) -> tf.Tensor:
+        *gradients, metrics = compute(None, batch, step)
+        _apply(train_state, settings, gradients, step)
+        return metrics
+
+    def make_step(batch: Batch, step: tf.Tensor) -> tf.Tensor:
+        if num_parts == 1:
+            return strategy.run(compute_and_apply, args=(batch, step))
+        *gradients, metrics = accumulation.sum_over_parts(
+            strategy,
+            compute,
+            (batch, step),
+            num_parts=num_parts,
+            shapes=shapes,
+        )
+        strategy.run(_apply, args=(train_state, settings, gradients, step))
+        return metrics
+
+    return make_step
+
+
+def _apply(
+    train_state: state.TrainState,
+    settings: StepSettings,
+    gradients: list[tf.Tensor],
     step: tf.Tensor,
-) -> tf.Tensor:
-    replica_id = tf.distribute.get_replica_context().replica_id_in_sync_group
-    seed = noise_seed(settings.seed, step, replica_id)
-    gradients, metrics = compute_gradients(train_state, settings, batch, seed)
+) -> None:
+    """Update the weights and their averages, in a replica's context."""
     if settings.optimizer.global_clip_norm:
         gradients = clip_across_replicas(
             gradients, settings.optimizer.global_clip_norm
@@ -197,7 +249,6 @@ def _replica_step(
     train_state.optimizer.apply(gradients, train_state.trained)
     decay = ema.ramped_decay(settings.optimizer.ema_decay, step)
     ema.update(train_state.ema_model, train_state.model, decay)
-    return metrics
 
 
 def _data_metrics(

@@ -80,3 +80,23 @@ def test_swish_is_silu():
         rtol=1e-5,
         atol=1e-6,
     )
+
+
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 9])
+def test_depthwise_gradients_at_all_sizes_of_maps(size, stride, side):
+    if size == 3 and side > 2:
+        pytest.skip("TensorFlow's own gradient serves these")
+    inputs, kernel = normal(3, side, side, 4), normal(size, size, 4, 1)
+    strides = [1, stride, stride, 1]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([inputs, kernel])
+        mine = convolutions.depthwise_conv(inputs, kernel, stride)
+        expected = tf.nn.depthwise_conv2d(inputs, kernel, strides, "SAME")
+        losses = [tf.reduce_sum(tf.sin(x)) for x in (mine, expected)]
+    np.testing.assert_array_equal(mine, expected)
+    for a, b in zip(
+        *(tape.gradient(loss, [inputs, kernel]) for loss in losses), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)

@@ -35,3 +35,37 @@ def test_small_image_strides_cost_more():
     spec = make_spec("efficientnet-b0", 32)
     small = dataclasses.replace(spec, small_image_strides=True)
     assert cost.multiply_adds(small) > 5 * cost.multiply_adds(spec)
+
+
+# Published trainable parameters; the first is EfficientNet's table's 5.3 M.
+@pytest.mark.parametrize(
+    "name, published",
+    [("efficientnet-b0", 5_288_548), ("efficientnet-l2", 480_309_308)],
+)
+def test_parameters_are_the_published_ones(name, published):
+    parts = cost.parts(make_spec(name, 224))
+    assert sum(part.parameters for part in parts) == published
+
+
+def test_what_a_block_keeps_is_worked_out_by_hand():
+    """B0's second block: 112 pixels, 16 channels, 96 expanded, stride 2.
+
+    Expansion 4 * 112^2 * 96; depthwise and gated 5 * 56^2 * 96; projection
+    2 * 56^2 * 24.
+    """
+    block = list(cost.parts(make_spec("efficientnet-b0", 224)))[2]
+    assert block.inputs == 112**2 * 16
+    assert block.kept == 4_816_896 + 1_505_280 + 150_528
+
+
+def test_recomputation_keeps_inputs_and_one_block():
+    spec = make_spec("efficientnet-b0", 224)
+    stem, *blocks, last, _ = cost.parts(spec)
+    everything = cost.kept_numbers(spec)
+    assert everything == 224**2 * 3 + sum(
+        part.kept for part in (stem, *blocks, last)
+    )
+    # The second block is the largest.
+    inputs = sum(part.inputs for part in (stem, *blocks, last))
+    again = cost.kept_numbers(spec, recompute=True)
+    assert again == inputs + stem.kept + last.kept + blocks[1].kept

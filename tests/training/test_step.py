@@ -15,7 +15,14 @@ from tests import strategies
 from tests.training import tiny
 
 
-def make_steps(num_replicas, *, num_steps=3, dropout_rate=0.0, **overrides):
+def make_steps(
+    num_replicas,
+    *,
+    num_steps=3,
+    dropout_rate=0.0,
+    normalized=True,
+    **overrides,
+):
     """Return the state and the metrics after some steps."""
     configuration = tiny.make_config(**overrides)
     made = tiny.make_plan(configuration)
@@ -25,7 +32,9 @@ def make_steps(num_replicas, *, num_steps=3, dropout_rate=0.0, **overrides):
         seed=3,
         strategy=strategy,
         build_model=lambda: tiny.build(
-            synchronized=num_replicas > 1, dropout_rate=dropout_rate
+            synchronized=num_replicas > 1,
+            dropout_rate=dropout_rate,
+            normalized=normalized,
         ),
         schedule=plan.make_schedule(made, configuration),
     )
@@ -50,6 +59,7 @@ def make_settings(configuration, made, num_replicas=1):
         optimizer=configuration.optimizer,
         seed=5,
         num_replicas=num_replicas,
+        accumulation_steps=configuration.training.accumulation_steps,
     )
 
 
@@ -64,6 +74,58 @@ def test_replicas_change_neither_losses_nor_weights(clip_norm):
     for models in ((one.model, two.model), (one.ema_model, two.ema_model)):
         for a, b in zip(*map(tiny.weights_of, models), strict=True):
             np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
+# Clipping and weight decay see the whole batch too.
+UNNORMALIZED = {"normalized": False, "optimizer.global_clip_norm": 0.5}
+
+
+@pytest.fixture(scope="module")
+def whole_batches():
+    return make_steps(1, **UNNORMALIZED)
+
+
+@pytest.mark.parametrize(
+    ("num_replicas", "accumulation_steps"), [(1, 4), (2, 2)]
+)
+def test_accumulated_parts_are_the_large_batch(
+    num_replicas, accumulation_steps, whole_batches
+):
+    whole, whole_metrics = whole_batches
+    parts, parts_metrics = make_steps(
+        num_replicas,
+        **UNNORMALIZED,
+        **{"training.accumulation_steps": accumulation_steps},
+    )
+    np.testing.assert_allclose(parts_metrics, whole_metrics, rtol=1e-5)
+    for models in (
+        (whole.model, parts.model),
+        (whole.ema_model, parts.ema_model),
+    ):
+        for a, b in zip(*map(tiny.weights_of, models), strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)
+    assert parts.step == 3
+
+
+def test_each_part_moves_the_statistics():
+    overrides = {"training.accumulation_steps": 2}
+    made, _ = make_steps(1, num_steps=1, **overrides)
+    untrained, _ = make_steps(1, num_steps=0, **overrides)
+    batch = next(iter(tiny.make_stream(0)))
+    average = 0.0
+    for part in range(2):
+        images = tf.concat(
+            [
+                batch["labeled_images"][2 * part :][:2],
+                batch["unlabeled_images"][4 * part :][:4],
+            ],
+            axis=0,
+        )
+        maps = untrained.model.stem_conv(tf.cast(images, tf.float32) / 255)
+        average = 0.9 * average + 0.1 * tf.reduce_mean(maps, axis=[0, 1, 2])
+    np.testing.assert_allclose(
+        made.model.stem_norm.moving_mean, average, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_clipping_limits_the_summed_gradient():
@@ -92,10 +154,12 @@ def test_noise_differs_between_steps_and_replicas_and_repeats():
     keys = [(s, t, r) for s in (0, 1) for t in (0, 1, 2) for r in (0, 1)]
     assert len({seed(*key) for key in keys}) == len(keys)
     assert seed(1, 2, 3) == seed(1, 2, 3)
+    parts = {seed(1, 2, 3, part) for part in (None, 0, 1, 2)}
+    assert len(parts) == 4
 
 
 def test_replicas_draw_different_noise():
-    drawn, started = [], []
+    drawn = []
 
     class Recorder(keras.Model):
         def __init__(self):
@@ -123,20 +187,13 @@ def test_replicas_draw_different_noise():
         schedule=schedules.constant(0.1),
     )
     settings = make_settings(configuration, made, 2)
+    make_step = step._step_maker(train_state, settings, strategy)
     batch = next(iter(tiny.make_stream(0, num_labeled=2, num_unlabeled=4)))
 
     @tf.function
     def seeds():
-        drawn.clear()
-        started.clear()
-
-        def one():
-            index = len(started)
-            started.append(index)
-            step._replica_step(train_state, settings, batch, tf.constant(0))
-            return drawn[index]
-
-        return strategy.experimental_local_results(strategy.run(one))
+        make_step(batch, tf.constant(0))
+        return tuple(drawn)
 
     first, second = seeds()
     assert tuple(first.numpy()) != tuple(second.numpy())
@@ -205,6 +262,13 @@ def test_batch_that_replicas_cannot_share_is_refused():
     with pytest.raises(ValueError, match=r"labeled_batch_size.* 3 replicas"):
         replica_stream.check_batch_divides(
             labeled_batch_size=4, unlabeled_batch_size=9, num_replicas=3
+        )
+    with pytest.raises(ValueError, match=r"labeled_batch_size.* in 4 parts"):
+        replica_stream.check_batch_divides(
+            labeled_batch_size=4,
+            unlabeled_batch_size=8,
+            num_replicas=2,
+            accumulation_steps=4,
         )
     with pytest.raises(ValueError, match=r"unlabeled_ratio.* 10 images"):
         replica_stream.check_batch_divides(

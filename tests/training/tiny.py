@@ -17,9 +17,10 @@ SIDE = 8
 class TinyModel(keras.Model):
     """The layers' names of the real model, with dropout of its own rate."""
 
-    def __init__(self, dropout_rate=0.0, synchronized=False):
+    def __init__(self, dropout_rate=0.0, synchronized=False, normalized=True):
         super().__init__()
         self.dropout_rate = dropout_rate
+        self.normalized = normalized
         self.stem_conv = keras.layers.Conv2D(4, 3, use_bias=False)
         self.stem_norm = _norm(synchronized)
         self.blocks = [_Block(synchronized), _Block(synchronized)]
@@ -29,10 +30,12 @@ class TinyModel(keras.Model):
 
     def call(self, images, training=False, noise_seed=None, noised=None):
         x = tf.cast(images, self.compute_dtype) / 255.0
-        x = self.stem_norm(self.stem_conv(x), training=training)
+        # Only without batch statistics is a batch the sum of its parts.
+        use_batch = training and self.normalized
+        x = self.stem_norm(self.stem_conv(x), training=use_batch)
         for block in self.blocks:
-            x = block(x, training=training)
-        x = self.head_norm(self.head_conv(x), training=training)
+            x = block(x, training=use_batch)
+        x = self.head_norm(self.head_conv(x), training=use_batch)
         x = tf.reduce_mean(tf.nn.relu(x), axis=[1, 2])
         if training and self.dropout_rate:
             x = tf.nn.experimental.stateless_dropout(

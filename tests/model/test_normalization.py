@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.model import layers
+from noisy_student_tf import config
+from noisy_student_tf.model import efficientnet, normalization
+from noisy_student_tf.model import spec as model_spec
 from tests import strategies
 
 GENERATOR = np.random.default_rng(0)
@@ -12,11 +14,12 @@ INPUTS = (40 + 3 * GENERATOR.normal(size=(8, 2, 2, 3))).astype(np.float32)
 
 
 def make_norm(synchronized=False, **options):
-    norm = layers.make_norm(
+    norm = normalization.make_norm(
         name="norm",
         momentum=0.9,
         synchronized=synchronized,
         dtype=options.pop("dtype", "float32"),
+        **options,
     )
     norm.build((None, None, None, 3))
     norm.gamma.assign([1.0, 2.0, 3.0])
@@ -137,3 +140,123 @@ def test_synchronized_moments_are_those_of_the_global_batch(dtype):
 def test_masks_are_refused():
     with pytest.raises(ValueError, match="masks are not supported"):
         make_norm()(INPUTS, mask=np.ones((8, 2, 2), bool))
+
+
+def test_groups_of_replicas_normalize_by_themselves():
+    # Four replicas in groups of two; the second group's inputs are shifted
+    # and wider, and the groups' moments are worked out by numpy.
+    strategy = strategies.mirrored(4)
+    with strategy.scope():
+        norm = make_norm(synchronized=True, group_size=2)
+    groups = [INPUTS, 2 * INPUTS - 10]
+    parts = tf.constant(np.stack(groups).reshape(4, 4, 2, 2, 3))
+    weights = GENERATOR.normal(size=parts.shape).astype(np.float32)
+
+    @tf.function
+    def step():
+        def replica_step():
+            context = tf.distribute.get_replica_context()
+            index = context.replica_id_in_sync_group
+            inputs = parts[index]
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                outputs = norm(inputs, training=True)
+                loss = tf.reduce_sum(outputs * tf.constant(weights)[index])
+            return outputs, tape.gradient(loss, inputs)
+
+        return strategy.run(replica_step)
+
+    outputs, gradients = (
+        np.concatenate([part.numpy() for part in values.values])
+        for values in step()
+    )
+    for index, group in enumerate(groups):
+        rows = slice(8 * index, 8 * index + 8)
+        np.testing.assert_allclose(
+            outputs[rows], expected_outputs(group), atol=1e-4
+        )
+        single, inputs = make_norm(), tf.constant(group)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            weighted = (
+                single(inputs, training=True)
+                * weights.reshape(2, *group.shape)[index]
+            )
+        np.testing.assert_allclose(
+            gradients[rows], tape.gradient(weighted, inputs), atol=1e-3
+        )
+    averages = [expected_averages(group) for group in groups]
+    for variable, values in zip(
+        (norm.moving_mean, norm.moving_variance),
+        zip(*averages, strict=True),
+        strict=True,
+    ):
+        for part in variable.value.values:
+            np.testing.assert_allclose(
+                part, (values[0] + values[1]) / 2, rtol=1e-5
+            )
+
+
+@pytest.mark.parametrize(
+    ("num_replicas", "group_size", "expected"),
+    [
+        # The published rule; the paper's 2,048 cores make 8 groups.
+        (2048, 0, 256),
+        (128, 0, 16),
+        (32, 0, 8),
+        # Up to 8 are one group; 12 cannot be shared by groups of 8.
+        (8, 0, 8),
+        (1, 0, 1),
+        (12, 0, 12),
+        (4, 2, 2),
+        (4, 1, 1),
+        (2, 8, 2),
+    ],
+)
+def test_size_of_groups(num_replicas, group_size, expected):
+    size = normalization.replicas_per_group(num_replicas, group_size)
+    assert size == expected
+
+
+def test_groups_that_do_not_divide_the_replicas_are_refused():
+    with pytest.raises(ValueError, match=r"group_size=3.*4 replicas"):
+        normalization.replicas_per_group(4, 3)
+
+
+def test_published_momentum_and_epsilon_reach_every_layer():
+    model_config = config.ModelConfig(width=0.25, depth=0.25, resolution=16)
+    spec = model_spec.from_config(model_config, num_classes=3, class_names=())
+    model = efficientnet.build(spec, batch_norm_group_size=4)
+    norms = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, normalization.BatchNormalization)
+    ]
+    assert len(norms) == 2 + 3 * len(model.blocks) - 1
+    for norm in norms:
+        assert (norm.momentum, norm.epsilon) == (0.99, 1e-3)
+        assert norm.group_size == 4
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_statistics_of_bfloat16_inputs_are_computed_in_float32(training):
+    # 2,048 values around 40: in bfloat16 a sum stops growing at 256 times a
+    # value, and the spacing of numbers near 40 is 0.25.
+    inputs = tf.constant(40 + GENERATOR.normal(size=[32, 8, 8, 3]))
+    inputs = tf.cast(inputs, tf.bfloat16)
+    exact = tf.cast(inputs, tf.float64).numpy()
+    norm = make_norm(dtype="mixed_bfloat16")
+    assert {variable.dtype for variable in norm.variables} == {"float32"}
+    if not training:
+        norm.moving_mean.assign(exact.mean((0, 1, 2)))
+        norm.moving_variance.assign(exact.var((0, 1, 2)))
+    outputs = norm(inputs, training=training)
+    assert outputs.dtype == tf.bfloat16
+    # Rounded once, at the end: 8 bits.
+    np.testing.assert_allclose(
+        tf.cast(outputs, tf.float32), expected_outputs(exact), rtol=2**-8
+    )
+    if training:
+        mean, variance = expected_averages(exact)
+        np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-5)
+        np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-4)

@@ -1,0 +1,120 @@
+"""The classifier's initial weights, and weights taken from another model."""
+
+from typing import Any, Literal, get_args
+
+import keras
+import numpy as np
+from absl import logging
+
+from noisy_student_tf.model import convolutions, efficientnet, layers
+from noisy_student_tf.model import spec as specs
+
+HeadInitializer = Literal["published", "fan_in", "zeros"]
+INITIALIZERS: tuple[str, ...] = get_args(HeadInitializer)
+
+
+def initialize(
+    model: efficientnet.EfficientNet, name: HeadInitializer, *, seed: int
+) -> None:
+    """Give a model a fresh classifier.
+
+    The published initializer is uniform within 1 / sqrt(num_classes): right
+    for a thousand classes, over-confident with two. `fan_in`, uniform within
+    1 / sqrt(num_features), does not depend on the number of classes.
+
+    Args:
+        model: Whose classifier is set; its bias becomes zero.
+        name: Which initializer.
+        seed: Of the weights.
+    """
+    classifier = model.classifier
+    initializers: dict[str, keras.initializers.Initializer] = {
+        "published": convolutions.dense_initializer(seed),
+        "fan_in": keras.initializers.VarianceScaling(
+            scale=1 / 3, mode="fan_in", distribution="uniform", seed=seed
+        ),
+        "zeros": keras.initializers.Zeros(),
+    }
+    kernel = classifier.kernel
+    kernel.assign(initializers[name](tuple(kernel.shape)))
+    classifier.bias.assign(keras.ops.zeros_like(classifier.bias))
+
+
+def can_keep_head(mine: specs.ModelSpec, theirs: specs.ModelSpec) -> bool:
+    """Tell whether two models classify the same classes.
+
+    Where one has no names for its classes, their number decides.
+    """
+    if mine.num_classes != theirs.num_classes:
+        return False
+    are_known = bool(mine.class_names and theirs.class_names)
+    return not are_known or mine.class_names == theirs.class_names
+
+
+def check_same_body(
+    mine: specs.ModelSpec, theirs: specs.ModelSpec, *, flag: str
+) -> None:
+    """Check that a model can begin with another's weights.
+
+    Resolution, strides, noise and classes may differ.
+
+    Args:
+        mine: The model that is to begin.
+        theirs: The model that has the weights.
+        flag: Flag and value that ask for it, for errors.
+
+    Raises:
+        ValueError: Width or depth differ, or the images' normalization does.
+    """
+    if _body(mine) != _body(theirs):
+        raise ValueError(
+            f"{flag}: the weights are of width {theirs.width:g} and depth "
+            f"{theirs.depth:g}, the model has width {mine.width:g} and depth "
+            f"{mine.depth:g}. Give --model.name={theirs.name} "
+            f"--model.width={theirs.width:g} --model.depth={theirs.depth:g}, "
+            "or other weights."
+        )
+    for field in ("mean_rgb", "std_rgb"):
+        wanted, given = getattr(theirs, field), getattr(mine, field)
+        if not np.allclose(wanted, given, atol=1e-3):
+            text = ",".join(f"{value:g}" for value in wanted)
+            raise ValueError(
+                f"{flag}: the weights were trained with another "
+                f"--model.{field} than {given}. Give --model.{field}={text}."
+            )
+
+
+def _body(spec: specs.ModelSpec) -> tuple[Any, ...]:
+    """Return all that decides on the shapes of weights before the head."""
+    return (
+        layers.round_filters(efficientnet.STEM_FILTERS, spec.width),
+        efficientnet.stage_filters(spec.width),
+        layers.round_filters(efficientnet.HEAD_FILTERS, spec.width),
+        efficientnet.stage_repeats(spec.depth),
+    )
+
+
+def copy_weights(
+    model: efficientnet.EfficientNet, source: efficientnet.EfficientNet
+) -> None:
+    """Copy all weights; the classifier's only where the classes are the same.
+
+    Args:
+        model: Keeps its own classifier otherwise.
+        source: Of the same body; see `check_same_body`.
+    """
+    keeps_head = can_keep_head(model.spec, source.spec)
+    mine = {variable.path: variable for variable in model.variables}
+    taken = [
+        variable
+        for variable in source.variables
+        if keeps_head or not variable.path.startswith("classifier/")
+    ]
+    for variable in taken:
+        mine[variable.path].assign(variable)
+    logging.info(
+        "initial weights: %d of %d variables taken%s",
+        len(taken),
+        len(mine),
+        "" if keeps_head else "; the classifier is fresh, its classes differ",
+    )

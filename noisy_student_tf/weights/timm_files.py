@@ -1,0 +1,163 @@
+"""Weights of timm's `tf_efficientnet` family, `.safetensors` and `.pth`.
+
+Its other EfficientNets have the same names and shapes but pad differently and
+normalize with another epsilon; only a `config.json` beside the file tells.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import tensorflow as tf
+
+from noisy_student_tf import files
+from noisy_student_tf.weights import names, torch_file, weight_file
+
+_FAMILY = "tf_efficientnet_"
+_STEM = "conv_stem.weight"
+_COUNTER = "num_batches_tracked"
+_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": tf.bfloat16.as_numpy_dtype,
+    "I64": np.int64,
+    "I32": np.int32,
+}
+
+
+def is_safetensors(head: bytes) -> bool:
+    """Tell by its first 9 bytes whether a file is of safetensors."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32
+
+
+def open_safetensors(path: str) -> weight_file.WeightFile:
+    """Open a `.safetensors` file.
+
+    Raises:
+        ValueError: It cannot be read, or is none of timm's family.
+    """
+    content = files.read_bytes(path)
+    try:
+        entries = dict(safetensors.deserialize(content))
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"{path}: no readable safetensors file ({error}). It is truncated "
+            "or damaged: copy it again."
+        ) from error
+    arrays = {
+        name: _array(name, entry, path) for name, entry in entries.items()
+    }
+    text = _metadata(content).get(weight_file.SPEC_KEY)
+    return _open(arrays, path, "safetensors", text)
+
+
+def open_pth(path: str) -> weight_file.WeightFile:
+    """Open a `.pth` file of PyTorch, which must be installed.
+
+    Raises:
+        ValueError: See `torch_file.read`; or it is none of timm's family.
+    """
+    arrays, entry = torch_file.read(files.read_bytes(path), path)
+    return _open(arrays, path, f"PyTorch file {entry}".rstrip(), None)
+
+
+def write(
+    path: str, arrays: Mapping[str, np.ndarray], *, spec_text: str
+) -> None:
+    """Write a `.safetensors` file that timm loads strictly.
+
+    Args:
+        path: Local or remote.
+        arrays: Variables by timm's names, in its order of axes.
+        spec_text: The model's specification, kept as metadata.
+    """
+    counters = {
+        name.replace("running_mean", _COUNTER): np.zeros((), np.int64)
+        for name in arrays
+        if name.endswith(".running_mean")
+    }
+    content = safetensors.numpy.save(
+        {**arrays, **counters},
+        metadata={"format": "pt", weight_file.SPEC_KEY: spec_text},
+    )
+    files.write_bytes(path, content)
+
+
+def _array(name: str, entry: Mapping[str, Any], path: str) -> np.ndarray:
+    if entry["dtype"] not in _DTYPES:
+        raise ValueError(
+            f"{path}: {name} has the type {entry['dtype']}. Accepted are "
+            f"{', '.join(_DTYPES)}."
+        )
+    flat = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]])
+    return flat.reshape(entry["shape"])
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    header_size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + header_size])
+    return header.get("__metadata__", {})
+
+
+def _open(
+    arrays: Mapping[str, np.ndarray],
+    path: str,
+    format: str,
+    spec_text: str | None,
+) -> weight_file.WeightFile:
+    if _STEM not in arrays:
+        some = ", ".join(sorted(arrays)[:3]) or "no tensors at all"
+        raise ValueError(
+            f"{path}: no EfficientNet of timm: there is no {_STEM}, but {some}."
+        )
+    return weight_file.of_arrays(
+        {
+            name: array
+            for name, array in arrays.items()
+            if not name.endswith(_COUNTER)
+        },
+        path=path,
+        format=f"{format} of timm's tf_efficientnet family",
+        naming=names.TIMM,
+        hints=weight_file.hints_of_text(spec_text, path)
+        if spec_text
+        else _hints_beside(path),
+    )
+
+
+def _hints_beside(path: str) -> weight_file.Hints:
+    """Return what a `config.json` beside the file says, as on model hubs.
+
+    Raises:
+        ValueError: It names an architecture of another family.
+    """
+    config_path = files.join(files.directory_name(path), "config.json")
+    if not files.exists(config_path):
+        return weight_file.Hints()
+    content = files.read_json(config_path)
+    architecture = content.get("architecture", "")
+    if not architecture:
+        return weight_file.Hints()
+    if not architecture.startswith(_FAMILY):
+        raise ValueError(
+            f"{config_path}: the architecture is {architecture}. Accepted are "
+            f"timm's {_FAMILY}*; its others pad and normalize differently, so "
+            "that their weights would give other logits here."
+        )
+    settings = content.get("pretrained_cfg", content)
+    size = settings.get("input_size")
+    return weight_file.Hints(
+        origin=config_path,
+        name=architecture.removeprefix("tf_").replace("_", "-"),
+        mean_rgb=_in_pixels(settings.get("mean")),
+        std_rgb=_in_pixels(settings.get("std")),
+        resolution=int(size[-1]) if size else None,
+    )
+
+
+def _in_pixels(values: Any) -> tuple[float, ...] | None:
+    return tuple(255.0 * float(value) for value in values) if values else None

@@ -1,0 +1,43 @@
+"""Write a model's weights as a file that timm or keras.applications loads.
+
+Reads a trained or imported model directory. The suffix of `--output` decides:
+`.safetensors` is timm's, `.weights.h5` Keras 3's, `.h5` Keras 2's.
+
+    python -m run_scripts.export_weights \\
+        --source=runs/digits/student_2 --output=student.safetensors
+"""
+
+from absl import flags
+
+from noisy_student_tf.weights import export
+from run_scripts import flags as config_flags
+
+
+def define_flags() -> None:
+    """Define what is read and what is written."""
+    flags.DEFINE_string("source", None, "Directory of a model.")
+    flags.DEFINE_string(
+        "output", None, "File that ends in .safetensors, .weights.h5 or .h5."
+    )
+    flags.DEFINE_enum(
+        "weights",
+        "ema",
+        ["ema", "raw"],
+        "The averages, or what the optimizer left.",
+    )
+
+
+def main(_: list[str]) -> None:
+    """Export, and print what was written."""
+    for name in ("source", "output"):
+        if not flags.FLAGS[name].value:
+            raise ValueError(f"--{name} is missing; --help describes it.")
+    text = export.export_weights(
+        flags.FLAGS.source, flags.FLAGS.output, weights=flags.FLAGS.weights
+    )
+    print(text)
+
+
+if __name__ == "__main__":
+    define_flags()
+    config_flags.run(main)

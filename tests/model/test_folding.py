@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf.model import folding
+from tests.model import small_specs
+
+
+@pytest.mark.parametrize("small_image_strides", [False, True])
+def test_folded_logits_are_the_models(small_image_strides):
+    spec = small_specs.make_spec(
+        depth=0.3, small_image_strides=small_image_strides
+    )
+    model = small_specs.make_calibrated(spec)
+    generator = np.random.default_rng(0)
+    # Weights of a trained model: no norm is at its initial values.
+    for variable in model.variables:
+        if variable.name in ("gamma", "beta"):
+            noise = generator.normal(0, 0.2, variable.shape)
+            variable.assign(variable + noise)
+    folded = folding.FoldedEfficientNet(model)
+    images = generator.integers(0, 256, [8, 32, 32, 3], dtype=np.uint8)
+    features = tf.function(folded.features)(images)
+    logits, expected = folded.classifier(features), model(images)
+    scale = float(np.abs(expected).max())
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * scale)
+    expected = model.features(images)
+    scale = float(np.abs(expected).max())
+    np.testing.assert_allclose(features, expected, rtol=0, atol=1e-5 * scale)
+
+
+def test_nothing_of_normalization_is_left():
+    model = small_specs.make_calibrated(small_specs.make_spec())
+    folded = folding.FoldedEfficientNet(model)
+    count = sum(np.prod(variable.shape) for variable in folded.variables)
+    # A norm's four vectors become one bias.
+    total = sum(np.prod(variable.shape) for variable in model.variables)
+    norms = sum(
+        np.prod(variable.shape)
+        for variable in model.variables
+        if variable.name == "moving_mean"
+    )
+    assert count == total - 3 * norms
+    graph = tf.function(folded.features).get_concrete_function(
+        tf.TensorSpec([None, 32, 32, 3])
+    )
+    types = {operation.type for operation in graph.graph.get_operations()}
+    assert not any("BatchNorm" in name for name in types)

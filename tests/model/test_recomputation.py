@@ -1,0 +1,228 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf.model import efficientnet, layers, recomputation
+from tests import strategies
+from tests.model import small_specs
+
+SEED = tf.constant([5, 6])
+SPEC = dataclasses.replace(
+    small_specs.make_spec(depth=0.3),
+    dropout_rate=0.5,
+    stochastic_depth_rate=0.5,
+    batch_norm_momentum=0.9,
+)
+GENERATOR = np.random.default_rng(0)
+IMAGES = GENERATOR.integers(0, 256, [8, 32, 32, 3], dtype=np.uint8)
+
+
+class Blocks(keras.Model):
+    """Blocks with stochastic depth, and means for logits."""
+
+    def __init__(self, num_blocks, synchronized):
+        super().__init__()
+        self.blocks = [
+            make_block(synchronized, name=f"block_{i}")
+            for i in range(num_blocks)
+        ]
+
+    def call(self, images, training, noise_seed, recompute):
+        x = tf.cast(images, tf.float32)
+        for block in self.blocks:
+            options = {"training": training, "noise_seed": noise_seed}
+            if recompute:
+                x = recomputation.call(block, x, **options)
+            else:
+                x = block(x, **options)
+        return tf.reduce_mean(x, axis=[1, 2])
+
+
+def gradients_of(model, images, seed, **options):
+    """Return the loss and its gradients in one training pass."""
+    with tf.GradientTape() as tape:
+        logits = model(images, training=True, noise_seed=seed, **options)
+        loss = tf.reduce_mean(tf.reduce_logsumexp(logits, axis=1))
+    values = [variable.value for variable in model.trainable_variables]
+    return loss, tape.gradient(loss, values)
+
+
+def assert_close(made, expected, tolerance):
+    """Compare tensors by the largest value of each."""
+    for a, b in zip(
+        tf.nest.flatten(expected), tf.nest.flatten(made), strict=True
+    ):
+        scale = float(np.abs(a).max()) + 1e-6
+        np.testing.assert_allclose(b, a, rtol=0, atol=tolerance * scale)
+
+
+@pytest.fixture
+def graphs_as_written():
+    """Keep graphs from being rewritten, and so from rounding differently."""
+    tf.config.optimizer.set_experimental_options(
+        {"disable_meta_optimizer": True}
+    )
+    yield
+    tf.config.optimizer.set_experimental_options(
+        {"disable_meta_optimizer": False}
+    )
+
+
+def test_model_with_noise_is_the_same(graphs_as_written):
+    outputs, weights = [], []
+    for recompute in (False, True):
+        model = efficientnet.build(SPEC, recompute=recompute)
+        outputs.append(tf.function(gradients_of)(model, IMAGES, SEED))
+        weights.append(model.get_weights())
+    assert_close(outputs[1], outputs[0], 1e-6)
+    assert_close(weights[1], weights[0], 1e-6)
+
+
+@pytest.mark.parametrize("num_replicas", [1, 2])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_blocks_with_noise_are_the_same(
+    num_replicas, jit_compile, graphs_as_written
+):
+    if num_replicas > 1 and jit_compile:
+        pytest.skip("sums over replicas are no part of an XLA program")
+    strategy = strategies.mirrored(num_replicas)
+    inputs = tf.constant(GENERATOR.normal(size=[8, 4, 4, 8]), tf.float32)
+
+    def passes(recompute):
+        with strategy.scope():
+            # One is enough for XLA, which takes its time.
+            model = Blocks(1 if jit_compile else 2, num_replicas > 1)
+
+        def replica_pass():
+            context = tf.distribute.get_replica_context()
+            index = context.replica_id_in_sync_group
+            own = tf.reshape(inputs, [num_replicas, -1, 4, 4, 8])[index]
+            return gradients_of(model, own, SEED + index, recompute=recompute)
+
+        function = tf.function(
+            lambda: strategy.run(replica_pass), jit_compile=jit_compile
+        )
+        outputs = tf.nest.map_structure(
+            strategy.experimental_local_results, function()
+        )
+        return outputs, model.get_weights()
+
+    plain, again = passes(False), passes(True)
+    assert_close(again, plain, 1e-4 if jit_compile else 1e-6)
+
+
+def test_statistics_move_once():
+    block = make_block()
+    inputs = tf.constant(GENERATOR.normal(size=[4, 4, 4, 8]), tf.float32)
+    expanded = block.expand_conv(inputs)
+
+    @tf.function
+    def gradient():
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = recomputation.call(block, inputs, training=True)
+        return tape.gradient(outputs, inputs)
+
+    gradient()
+    expected = 0.1 * np.mean(expanded, axis=(0, 1, 2))
+    np.testing.assert_allclose(
+        block.expand_norm.moving_mean, expected, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_frozen_block_keeps_its_weights_and_passes_the_gradient_on():
+    block = make_block()
+    block.trainable = False
+    before = block.get_weights()
+    inputs = tf.constant(GENERATOR.normal(size=[4, 4, 4, 8]), tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(inputs)
+        again = recomputation.call(block, inputs, training=True)
+        plain = block(inputs, training=True)
+    np.testing.assert_array_equal(again, plain)
+    np.testing.assert_allclose(
+        tape.gradient(again, inputs), tape.gradient(plain, inputs), rtol=1e-5
+    )
+    for a, b in zip(before, block.get_weights(), strict=True):
+        np.testing.assert_array_equal(b, a)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_activations_of_a_block_are_not_kept(recompute):
+    # Nothing but the inputs, the weights and the noise of a block may be
+    # used by both of the graph's halves; the expanded maps have 32 channels.
+    block = make_block()
+    call = recomputation.call if recompute else lambda b, *a, **o: b(*a, **o)
+
+    @tf.function
+    def gradient(inputs, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = call(block, inputs, training=True, noise_seed=SEED)
+        with tf.name_scope("backward"):
+            return tape.gradient(outputs, inputs, upstream)
+
+    spec = tf.TensorSpec([4, 4, 4, 8])
+    graph = gradient.get_concrete_function(spec, spec).graph
+    shared = [
+        source.name
+        for operation in graph.get_operations()
+        if "backward" in operation.name
+        for source in operation.inputs
+        if "backward" not in source.op.name and source.shape == [4, 4, 4, 32]
+    ]
+    assert bool(shared) != recompute
+
+
+def test_mixed_precision():
+    made = [
+        efficientnet.EfficientNet(
+            SPEC, recompute=recompute, dtype="mixed_bfloat16"
+        )
+        for recompute in (False, True)
+    ]
+    (loss, plain), (other, again) = (
+        gradients_of(model, IMAGES, SEED) for model in made
+    )
+    np.testing.assert_allclose(other, loss, rtol=1e-6)
+    for a, b in zip(plain, again, strict=True):
+        scale = float(np.abs(a).max()) + 1e-6
+        np.testing.assert_allclose(b, a, atol=0.02 * scale)
+
+
+def test_recomputation_survives_a_keras_file(tmp_path):
+    path = str(tmp_path / "model.keras")
+    efficientnet.build(SPEC, recompute=True).save(path)
+    assert keras.saving.load_model(path).recompute
+
+
+def make_block(synchronized=False, name="block"):
+    block = layers.MBConvBlock(
+        filters=8,
+        kernel_size=3,
+        strides=1,
+        expand_ratio=4,
+        stochastic_depth_rate=0.5,
+        noise_index=1,
+        batch_norm_momentum=0.9,
+        synchronized_batch_norm=synchronized,
+        seed=0,
+        name=name,
+    )
+    block.build((None, None, None, 8))
+    return block
+
+
+def test_a_small_l2_lowers_to_xla_with_static_shapes():
+    spec = small_specs.make_spec(name="efficientnet-l2", width=0.1, depth=0.1)
+    model = efficientnet.build(spec, recompute=True)
+    # All of a step that is XLA's part: forward and backward.
+    compiled = tf.function(
+        lambda images: gradients_of(model, images, SEED), jit_compile=True
+    )
+    lowered = compiled.experimental_get_compiler_ir(tf.constant(IMAGES))("hlo")
+    assert "u8[8,32,32,3]" in lowered
+    assert "<=" not in lowered.partition("entry_computation_layout")[2][:200]
