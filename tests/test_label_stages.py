@@ -53,6 +53,14 @@ def base(tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="module")
+def labeled(base, tmp_path_factory):
+    """The same run with the pseudo-labels of student 1."""
+    run = again(base, tmp_path_factory.mktemp("labeled"))
+    label_stages.label(run, 1)
+    return run
+
+
 def make_run(root, strategy=None, **overrides):
     return runs.Run(
         config=config_tree.override(presets.preset("tiny"), overrides),
@@ -87,81 +95,74 @@ def selected(run, iteration):
     return copies
 
 
-def test_two_predictions_are_byte_identical_despite_noise(base, tmp_path):
+def test_two_predictions_are_byte_identical_despite_noise(
+    base, labeled, tmp_path
+):
     model = base.config.model
     assert model.stochastic_depth_rate > 0
     assert model.dropout_rate != 0
-    first, second = tmp_path / "first", tmp_path / "second"
-    contents = []
-    for path in (first, second):
-        run = again(base, path)
-        label_stages.predict(run, 1)
-        names = files.list_directory(run.workdir.predictions(1))
-        contents.append(
-            {
-                name: files.read_bytes(f"{run.workdir.predictions(1)}/{name}")
-                for name in names
-            }
+    run = again(base, tmp_path)
+    label_stages.predict(run, 1)
+    names = files.list_directory(labeled.workdir.predictions(1))
+    assert files.list_directory(run.workdir.predictions(1)) == names
+    assert len(names) > 2
+    for name in names:
+        first, second = (
+            files.read_bytes(f"{each.workdir.predictions(1)}/{name}")
+            for each in (labeled, run)
         )
-    assert contents[0] == contents[1]
-    assert len(contents[0]) > 2
+        assert first == second
 
 
 def test_ensemble_flip_and_calibration_make_another_teacher(
-    base, tmp_path, caplog
+    base, labeled, tmp_path, caplog
 ):
     logging.set_verbosity(logging.INFO)
-    alone, other, both = (
-        again(base, tmp_path / name, **settings)
-        for name, settings in (
-            ("alone", {}),
-            (
-                "other",
-                {"self_training.teacher_directory": ""},
-            ),
-            (
-                "both",
-                {"labeling.ensemble": base.workdir.student(1)},
-            ),
-        )
-    )
-    shutil.rmtree(other.workdir.teacher)
-    shutil.copytree(base.workdir.student(1), other.workdir.teacher)
-    for run in (alone, other, both):
-        label_stages.predict(run, 1)
-    assert "held-out (validation) images" in caplog.text
-    mean = (read_predictions(alone, 1) + read_predictions(other, 1)) / 2
-    np.testing.assert_allclose(read_predictions(both, 1), mean, atol=2e-3)
-    flipped = again(
+    run = again(
         base,
-        tmp_path / "flipped",
-        **{"labeling.flip": True, "labeling.calibrate": True},
+        tmp_path,
+        **{
+            "labeling.ensemble": base.workdir.student(1),
+            "labeling.flip": True,
+            "labeling.calibrate": True,
+        },
     )
-    label_stages.predict(flipped, 1)
-    fingerprints = {
-        shards.read_manifest(run.workdir.predictions(1))[predictions.TEACHER]
-        for run in (alone, both, flipped)
-    }
-    assert len(fingerprints) == 3
-    assert saved.fingerprint(base.workdir.teacher) in fingerprints
+    label_stages.predict(run, 1)
+    assert "held-out (validation) images" in caplog.text
+    assert "Calibrated: temperature" in caplog.text
+    alone, together = (
+        shards.read_manifest(each.workdir.predictions(1))
+        for each in (labeled, run)
+    )
+    teacher = saved.fingerprint(base.workdir.teacher)
+    assert alone[predictions.TEACHER] == teacher
+    assert together[predictions.TEACHER] != teacher
     measured = files.read_json(
-        files.join(flipped.workdir.predictions(1), labeler.LABELER)
+        files.join(run.workdir.predictions(1), labeler.LABELER)
     )
-    # Random logits of ten classes know nothing: the flatter, the better.
-    assert measured["temperature"] > 1
+    assert len(measured["made_of"]["models"]) == 2
+    fitted = measured["calibration"]
+    assert fitted["after"]["loss"] < fitted["before"]["loss"]
+    # Another start takes the temperature that is there.
+    before = files.read_text(
+        files.join(run.workdir.predictions(1), labeler.LABELER)
+    )
     assert (
-        measured["calibration"]["after"]["loss"]
-        < (measured["calibration"]["before"]["loss"])
+        labeler.make(
+            run, base.workdir.teacher, run.workdir.predictions(1)
+        ).fingerprint
+        == together[predictions.TEACHER]
+    )
+    assert before == files.read_text(
+        files.join(run.workdir.predictions(1), labeler.LABELER)
     )
 
 
-def test_teacher_labels_on_two_replicas(base, tmp_path):
-    one, two = again(base, tmp_path / "1"), None
-    two = again(base, tmp_path / "2", strategies.mirrored(2))
-    for run in (one, two):
-        label_stages.predict(run, 1)
+def test_teacher_labels_on_two_replicas(base, labeled, tmp_path):
+    run = again(base, tmp_path, strategies.mirrored(2))
+    label_stages.predict(run, 1)
     np.testing.assert_allclose(
-        read_predictions(one, 1), read_predictions(two, 1), atol=2e-3
+        read_predictions(labeled, 1), read_predictions(run, 1), atol=2e-3
     )
 
 
@@ -179,9 +180,10 @@ def test_models_that_do_not_fit_are_refused(base, tmp_path):
             label_stages.predict(run, 1)
 
 
-def test_a_kept_selection_is_relabeled_by_the_next_teacher(base, tmp_path):
-    run = again(base, tmp_path, **{"self_training.keep_selection": True})
-    label_stages.label(run, 1)
+def test_a_kept_selection_is_relabeled_by_the_next_teacher(
+    base, labeled, tmp_path
+):
+    run = again(labeled, tmp_path, **{"self_training.keep_selection": True})
     label_stages.label(run, 2)
     assert selected(run, 2) == selected(run, 1)
     assert not files.exists(run.workdir.selection(2))
@@ -263,10 +265,7 @@ def test_every_image_is_on_the_page_and_in_the_table(base, tmp_path, capsys):
         ("--classes=owl", "there is no class owl"),
     ],
 )
-def test_what_is_not_there_is_named(base, tmp_path, flag, message):
-    run = again(base, tmp_path)
-    label_stages.label(run, 1)
+def test_what_is_not_there_is_named(labeled, flag, message):
+    root = f"--workdir={labeled.workdir.root}"
     with pytest.raises(ValueError, match=message):
-        scripts.run(
-            inspect_pseudo_labels, f"--workdir={run.workdir.root}", flag
-        )
+        scripts.run(inspect_pseudo_labels, root, flag)

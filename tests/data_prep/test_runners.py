@@ -20,7 +20,7 @@ _RUNNERS = {
         ("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
     ),
     # pip install "apache-beam[dask]"; its local cluster has several processes.
-    "dask": ("DaskRunner", ()),
+    "dask": ("DaskRunner", ("--dask_partition_size=1",)),
 }
 
 
