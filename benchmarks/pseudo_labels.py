@@ -298,12 +298,7 @@ def rates(functions: Sequence[Callable[[], Any]], num_items: int) -> list:
 def measure_prediction(directory: str) -> dict:
     """Label pictures with a B0, and run its forward pass alone."""
     num_images, side, batch_size = FLAGS.predicted, 64, 64
-    model_config = config.ModelConfig(resolution=side)
-    names = tuple(map(str, range(FLAGS.classes)))
-    spec = specs.from_config(
-        model_config, num_classes=len(names), class_names=names
-    )
-    model = efficientnet.build(spec)
+    model = build_model(side)
     # A small shard first: what is traced and warmed up by it is not counted.
     paths = [os.path.join(directory, f"pictures_{i}") for i in range(2)]
     write_pictures(paths[0], batch_size, side)
@@ -327,7 +322,7 @@ def measure_prediction(directory: str) -> dict:
         shutil.rmtree(output, ignore_errors=True)
         predict.predict(
             predict_fn=predict_fn,
-            num_classes=len(names),
+            num_classes=FLAGS.classes,
             unlabeled=shard_set,
             unlabeled_fingerprint="synthetic",
             make_shard_stream=make_shard_stream,
@@ -356,6 +351,16 @@ def measure_prediction(directory: str) -> dict:
             predicted["per_cpu_second"] / bare["per_cpu_second"], 3
         ),
     }
+
+
+def build_model(side: int) -> efficientnet.EfficientNet:
+    names = tuple(map(str, range(FLAGS.classes)))
+    spec = specs.from_config(
+        config.ModelConfig(resolution=side),
+        num_classes=len(names),
+        class_names=names,
+    )
+    return efficientnet.build(spec)
 
 
 def picture_stream(path: str, side: int, batch_size: int) -> tf.data.Dataset:

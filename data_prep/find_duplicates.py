@@ -63,35 +63,47 @@ def find(
     def run(tasks: Sequence[Any], function: Any) -> None:
         unfinished = [task for task in tasks if not files.exists(task.output)]
         beam_shards.run(
-            unfinished,
-            function,
-            runner=beam_runner,
-            beam_options=beam_options,
+            unfinished, function, runner=beam_runner, beam_options=beam_options
         )
 
     run([*labeled, *unlabeled], duplicate_shards.write_hashes)
     hash_paths = [task.output for task in unlabeled]
-    repeats = []
+    repeats: list[duplicate_shards.RepeatTask] = []
     if labeling.deduplicate:
         repeats = duplicate_shards.plan_repeats(
             hash_paths, scratch, max_bits=labeling.near_duplicate_bits
         )
         run(repeats, duplicate_shards.write_repeats)
-    tasks = [
+    tasks = _match_tasks(
+        directory,
+        hash_paths,
+        [task.output for task in labeled],
+        [task.output for task in repeats],
+        labeling.near_duplicate_bits,
+    )
+    run(tasks, duplicate_shards.write_matches)
+    _finish(directory, made_from, hash_paths)
+
+
+def _match_tasks(
+    directory: str,
+    hash_paths: Sequence[str],
+    labeled_paths: Sequence[str],
+    repeat_paths: Sequence[str],
+    max_bits: int,
+) -> list[duplicate_shards.MatchTask]:
+    count = len(hash_paths)
+    return [
         duplicate_shards.MatchTask(
             index=index,
             hash_paths=tuple(hash_paths),
-            labeled_paths=tuple(task.output for task in labeled),
-            repeat_paths=tuple(task.output for task in repeats),
-            max_bits=labeling.near_duplicate_bits,
-            output=files.join(
-                directory, duplicates.file_name(index, len(hash_paths))
-            ),
+            labeled_paths=tuple(labeled_paths),
+            repeat_paths=tuple(repeat_paths),
+            max_bits=max_bits,
+            output=files.join(directory, duplicates.file_name(index, count)),
         )
-        for index in range(len(hash_paths))
+        for index in range(count)
     ]
-    run(tasks, duplicate_shards.write_matches)
-    _finish(directory, made_from, hash_paths)
 
 
 def _made_from(

@@ -54,7 +54,7 @@ def main(_: list[str]) -> None:
         pseudo_label_table.find(parse_id(text), workdir, iteration, **common)
         for text in options.image_id
     ]
-    for _, facts in looked_up:
+    for _pick, facts in looked_up:
         print(json.dumps(facts, indent=2))
     path = options.output or files.join(
         options.workdir, f"pseudo_labels_{iteration}.html"
