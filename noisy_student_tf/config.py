@@ -79,7 +79,10 @@ class DataConfig:
         False, "Accept images that are in the training and held-out sets."
     )
     beam_runner: str = _option(
-        "DirectRunner", "Apache Beam runner of the builders."
+        "DirectRunner", "Apache Beam runner of all work on shards."
+    )
+    beam_options: str = _option(
+        "", "Beam's own options, as on a command line: '--option=value ...'."
     )
 
     def __post_init__(self) -> None:
@@ -440,9 +443,67 @@ class TrainingConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelingConfig:
+    """Which images the teacher labels, and how."""
+
+    ensemble: str = _option(
+        "",
+        "Directories of further trained models, separated by commas, whose "
+        "probabilities are averaged with the teacher's.",
+    )
+    flip: bool = _option(
+        False, "Average over each image and its mirror image, too."
+    )
+    calibrate: bool = _option(
+        False,
+        "Fit the temperature of the probabilities on the validation images.",
+    )
+    near_duplicate_bits: int = _option(
+        4,
+        "Unlabeled images are left out if their perceptual hash of 64 bits "
+        "differs from a labeled or held-out image's in at most so many bits. "
+        "-1: no search.",
+    )
+    near_duplicate_side: int = _option(
+        64,
+        "Shortest side in pixels that is hashed: a perceptual hash tells "
+        "smaller pictures hardly apart.",
+    )
+    deduplicate: bool = _option(
+        False, "Keep only one of several near-duplicate unlabeled images."
+    )
+
+    def __post_init__(self) -> None:
+        _check(
+            -1 <= self.near_duplicate_bits <= 8,
+            "labeling.near_duplicate_bits",
+            self.near_duplicate_bits,
+            "-1 ... 8; beyond, unrelated pictures are found",
+        )
+        _check(
+            self.near_duplicate_side >= 1,
+            "labeling.near_duplicate_side",
+            self.near_duplicate_side,
+            "1 or more",
+        )
+        _check(
+            not self.deduplicate or self.near_duplicate_bits >= 0,
+            "labeling.deduplicate",
+            self.deduplicate,
+            "false where --labeling.near_duplicate_bits=-1",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SelectionConfig:
     """Which pseudo-labeled images the student learns from."""
 
+    rule: Literal["exact", "published_histogram"] = _option(
+        "exact",
+        "exact: the most confident per class, every quota met; "
+        "published_histogram: thresholds on a grid of 0.01 and random copies, "
+        "as in the authors' code, for comparison.",
+    )
     confidence_threshold: float = _option(
         0.3, "Images whose confidence is lower are left out."
     )
@@ -459,6 +520,15 @@ class SelectionConfig:
     max_copies: int = _option(0, "Most copies of one image. 0: no limit.")
 
     def __post_init__(self) -> None:
+        _check_choices(self, "selection")
+        is_published = self.rule == "published_histogram"
+        _check(
+            not is_published
+            or (self.balance and self.upsample and not self.max_copies),
+            "selection.rule",
+            self.rule,
+            "exact, where balance, upsample or max_copies is changed",
+        )
         _check(
             0 <= self.confidence_threshold <= 1,
             "selection.confidence_threshold",
@@ -479,6 +549,17 @@ class SelfTrainingConfig:
     )
     teacher_directory: str = _option(
         "", "A trained model to start from. Empty: train the teacher."
+    )
+    selection_teacher_directory: str = _option(
+        "",
+        "A trained model whose predictions select the images; the teachers "
+        "only label what it selected (paper: an EfficientNet-B0). Empty: the "
+        "teacher.",
+    )
+    keep_selection: bool = _option(
+        False,
+        "Select for the first student only; later teachers relabel the same "
+        "images, as in the paper.",
     )
     initialize_students_from: Literal[
         "scratch", "initial_weights", "teacher"
@@ -634,6 +715,7 @@ class Config:
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
+    labeling: LabelingConfig = LabelingConfig()
     selection: SelectionConfig = SelectionConfig()
     self_training: SelfTrainingConfig = SelfTrainingConfig()
     fixres: FixResConfig = FixResConfig()

@@ -7,8 +7,8 @@ run and only prints a finished one.
 from typing import Any
 
 from noisy_student_tf import (
-    cluster,
     files,
+    label_stages,
     model_stages,
     stages,
     starts,
@@ -31,7 +31,7 @@ def run_all(run: runs.Run) -> list[dict[str, Any]]:
     runs.on_chief(run, lambda: _build_data(run))
     model_stages.train_teacher(run)
     for iteration in range(1, run.config.self_training.num_iterations + 1):
-        _pseudo_label(run, iteration)
+        label_stages.label(run, iteration)
         model_stages.train_student(run, iteration)
         runs.on_chief(run, lambda: write_results(run))
     if run.config.fixres.resolution:
@@ -44,26 +44,7 @@ def _build_data(run: runs.Run) -> None:
     workdir.write_config(run.config, run.workdir)
     stages.build_labeled(run)
     stages.build_unlabeled(run)
-
-
-def _pseudo_label(run: runs.Run, iteration: int) -> None:
-    num_workers = cluster.num_workers(run.strategy)
-    if num_workers > 1:
-        stages.predict(
-            run,
-            iteration,
-            shard_index=cluster.worker_index(run.strategy),
-            num_shard_workers=num_workers,
-            closes=False,
-        )
-        cluster.wait_for_all(run.strategy)
-
-    def predict_and_select() -> None:
-        stages.predict(run, iteration)
-        stages.select(run, iteration)
-        stages.write_pseudo_labeled(run, iteration)
-
-    runs.on_chief(run, predict_and_select)
+    label_stages.find_near_duplicates(run)
 
 
 def _finish(run: runs.Run) -> None:

@@ -8,6 +8,7 @@ from noisy_student_tf import config_tree, files
 # What may change when a run goes on elsewhere: results do not depend on it.
 _MACHINE_FIELDS = (
     "data.beam_runner",
+    "data.beam_options",
     "model.recompute",
     "runtime.strategy",
     "runtime.num_devices",
@@ -71,6 +72,11 @@ class Workdir:
     def pseudo_labeled(self, iteration: int) -> str:
         """Return the student's pseudo-labeled shards."""
         return self._in(f"pseudo_labeled_{iteration}")
+
+    @property
+    def duplicates(self) -> str:
+        """Return which unlabeled images are left out, and why."""
+        return self._in("duplicates")
 
     @property
     def fixres(self) -> str:

@@ -38,6 +38,8 @@ STAGES = {
     "starts",
     "stages",
     "model_stages",
+    "label_stages",
+    "labeler",
     "dry_run",
     "inspection",
 }
@@ -58,6 +60,8 @@ ALLOWED_IMPORTS = {
     "starts": BASE | {"model"},
     "stages": BASE | PARTS | {"data_prep", "noised_teacher", "run"},
     "model_stages": BASE | PARTS | {"run", "starts"},
+    "labeler": BASE | PARTS | {"run"},
+    "label_stages": BASE | PARTS | {"data_prep", "run", "labeler"},
     "dry_run": BASE | PARTS | {"data_prep", "starts"},
     "planning": BASE | {"model", "training", "pseudo_labels", "planning"},
     "inspection": BASE | {"pipeline"},
