@@ -7,6 +7,7 @@ run and only prints a finished one.
 from typing import Any
 
 from noisy_student_tf import (
+    export_stages,
     files,
     label_stages,
     model_stages,
@@ -48,7 +49,7 @@ def _build_data(run: runs.Run) -> None:
 
 
 def _finish(run: runs.Run) -> None:
-    stages.export(run)
+    export_stages.export(run)
     write_results(run)
 
 

@@ -1,28 +1,18 @@
-"""The stages that make data and hand the final model over.
+"""The stages that make data, and what is gathered from all of them.
 
 Each stage reads finished directories, writes one, and closes it with a
-manifest; a stage whose manifest exists is skipped. Here and in `model_stages`
-configuration meets objects, and nowhere else.
+manifest; a stage whose manifest exists is skipped. Here, in `model_stages` and
+in `export_stages` configuration meets objects, and nowhere else.
 """
 
 import shlex
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
 from data_prep import build_labeled as labeled_builder
 from data_prep import build_unlabeled as unlabeled_builder
-from noisy_student_tf import export as exporter
 from noisy_student_tf import files
 from noisy_student_tf import run as runs
-from noisy_student_tf.model import folding, saved
-from noisy_student_tf.model import spec as specs
-from noisy_student_tf.pipeline import decode, eval_stream
 from noisy_student_tf.records import shards
-
-# How many images the export and the model must agree on.
-_CHECKED_IMAGES = 4
 
 
 def build_labeled(run: runs.Run) -> None:
@@ -46,52 +36,6 @@ def build_unlabeled(run: runs.Run) -> None:
             labeled_directory=run.workdir.labeled,
             beam_options=shlex.split(run.config.data.beam_options),
         )
-
-
-def export(run: runs.Run) -> None:
-    """Write the final model as a SavedModel, and check it."""
-    directory = run.workdir.export
-    if runs.is_done(directory, "Export"):
-        return
-    source = runs.final_model(run)
-    model, spec = saved.load(source)
-    fingerprint = saved.fingerprint(source)
-
-    def preprocess(encoded: tf.Tensor) -> tf.Tensor:
-        return decode.test_image(
-            encoded, spec.resolution, crop=runs.test_crop(spec)
-        )
-
-    exporter.export(
-        model=folding.FoldedEfficientNet(model),
-        spec=spec,
-        directory=run.workdir.saved_model,
-        training_fingerprint=fingerprint,
-        preprocess=preprocess,
-        crop=runs.test_crop(spec),
-    )
-    exporter.check(
-        directory=run.workdir.saved_model,
-        model=model,
-        images=_some_images(run, spec),
-        preprocess=preprocess,
-    )
-    name = shards.read_manifest(source)["model"]
-    shards.write_manifest(
-        directory, {"model": name, "fingerprint": fingerprint}
-    )
-
-
-def _some_images(run: runs.Run, spec: specs.ModelSpec) -> np.ndarray:
-    """Return a few training images, uint8 [num_images, side, side, 3]."""
-    stream = eval_stream.make_eval_stream(
-        shards.open_split(run.workdir.labeled, "train"),
-        resolution=spec.resolution,
-        batch_size=_CHECKED_IMAGES,
-        crop=runs.test_crop(spec),
-    )
-    batch = next(iter(stream))
-    return decode.to_uint8(batch["images"][batch["is_valid"]]).numpy()
 
 
 def collect_results(run: runs.Run) -> list[dict[str, Any]]:

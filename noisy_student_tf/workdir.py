@@ -91,7 +91,11 @@ class Workdir:
     @property
     def saved_model(self) -> str:
         """The exported classifier."""
-        return files.join(self.export, "saved_model")
+        return self.exported("saved_model")
+
+    def exported(self, format: str) -> str:
+        """Return the folder of the classifier in one of its formats."""
+        return files.join(self.export, format)
 
     @property
     def results(self) -> str:

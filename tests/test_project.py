@@ -32,6 +32,7 @@ PARTS = {
     "export",
     "runtime",
     "weights",
+    "serving",
 }
 STAGES = {
     "run",
@@ -40,6 +41,7 @@ STAGES = {
     "model_stages",
     "label_stages",
     "labeler",
+    "export_stages",
     "dry_run",
     "inspection",
 }
@@ -54,6 +56,7 @@ ALLOWED_IMPORTS = {
     "derived": {"config"},
     **{part: BASE | {part} for part in PARTS},
     "weights": BASE | {"weights", "model"},
+    "export": BASE | {"export", "serving"},
     "data_prep": BASE | {"data_prep", "pipeline.decode"},
     "noised_teacher": BASE | PARTS,
     "run": BASE | PARTS,
@@ -65,6 +68,7 @@ ALLOWED_IMPORTS = {
     "dry_run": BASE | PARTS | {"data_prep", "starts"},
     "planning": BASE | {"model", "training", "pseudo_labels", "planning"},
     "inspection": BASE | {"pipeline"},
+    "export_stages": BASE | PARTS | {"run", "model_stages"},
     "self_training": BASE | PARTS | STAGES,
     "run_scripts": BASE
     | PARTS
