@@ -35,6 +35,7 @@ from noisy_student_tf import config, export
 from noisy_student_tf.model import efficientnet, folding
 from noisy_student_tf.model import spec as specs
 from noisy_student_tf.pipeline import decode
+from noisy_student_tf.serving import graph
 from noisy_student_tf.training import schedules, state, step
 
 flags.DEFINE_string("torch_python", "", "Python with torch and timm, or none.")
@@ -224,8 +225,11 @@ def our_inference(case: Case, images: np.ndarray) -> Contender:
             spec=spec,
             directory=os.path.join(directory, "saved_model"),
             training_fingerprint="",
-            preprocess=lambda encoded: decode.test_image(
-                encoded, spec.resolution, crop="whole"
+            preprocess=graph.Preprocess(
+                decode=decode.decode,
+                prepare=lambda image, encoded: decode.crop_and_resize(
+                    image, spec.resolution, crop="whole"
+                ),
             ),
             crop="whole",
         )

@@ -1,11 +1,21 @@
 """Apache Beam pipelines whose elements are shards."""
 
-from collections.abc import Callable, Sequence
+import functools
+import pickle
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+from noisy_student_tf import files
 
 # Beam's DirectRunner first tries to download another runner and to start it;
 # this is the one in the process that it falls back to, with its options.
-_RUNNERS = {"DirectRunner": "FnApiRunner"}
+_RUNNERS = {
+    "DirectRunner": "FnApiRunner",
+    # Beam does not know it by its short name.
+    "DaskRunner": "apache_beam.runners.dask.dask_runner.DaskRunner",
+}
+
+_MERGED = "merged.pickle"
 
 
 def run(
@@ -25,20 +35,77 @@ def run(
     """
     if not elements:
         return
+    with _pipeline(runner, beam_options) as pipeline:
+        # Beam's operators build the graph; there is nothing to keep.
+        _ = _spread(pipeline, elements, function)
+
+
+def map_reduce(
+    elements: Sequence[Any],
+    function: Callable[[Any], Any],
+    merge: Callable[[Any, Any], Any],
+    *,
+    directory: str,
+    runner: str,
+    beam_options: Sequence[str] = (),
+) -> Any:
+    """Return the merged results of a function over shards.
+
+    Results are merged where they are made; one result is all that is sent.
+
+    Args:
+        elements: One per shard, small; at least one.
+        function: An element to a result of bounded size.
+        merge: Two results to one; in any order.
+        directory: Where the workers leave the merged result, for a moment.
+        runner: Name of a Beam runner, such as `DirectRunner`.
+        beam_options: Further options of the runner, as on a command line.
+    """
+    import apache_beam as beam
+
+    path = files.join(directory, _MERGED)
+    with _pipeline(runner, beam_options) as pipeline:
+        _ = (
+            _spread(pipeline, elements, function)
+            | "Merge"
+            >> beam.CombineGlobally(
+                functools.partial(_merge_all, merge)
+            ).without_defaults()
+            | "Keep" >> beam.Map(functools.partial(_write_pickle, path))
+        )
+    merged = pickle.loads(files.read_bytes(path))
+    files.remove(path)
+    return merged
+
+
+def _merge_all(merge: Callable[[Any, Any], Any], results: Iterable[Any]) -> Any:
+    return functools.reduce(merge, results)
+
+
+def _write_pickle(path: str, content: Any) -> None:
+    files.write_bytes(path, pickle.dumps(content))
+
+
+def _pipeline(runner: str, beam_options: Sequence[str]) -> Any:
     # Imported here: Beam takes seconds to import, and a finished build is
     # asked for by every later command.
     import apache_beam as beam
     from apache_beam.options import pipeline_options
 
     options = pipeline_options.PipelineOptions(list(beam_options))
-    with beam.Pipeline(
-        runner=_RUNNERS.get(runner, runner), options=options
-    ) as pipeline:
-        # Beam's operators build the graph; there is nothing to keep.
-        _ = (
-            pipeline
-            | "Shards" >> beam.Create(list(elements))
-            | "Spread" >> beam.Reshuffle()
-            # Beam cannot check a protocol.
-            | "Write" >> beam.Map(function).with_input_types(Any)
-        )
+    return beam.Pipeline(runner=_RUNNERS.get(runner, runner), options=options)
+
+
+def _spread(
+    pipeline: Any, elements: Sequence[Any], function: Callable[[Any], Any]
+) -> Any:
+    """Return the results of a function over elements."""
+    import apache_beam as beam
+
+    return (
+        pipeline
+        | "Shards" >> beam.Create(list(elements))
+        | "Spread" >> beam.Reshuffle()
+        # Beam cannot check a protocol.
+        | "Each" >> beam.Map(function).with_input_types(Any)
+    )

@@ -49,7 +49,7 @@ def is_done(directory: str, data: config.DataConfig) -> bool:
 def _configuration(data: config.DataConfig) -> dict[str, Any]:
     fields = dataclasses.asdict(data)
     # Where the shards were written does not change them.
-    del fields["beam_runner"]
+    del fields["beam_runner"], fields["beam_options"]
     return fields
 
 

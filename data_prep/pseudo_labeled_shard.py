@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+from google.protobuf import message
 
 from noisy_student_tf import files
 from noisy_student_tf.records import (
@@ -39,6 +40,8 @@ class Task:
         index_path: Where their index appears, when they are complete.
         iteration: Which student they are made for, from 1.
         teacher_fingerprint: Of the teacher that made the predictions.
+        reassigns: Whether class and confidence are those of the predictions,
+            too, which another teacher made than the selection's.
     """
 
     unlabeled_path: str
@@ -48,6 +51,7 @@ class Task:
     index_path: str
     iteration: int
     teacher_fingerprint: str
+    reassigns: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +91,17 @@ def write_shard(task: Task) -> None:
     order: list[int] = []
     image_hashes: list[bytes] = []
     with shards.open_writer(task.records_path) as writer:
-        for record, image_id, image_sha256 in _read_images(task):
+        for example in _read_images(task.unlabeled_path):
+            image_id = schema.stored_bytes(example, schema.IMAGE_ID)
             place = labels.places.get(image_id)
             if place is None:
                 continue
+            image_hashes.append(
+                schema.stored_bytes(example, schema.IMAGE_SHA256)
+            )
             writer.write(
-                schema.add_pseudo_label(
-                    record,
+                schema.set_pseudo_label(
+                    example,
                     class_id=int(labels.class_ids[place]),
                     probabilities=labels.probabilities[place],
                     confidence=float(labels.confidences[place]),
@@ -102,7 +110,6 @@ def write_shard(task: Task) -> None:
                 )
             )
             order.append(place)
-            image_hashes.append(image_sha256)
         _check_join(task, labels, order)
     _write_index(task, labels, order, image_hashes)
 
@@ -113,6 +120,7 @@ def _made_from(task: Task) -> str:
             "selection": shards.fingerprint(task.selection_path),
             predictions.TEACHER: task.teacher_fingerprint,
             "iteration": task.iteration,
+            "reassigns": task.reassigns,
         },
         sort_keys=True,
     )
@@ -135,6 +143,13 @@ def _read_labels(task: Task) -> _Labels:
         for image_id in batch[predictions.IMAGE_ID].to_pylist():
             places[image_id] = len(places)
 
+    if sum(map(_num_rows, selected)) != len(places):
+        num_repeated = sum(map(_num_rows, selected)) - len(places)
+        raise ValueError(
+            f"{task.selection_path}: {num_repeated} ids occur more than once. "
+            "Build the unlabeled shards again."
+        )
+
     def column(name: str, dtype: str) -> np.ndarray:
         parts = [batch[name].to_numpy() for batch in selected]
         return np.concatenate([np.zeros(0, dtype), *parts])
@@ -144,60 +159,82 @@ def _read_labels(task: Task) -> _Labels:
         class_ids=column(predictions.CLASS_ID, "int32"),
         confidences=column(predictions.CONFIDENCE, "float32"),
         copies=column(predictions.COPIES, "int32"),
-        probabilities=_read_probabilities(task, places),
+        probabilities=_empty_probabilities(task, len(places)),
     )
-    if len(labels.copies) != len(places):
-        raise ValueError(
-            f"{task.selection_path}: {len(labels.copies) - len(places)} ids "
-            "occur more than once. Build the unlabeled shards again."
-        )
+    _join_predictions(task, labels)
     return labels
 
 
-def _read_probabilities(task: Task, places: dict[bytes, int]) -> np.ndarray:
-    """Return float16 [num_selected, num_classes], joined by id."""
+def _num_rows(batch: dict[str, pa.Array]) -> int:
+    return len(batch[predictions.IMAGE_ID])
+
+
+def _empty_probabilities(task: Task, num_rows: int) -> np.ndarray:
     with parquet_files.open_reader(task.predictions_path) as reader:
         column = reader.schema_arrow.field(predictions.PROBABILITIES)
-    soft = np.zeros((len(places), column.type.list_size), np.float16)
+    return np.zeros((num_rows, column.type.list_size), np.float16)
+
+
+def _join_predictions(task: Task, labels: _Labels) -> None:
+    """Fill in what the teacher predicted of the selected images, by id.
+
+    Raises:
+        ValueError: A selected image was not predicted, or not to
+            probabilities.
+    """
+    places = labels.places
     is_found = np.zeros(len(places), bool)
     for batch in predictions.read_batches(
         task.predictions_path,
-        [predictions.IMAGE_ID, predictions.PROBABILITIES],
+        [
+            predictions.IMAGE_ID,
+            predictions.CLASS_ID,
+            predictions.CONFIDENCE,
+            predictions.PROBABILITIES,
+        ],
         rows_per_batch=_PREDICTIONS_PER_BATCH,
     ):
         ids = batch[predictions.IMAGE_ID].to_pylist()
         found = np.array([places.get(image_id, -1) for image_id in ids], int)
-        wanted = np.flatnonzero(found >= 0)
-        rows = parquet_files.fixed_lists(batch[predictions.PROBABILITIES])
-        soft[found[wanted]] = rows[wanted]
-        is_found[found[wanted]] = True
+        rows = np.flatnonzero(found >= 0)
+        targets = found[rows]
+        soft = parquet_files.fixed_lists(batch[predictions.PROBABILITIES])[rows]
+        predictions.check_probabilities(soft, task.predictions_path)
+        labels.probabilities[targets] = soft
+        is_found[targets] = True
+        if task.reassigns:
+            class_ids = batch[predictions.CLASS_ID].to_numpy()
+            confidences = batch[predictions.CONFIDENCE].to_numpy()
+            labels.class_ids[targets] = class_ids[rows]
+            labels.confidences[targets] = confidences[rows]
     if not is_found.all():
         raise ValueError(
             f"{task.predictions_path} lacks {np.sum(~is_found)} images that "
-            f"{task.selection_path} selects. Select again."
+            f"{task.selection_path} selects. Predict again."
         )
-    return soft
 
 
-def _read_images(task: Task) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield record, id and content hash of all images of a shard."""
-    features = {
-        schema.IMAGE_ID: tf.io.FixedLenFeature([], tf.string),
-        schema.IMAGE_SHA256: tf.io.FixedLenFeature([], tf.string),
-    }
+def _read_images(path: str) -> Iterator[tf.train.Example]:
+    """Yield the records of all images of a shard.
 
-    def parse(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        parsed = tf.io.parse_example(records, features)
-        return records, parsed[schema.IMAGE_ID], parsed[schema.IMAGE_SHA256]
-
-    batches = (
-        tf.data.TFRecordDataset(task.unlabeled_path)
-        .batch(_RECORDS_PER_BATCH)
-        .map(parse)
-        .prefetch(2)
-    )
-    for records, image_ids, image_hashes in batches.as_numpy_iterator():
-        yield from zip(records, image_ids, image_hashes, strict=True)
+    Raises:
+        ValueError: The file is damaged, or holds something else.
+    """
+    number = 0
+    try:
+        # Whole batches cross from TensorFlow at once.
+        batches = tf.data.TFRecordDataset(path).batch(_RECORDS_PER_BATCH)
+        for batch in batches.prefetch(2).as_numpy_iterator():
+            for record in batch:
+                yield tf.train.Example.FromString(record)
+                number += 1
+    except (tf.errors.DataLossError, message.DecodeError) as error:
+        raise ValueError(
+            f"{path}: damaged or truncated, at record {number} or soon behind "
+            f"it ({error}). Remove the manifest of its directory and the "
+            "shard's index, and build the unlabeled shards again; only this "
+            "one is written."
+        ) from error
 
 
 def _check_join(task: Task, labels: _Labels, order: list[int]) -> None:

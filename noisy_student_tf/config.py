@@ -79,7 +79,10 @@ class DataConfig:
         False, "Accept images that are in the training and held-out sets."
     )
     beam_runner: str = _option(
-        "DirectRunner", "Apache Beam runner of the builders."
+        "DirectRunner", "Apache Beam runner of all work on shards."
+    )
+    beam_options: str = _option(
+        "", "Beam's own options, as on a command line: '--option=value ...'."
     )
 
     def __post_init__(self) -> None:
@@ -264,8 +267,10 @@ class AugmentationConfig:
 class OptimizerConfig:
     """Optimizer, schedule, weight decay and the average of the weights."""
 
-    name: Literal["rmsprop", "sgd"] = _option(
-        "rmsprop", "rmsprop (TensorFlow 1's arithmetic) or sgd with momentum."
+    name: Literal["rmsprop", "sgd", "adamw", "lamb"] = _option(
+        "rmsprop",
+        "rmsprop (TensorFlow 1's arithmetic), sgd with momentum, or Keras' "
+        "adamw or lamb.",
     )
     base_learning_rate: float = _option(
         0.016, "Peak rate per 256 labeled images of the global batch."
@@ -276,11 +281,17 @@ class OptimizerConfig:
     warmup_epochs: float = _option(5.0, "Linear warm-up from 0.")
     decay_rate: float = _option(0.97, "Factor of one stair.")
     decay_epochs: float = _option(2.4, "Length of one stair.")
-    momentum: float = _option(0.9, "Momentum of either optimizer.")
+    momentum: float = _option(0.9, "Momentum of rmsprop and sgd.")
     rms_decay: float = _option(0.9, "RMSProp's decay of the second moment.")
     epsilon: float = _option(1e-3, "RMSProp's epsilon, inside the root.")
+    adam_beta_1: float = _option(0.9, "First decay of adamw and lamb.")
+    adam_beta_2: float = _option(0.999, "Second decay of adamw and lamb.")
+    adam_epsilon: float = _option(1e-6, "Epsilon of adamw and lamb.")
     weight_decay: float = _option(
-        1e-5, "Coupled L2: weight_decay * sum(v^2) / 2, no normalization."
+        1e-5,
+        "rmsprop, sgd: coupled L2, weight_decay * sum(v^2) / 2 in the loss; "
+        "adamw, lamb: decoupled, each step takes learning rate * weight_decay "
+        "* v off. Normalization is never decayed.",
     )
     ema_decay: float = _option(
         0.9999, "Average of all weights, ramped up as (1 + t) / (10 + t)."
@@ -300,10 +311,16 @@ class OptimizerConfig:
         for name in ("warmup_epochs", "weight_decay", "global_clip_norm"):
             value = getattr(self, name)
             _check(value >= 0, f"optimizer.{name}", value, "0 or more")
-        for name in ("momentum", "rms_decay", "ema_decay"):
+        for name in (
+            "momentum",
+            "rms_decay",
+            "ema_decay",
+            "adam_beta_1",
+            "adam_beta_2",
+        ):
             value = getattr(self, name)
             _check(0 <= value < 1, f"optimizer.{name}", value, "in [0, 1)")
-        for name in ("decay_rate", "decay_epochs", "epsilon"):
+        for name in ("decay_rate", "decay_epochs", "epsilon", "adam_epsilon"):
             value = getattr(self, name)
             _check(value > 0, f"optimizer.{name}", value, "positive")
 
@@ -325,6 +342,13 @@ class LossConfig:
         "labeled",
         "labeled: mean over labeled + ratio * mean over unlabeled, as "
         "published; all: the mean over the whole batch.",
+    )
+    labeled_mean: Literal["kept", "batch"] = _option(
+        "kept",
+        "What the labeled losses' sum is divided by where "
+        "--training.labeled_keep_probability is below 1. kept: the images "
+        "expected to be kept; batch: all, as published, which shrinks the "
+        "labeled term.",
     )
 
     def __post_init__(self) -> None:
@@ -353,6 +377,15 @@ class TrainingConfig:
     unlabeled_ratio: float = _option(
         3.0, "Unlabeled images per labeled one in a student's batch."
     )
+    labeled_keep_probability: float = _option(
+        1.0,
+        "Share of the labeled images whose loss counts, drawn at random: for "
+        "labeled batches smaller than the number of replicas. Learning rate, "
+        "epochs and unlabeled images follow the images kept.",
+    )
+    noise_unlabeled: bool = _option(
+        True, "Dropout and stochastic depth for unlabeled images, too."
+    )
     accumulation_steps: int = _option(
         1,
         "Parts of a batch whose gradients are summed before the update; each "
@@ -373,7 +406,19 @@ class TrainingConfig:
     checkpoint_every_steps: int = _option(
         5000, "Steps between checkpoints; rounded to whole loops."
     )
-    keep_checkpoints: int = _option(3, "Newest checkpoints kept.")
+    keep_checkpoints: int = _option(
+        3, "Newest checkpoints kept, beside the best on validation images."
+    )
+    final_weights: Literal["last", "best"] = _option(
+        "last",
+        "What a model ends with: its last step, or the checkpoint whose "
+        "averages were best on validation images.",
+    )
+    max_rollbacks: int = _option(
+        0,
+        "How often a loss that is not finite sends a run back to its last "
+        "checkpoint, to go on behind the batches since then. 0: it stops.",
+    )
     evaluation_batch_size: int = _option(
         1024, "Global batch of evaluation and prediction."
     )
@@ -382,15 +427,83 @@ class TrainingConfig:
     )
 
     def __post_init__(self) -> None:
+        _check_choices(self, "training")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            _check(value > 0, f"training.{field.name}", value, "positive")
+            if field.name == "max_rollbacks":
+                _check(value >= 0, f"training.{field.name}", value, ">= 0")
+            elif not isinstance(value, bool | str):
+                _check(value > 0, f"training.{field.name}", value, "positive")
+        _check(
+            self.labeled_keep_probability <= 1,
+            "training.labeled_keep_probability",
+            self.labeled_keep_probability,
+            "in (0, 1]",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelingConfig:
+    """Which images the teacher labels, and how."""
+
+    ensemble: str = _option(
+        "",
+        "Directories of further trained models, separated by commas, whose "
+        "probabilities are averaged with the teacher's.",
+    )
+    flip: bool = _option(
+        False, "Average over each image and its mirror image, too."
+    )
+    calibrate: bool = _option(
+        False,
+        "Fit the temperature of the probabilities on the validation images.",
+    )
+    near_duplicate_bits: int = _option(
+        4,
+        "Unlabeled images are left out if their perceptual hash of 64 bits "
+        "differs from a labeled or held-out image's in at most so many bits. "
+        "-1: no search.",
+    )
+    near_duplicate_side: int = _option(
+        64,
+        "Shortest side in pixels that is hashed: a perceptual hash tells "
+        "smaller pictures hardly apart.",
+    )
+    deduplicate: bool = _option(
+        False, "Keep only one of several near-duplicate unlabeled images."
+    )
+
+    def __post_init__(self) -> None:
+        _check(
+            -1 <= self.near_duplicate_bits <= 8,
+            "labeling.near_duplicate_bits",
+            self.near_duplicate_bits,
+            "-1 ... 8; beyond, unrelated pictures are found",
+        )
+        _check(
+            self.near_duplicate_side >= 1,
+            "labeling.near_duplicate_side",
+            self.near_duplicate_side,
+            "1 or more",
+        )
+        _check(
+            not self.deduplicate or self.near_duplicate_bits >= 0,
+            "labeling.deduplicate",
+            self.deduplicate,
+            "false where --labeling.near_duplicate_bits=-1",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SelectionConfig:
     """Which pseudo-labeled images the student learns from."""
 
+    rule: Literal["exact", "published_histogram"] = _option(
+        "exact",
+        "exact: the most confident per class, every quota met; "
+        "published_histogram: thresholds on a grid of 0.01 and random copies, "
+        "as in the authors' code, for comparison.",
+    )
     confidence_threshold: float = _option(
         0.3, "Images whose confidence is lower are left out."
     )
@@ -407,6 +520,15 @@ class SelectionConfig:
     max_copies: int = _option(0, "Most copies of one image. 0: no limit.")
 
     def __post_init__(self) -> None:
+        _check_choices(self, "selection")
+        is_published = self.rule == "published_histogram"
+        _check(
+            not is_published
+            or (self.balance and self.upsample and not self.max_copies),
+            "selection.rule",
+            self.rule,
+            "exact, where balance, upsample or max_copies is changed",
+        )
         _check(
             0 <= self.confidence_threshold <= 1,
             "selection.confidence_threshold",
@@ -428,6 +550,17 @@ class SelfTrainingConfig:
     teacher_directory: str = _option(
         "", "A trained model to start from. Empty: train the teacher."
     )
+    selection_teacher_directory: str = _option(
+        "",
+        "A trained model whose predictions select the images; the teachers "
+        "only label what it selected (paper: an EfficientNet-B0). Empty: the "
+        "teacher.",
+    )
+    keep_selection: bool = _option(
+        False,
+        "Select for the first student only; later teachers relabel the same "
+        "images, as in the paper.",
+    )
     initialize_students_from: Literal[
         "scratch", "initial_weights", "teacher"
     ] = _option(
@@ -447,6 +580,16 @@ class SelfTrainingConfig:
     teacher_resolution: int = _option(
         0, "Side of the teacher's images in pixels. 0: the students'."
     )
+    online_teacher: bool = _option(
+        False,
+        "Teachers label clean twins of the selected images, at their own "
+        "resolution, in the student's step; stored labels only select.",
+    )
+    noised_teacher: bool = _option(
+        False,
+        "Ablation of the paper, Table 6: teachers label noised images, with "
+        "dropout and stochastic depth.",
+    )
 
     def __post_init__(self) -> None:
         _check_choices(self, "self_training")
@@ -459,6 +602,13 @@ class SelfTrainingConfig:
         for name in ("teacher_width", "teacher_depth", "teacher_resolution"):
             value = getattr(self, name)
             _check(value >= 0, f"self_training.{name}", value, "0 or more")
+        _check(
+            not (self.online_teacher and self.noised_teacher),
+            "self_training.noised_teacher",
+            self.noised_teacher,
+            "false beside --self_training.online_teacher, whose twins are "
+            "clean",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -479,17 +629,17 @@ class FixResConfig:
         0, "Blocks frozen with the stem by --trainable=after_frozen_blocks."
     )
     base_learning_rate: float = _option(
-        0.0002, "Constant rate per 256 labeled images: the decayed tail's."
+        0.0,
+        "Constant rate per 256 labeled images. 0: what the student's schedule "
+        "ended with.",
     )
 
     def __post_init__(self) -> None:
         _check_choices(self, "fixres")
-        for name in ("resolution", "frozen_blocks"):
+        for name in ("resolution", "frozen_blocks", "base_learning_rate"):
             value = getattr(self, name)
             _check(value >= 0, f"fixres.{name}", value, "0 or more")
-        for name in ("epochs", "base_learning_rate"):
-            value = getattr(self, name)
-            _check(value > 0, f"fixres.{name}", value, "positive")
+        _check(self.epochs > 0, "fixres.epochs", self.epochs, "positive")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -535,6 +685,12 @@ class RuntimeConfig:
     deterministic: bool = _option(
         False, "Deterministic operations, for a whole run or not at all."
     )
+    worker_timeout_seconds: float = _option(
+        300.0, "How long the workers of TF_CONFIG are waited for at the start."
+    )
+    stall_seconds: float = _option(
+        300.0, "Without a step for so long, the log says what it waits for."
+    )
     cache_megabytes: int = _option(
         256, "Shard sets up to this size are held in memory for training."
     )
@@ -552,6 +708,9 @@ class RuntimeConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self, "runtime")
+        for name in ("worker_timeout_seconds", "stall_seconds"):
+            value = getattr(self, name)
+            _check(value > 0, f"runtime.{name}", value, "positive")
         _check(
             self.cache_megabytes >= 0,
             "runtime.cache_megabytes",
@@ -578,6 +737,7 @@ class Config:
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
+    labeling: LabelingConfig = LabelingConfig()
     selection: SelectionConfig = SelectionConfig()
     self_training: SelfTrainingConfig = SelfTrainingConfig()
     fixres: FixResConfig = FixResConfig()
@@ -588,9 +748,11 @@ class Config:
         _check(
             0 <= self.seed < 2**31, "seed", self.seed, "an integer in [0, 2^31)"
         )
-        ratio = self.training.unlabeled_ratio
+        training = self.training
+        ratio = training.unlabeled_ratio
+        kept = training.labeled_batch_size * training.labeled_keep_probability
         _check(
-            round(self.training.labeled_batch_size * ratio) >= 1,
+            round(kept * ratio) >= 1,
             "training.unlabeled_ratio",
             ratio,
             "a ratio that gives at least one unlabeled image a batch",

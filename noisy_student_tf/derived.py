@@ -6,9 +6,17 @@ from typing import Any
 from noisy_student_tf import config
 
 
+def kept_labeled_batch_size(training: config.TrainingConfig) -> float:
+    """Return the labeled images of a global batch whose loss counts."""
+    return training.labeled_batch_size * training.labeled_keep_probability
+
+
 def unlabeled_batch_size(training: config.TrainingConfig) -> int:
-    """Return the unlabeled images of a student's global batch."""
-    return round(training.labeled_batch_size * training.unlabeled_ratio)
+    """Return the unlabeled images of a student's global batch.
+
+    They follow the labeled images kept, as in the authors' code.
+    """
+    return round(kept_labeled_batch_size(training) * training.unlabeled_ratio)
 
 
 def teacher_model(settings: config.Config) -> config.ModelConfig:

@@ -192,6 +192,9 @@ def _stages(
     num_last = config.self_training.num_iterations
     yield _building("labeled", workdir.labeled, num_labeled, counts)
     yield _building("unlabeled", workdir.unlabeled, counts.unlabeled, counts)
+    if config.labeling.near_duplicate_bits >= 0:
+        num_hashed = num_labeled + counts.unlabeled
+        yield _building("duplicates", workdir.duplicates, num_hashed, counts)
     teacher = derived.teacher_model(config)
     yield _training(config, "teacher", workdir.teacher, teacher, counts, rate)
     for iteration in range(1, num_last + 1):

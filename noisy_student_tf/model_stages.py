@@ -34,7 +34,7 @@ def train_teacher(run: runs.Run) -> None:
     if runs.is_done(directory, "Teacher"):
         return
     if run.config.self_training.teacher_directory:
-        _adopt_teacher(run)
+        runs.on_chief(run, lambda: _adopt_teacher(run))
         return
     model_config = derived.teacher_model(run.config)
     _train(
@@ -83,6 +83,11 @@ def train_student(run: runs.Run, iteration: int) -> None:
         epochs=run.config.training.student_epochs,
         pseudo_labeled=pseudo_labeled,
         initial_directory=_student_start(run, iteration),
+        online_teacher=(
+            run.workdir.model(iteration - 1)
+            if run.config.self_training.online_teacher
+            else ""
+        ),
     )
 
 
@@ -98,7 +103,7 @@ def finetune_fixres(run: runs.Run) -> None:
         run.config.optimizer,
         schedule="constant",
         warmup_epochs=0.0,
-        base_learning_rate=settings.base_learning_rate,
+        base_learning_rate=_finetuning_rate(run),
     )
     name = f"{runs.model_name(iteration)}_fixres"
     _train(
@@ -114,6 +119,33 @@ def finetune_fixres(run: runs.Run) -> None:
         trainable=lambda model: fixres.trainable_variables(model, settings),
         initial_directory=run.workdir.model(iteration),
     )
+
+
+def _finetuning_rate(run: runs.Run) -> float:
+    """Return FixRes' rate per 256 labeled images.
+
+    Raises:
+        ValueError: It shall be the one that the student's schedule ended
+            with, and that is zero.
+    """
+    config = run.config
+    if config.fixres.base_learning_rate:
+        return config.fixres.base_learning_rate
+    labeled = shards.open_split(run.workdir.labeled, "train")
+    plan = plans.make_plan(
+        config,
+        num_labeled=labeled.num_records,
+        epochs=config.training.student_epochs,
+        has_unlabeled=True,
+    )
+    rate = plans.last_base_learning_rate(plan, config)
+    if config.optimizer.schedule == "cosine" or not rate:
+        raise ValueError(
+            "--fixres.base_learning_rate=0: the student's schedule "
+            f"--optimizer.schedule={config.optimizer.schedule} ended with a "
+            "rate of about 0. Name a positive rate."
+        )
+    return rate
 
 
 def _student_start(run: runs.Run, iteration: int) -> str:
@@ -135,6 +167,7 @@ def _train(
     unnoised: bool = False,
     trainable: Callable[[keras.Model], list[Any]] | None = None,
     initial_directory: str = "",
+    online_teacher: str = "",
 ) -> None:
     """Train one model, measure it and close its directory."""
     labeled = shards.open_split(run.workdir.labeled, "train")
@@ -148,6 +181,14 @@ def _train(
         epochs=epochs,
         has_unlabeled=pseudo_labeled is not None,
     )
+    make_stream = _stream_maker(
+        config,
+        spec,
+        labeled=labeled,
+        pseudo_labeled=pseudo_labeled,
+        unnoised=unnoised,
+        online_teacher=online_teacher,
+    )
     content: dict[str, Any] = {"total_steps": plan.total_steps}
     initial_weights = None
     if initial_directory:
@@ -159,24 +200,52 @@ def _train(
         directory=directory,
         strategy=run.strategy,
         build_model=lambda: _build(run, spec, config.seed),
-        make_stream=lambda start_step: train_stream.make_train_stream(
-            labeled=labeled,
-            pseudo_labeled=pseudo_labeled,
-            config=config,
-            resolution=spec.resolution,
-            num_classes=spec.num_classes,
-            start_step=start_step,
-            unnoised=unnoised,
-        ),
+        make_stream=make_stream,
         evaluate=_validator(run, spec),
         title=name,
         trainable=trainable,
         initial_weights=initial_weights,
+        load_teacher=(
+            (lambda: saved.load(online_teacher)[0]) if online_teacher else None
+        ),
+        class_names=runs.class_names(run),
+        profile_steps=run.profile_steps,
     )
-    saved.save(
-        directory, model=trained.model, ema_model=trained.ema_model, spec=spec
+
+    def finish() -> None:
+        content["step"] = trained.step
+        models = {"model": trained.model, "ema_model": trained.ema_model}
+        saved.save(directory, **models, spec=spec)
+        _finish_model(run, directory, name, trained.ema_model, spec, content)
+
+    runs.on_chief(run, finish)
+
+
+def _stream_maker(
+    config: configuration.Config,
+    spec: specs.ModelSpec,
+    *,
+    labeled: shards.ShardSet,
+    pseudo_labeled: shards.ShardSet | None,
+    unnoised: bool,
+    online_teacher: str,
+) -> Callable[..., tf.data.Dataset]:
+    """Return a function of the step and this host's part of the batches."""
+    make_stream = functools.partial(
+        train_stream.make_train_stream,
+        labeled=labeled,
+        pseudo_labeled=pseudo_labeled,
+        config=config,
+        resolution=spec.resolution,
+        num_classes=spec.num_classes,
+        unnoised=unnoised,
     )
-    _finish_model(run, directory, name, trained.ema_model, spec, content)
+    if not online_teacher:
+        return make_stream
+    clean_resolution = saved.load_spec(online_teacher).resolution
+    return functools.partial(
+        make_stream, clean_unlabeled_resolution=clean_resolution
+    )
 
 
 def _build(

@@ -26,6 +26,10 @@ _IMAGENET_ROWS = {
 # Paper, Table 7: the ratio of each of L2's iterations.
 _L2_RATIOS = {1: 14, 2: 14, 3: 28}
 
+# Perceptual hashes tell pictures of 32 pixels hardly apart; identical files
+# are left out anyway.
+_NO_SEARCH = config.LabelingConfig(near_duplicate_bits=-1)
+
 
 def _both(policy: config.PolicyConfig) -> config.AugmentationConfig:
     return config.AugmentationConfig(labeled=policy, unlabeled=policy)
@@ -130,6 +134,7 @@ def _svhn() -> config.Config:
             teacher_epochs=epochs,
             student_epochs=epochs,
         ),
+        labeling=_NO_SEARCH,
         selection=config.SelectionConfig(images_per_class=53_113),
         self_training=config.SelfTrainingConfig(num_iterations=1),
     )
@@ -183,6 +188,7 @@ def _small_images(*, resolution: int, mean: float, std: float) -> config.Config:
             checkpoint_every_steps=100,
             evaluation_batch_size=128,
         ),
+        labeling=_NO_SEARCH,
         # Of ten classes nearly every image has one above 0.3, the threshold
         # for a thousand.
         selection=config.SelectionConfig(
@@ -319,11 +325,14 @@ def _tiny() -> config.Config:
             evaluate_every_steps=10,
             checkpoint_every_steps=5,
         ),
+        labeling=_NO_SEARCH,
         # An unlearned net is never sure of anything.
         selection=config.SelectionConfig(
             images_per_class=20, confidence_threshold=0.0
         ),
-        fixres=config.FixResConfig(resolution=24, epochs=1),
+        fixres=config.FixResConfig(
+            resolution=24, epochs=1, base_learning_rate=0.0002
+        ),
         # Tracing the gradients of every model takes longer than the rest.
         evaluation=config.EvaluationConfig(
             robustness=False, robustness_images=2, robustness_sequences=1

@@ -2,12 +2,13 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 
 import tensorflow as tf
 from absl import logging
 
+from noisy_student_tf import cluster, files
 from noisy_student_tf import config as configuration
-from noisy_student_tf import files
 from noisy_student_tf import workdir as workdirs
 from noisy_student_tf.model import spec as specs
 from noisy_student_tf.pipeline import decode
@@ -22,11 +23,21 @@ class Run:
         config: The resolved configuration.
         workdir: The folders.
         strategy: Where models live and compute.
+        profile_steps: Between which steps of every training TensorFlow is
+            profiled; None: never.
     """
 
     config: configuration.Config
     workdir: workdirs.Workdir
     strategy: tf.distribute.Strategy
+    profile_steps: tuple[int, int] | None = None
+
+
+def on_chief(run: Run, stage: Callable[[], object]) -> None:
+    """Let the chief do something, and all workers wait until it is done."""
+    if cluster.is_chief(run.strategy):
+        stage()
+    cluster.wait_for_all(run.strategy)
 
 
 def is_done(directory: str, title: str) -> bool:

@@ -1,11 +1,9 @@
 """Devices, precision and determinism of a process."""
 
-import os
-
 import keras
 import tensorflow as tf
 
-from noisy_student_tf import config
+from noisy_student_tf import cluster, config
 
 
 def configure(configuration: config.Config) -> None:
@@ -44,10 +42,12 @@ def make_strategy(runtime: config.RuntimeConfig) -> tf.distribute.Strategy:
             otherwise; "multi_worker" reads TF_CONFIG.
 
     Raises:
-        ValueError: The devices that it asks for are not there.
+        ValueError: The devices that it asks for are not there, or TF_CONFIG
+            does not name a cluster.
+        TimeoutError: A worker of the cluster did not answer in time.
     """
     if runtime.strategy == "multi_worker":
-        return _multi_worker_strategy()
+        return _multi_worker_strategy(runtime.worker_timeout_seconds)
     if runtime.strategy == "tpu":
         return _tpu_strategy(runtime.tpu_address)
     gpus = tf.config.list_logical_devices("GPU")
@@ -67,13 +67,10 @@ def make_strategy(runtime: config.RuntimeConfig) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(names[: runtime.num_devices or None])
 
 
-def _multi_worker_strategy() -> tf.distribute.Strategy:
-    if not os.environ.get("TF_CONFIG"):
-        raise ValueError(
-            "--runtime.strategy=multi_worker: the environment variable "
-            "TF_CONFIG is not set. Give every worker the cluster's addresses "
-            "and its own index in it, or use --runtime.strategy=auto."
-        )
+def _multi_worker_strategy(
+    timeout_seconds: float,
+) -> tf.distribute.Strategy:
+    cluster.wait_until_reachable(cluster.read_cluster(), timeout_seconds)
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 

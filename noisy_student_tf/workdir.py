@@ -10,10 +10,13 @@ _MACHINE_FIELDS = (
     "data.beam_runner",
     # What is measured of finished models changes nothing in them.
     "evaluation.robustness",
+    "data.beam_options",
     "model.recompute",
     "runtime.strategy",
     "runtime.num_devices",
     "runtime.tpu_address",
+    "runtime.worker_timeout_seconds",
+    "runtime.stall_seconds",
     "runtime.cache_megabytes",
     "runtime.cache_directory",
 )
@@ -73,6 +76,11 @@ class Workdir:
         return self._in(f"pseudo_labeled_{iteration}")
 
     @property
+    def duplicates(self) -> str:
+        """Return which unlabeled images are left out, and why."""
+        return self._in("duplicates")
+
+    @property
     def fixres(self) -> str:
         """The last student, fine-tuned at the higher resolution."""
         return self._in("fixres")
@@ -95,7 +103,11 @@ class Workdir:
     @property
     def saved_model(self) -> str:
         """The exported classifier."""
-        return files.join(self.export, "saved_model")
+        return self.exported("saved_model")
+
+    def exported(self, format: str) -> str:
+        """Return the folder of the classifier in one of its formats."""
+        return files.join(self.export, format)
 
     @property
     def results(self) -> str:

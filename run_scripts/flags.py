@@ -17,7 +17,13 @@ from absl import app, flags, logging
 from noisy_student_tf import config, config_tree, presets
 
 # What a user can mend; anything else is ours, and shows its traceback.
-_USER_ERRORS = (ValueError, OSError, tf.errors.OpError, FloatingPointError)
+_USER_ERRORS = (
+    ValueError,
+    OSError,
+    tf.errors.OpError,
+    FloatingPointError,
+    ImportError,
+)
 
 _USAGE_ERROR_CODE = 2
 
@@ -88,14 +94,32 @@ def override_from_flags(base: config.Config) -> config.Config:
     return config_tree.override(base, values)
 
 
-def run(main: Callable[[list[str]], None]) -> None:
+def require(name: str, example: str) -> None:
+    """Check that a flag has a value.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if not flags.FLAGS[name].value:
+        raise ValueError(
+            f"--{name} is missing: give one such as --{name}={example}."
+        )
+
+
+def run(
+    main: Callable[[list[str]], None], *, takes_arguments: bool = False
+) -> None:
     """Run a script's `main`; errors that a user can mend are one line.
 
     `--verbosity=1` shows their traceback too.
+
+    Args:
+        main: Gets the command line without flags.
+        takes_arguments: There may be others than the program's name.
     """
 
     def guarded(arguments: list[str]) -> None:
-        if len(arguments) > 1:
+        if len(arguments) > 1 and not takes_arguments:
             raise app.UsageError(
                 f"unexpected arguments {arguments[1:]}: flags begin with --."
             )

@@ -26,6 +26,12 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "workdir", None, "Directory of the run, local or remote."
     )
+    flags.DEFINE_list(
+        "profile_steps",
+        None,
+        "Two steps, such as 100,120: between them every training is profiled "
+        "for TensorBoard.",
+    )
 
 
 def define_iteration_flag(help_text: str) -> None:
@@ -75,8 +81,30 @@ def run_from_flags() -> runs.Run:
     config, workdir = settings_from_flags()
     # Before anything is written: the workdir stays free for the mended flags.
     starts.check(config)
-    workdirs.write_config(config, workdir)
+    workdirs.check_config(config, workdir)
+    profile_steps = _profile_steps()
     logging.info("Configuration:\n%s", config_tree.to_json(config))
     runtime.configure(config)
-    strategy = runtime.make_strategy(config.runtime)
-    return runs.Run(config=config, workdir=workdir, strategy=strategy)
+    run = runs.Run(
+        config=config,
+        workdir=workdir,
+        strategy=runtime.make_strategy(config.runtime),
+        profile_steps=profile_steps,
+    )
+    runs.on_chief(run, lambda: workdirs.write_config(config, workdir))
+    return run
+
+
+def _profile_steps() -> tuple[int, int] | None:
+    """Return the two steps of --profile_steps."""
+    given = flags.FLAGS.profile_steps
+    if not given:
+        return None
+    if len(given) == 2 and all(part.isdigit() for part in given):
+        first, last = map(int, given)
+        if first < last:
+            return first, last
+    raise ValueError(
+        f"--profile_steps={','.join(given)}: accepted are two numbers of "
+        "steps, the second one larger, such as 100,120."
+    )

@@ -1,14 +1,23 @@
+import base64
+import io
 import json
+import os
+import pathlib
 import subprocess
 import sys
 import types
 
 import numpy as np
+import PIL.Image
 import pytest
+import sklearn.datasets
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from noisy_student_tf import export, files
 from noisy_student_tf.model import folding
+from noisy_student_tf.pipeline import decode, orientation
+from noisy_student_tf.serving import exported, graph
 from tests.model import small_specs
 
 RESOLUTION = 16
@@ -16,12 +25,19 @@ GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.integers(0, 256, (3, 20, 24, 3), dtype=np.uint8)
 
 
-def preprocess(encoded):
-    image = tf.io.decode_image(encoded, 3, expand_animations=False)
+def prepare(image, encoded):
     resized = tf.raw_ops.ResizeBicubic(
         images=image[tf.newaxis], size=[RESOLUTION, RESOLUTION]
     )
     return resized[0]
+
+
+preprocess = graph.Preprocess(
+    decode=lambda encoded: tf.io.decode_image(
+        encoded, 3, expand_animations=False
+    ),
+    prepare=prepare,
+)
 
 
 def encode(image):
@@ -131,31 +147,8 @@ def test_assets(model, directory):
     assert preprocessing["mean_rgb"] == list(model.spec.mean_rgb)
     description = files.read_json(files.join(assets, "model.json"))
     assert description["training_fingerprint"] == "0123abcd"
+    assert description["export_version"] == exported.VERSION
     assert description["width"] == model.spec.width
-
-
-def test_loads_without_this_package(directory, model):
-    script = (
-        "import json, sys, tensorflow as tf;"
-        "images = tf.constant(json.load(sys.stdin), tf.uint8);"
-        "loaded = tf.saved_model.load(sys.argv[1]);"
-        "logits = loaded.signatures['images_uint8'](images=images)['logits'];"
-        "assert 'noisy_student_tf' not in sys.modules;"
-        "print(json.dumps(logits.numpy().tolist()))"
-    )
-    finished = subprocess.run(
-        [sys.executable, "-I", "-c", script, directory],
-        input=json.dumps(IMAGES.tolist()),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    np.testing.assert_allclose(
-        json.loads(finished.stdout),
-        expected_logits(model),
-        rtol=1e-4,
-        atol=1e-4,
-    )
 
 
 def test_check_accepts_what_was_exported(model, directory):
@@ -215,7 +208,7 @@ def test_failed_export_leaves_the_earlier_one(model, tmp_path):
             spec=model.spec,
             directory=path,
             training_fingerprint="",
-            preprocess=fail,
+            preprocess=graph.Preprocess(decode=fail, prepare=prepare),
             crop="whole",
         )
     assert files.list_directory(str(tmp_path)) == ["saved_model"]
@@ -237,3 +230,106 @@ def test_folded_model_serves_the_same_logits(model, tmp_path):
         directory=path, model=model, images=IMAGES, preprocess=preprocess
     )
     assert differing < 1e-5
+
+
+def test_exif_orientation_is_applied_inside(model, tmp_path):
+    def upright(image, encoded):
+        return prepare(orientation.upright(image, encoded), encoded)
+
+    path = str(tmp_path / "saved_model")
+    export.export(
+        model=model,
+        spec=model.spec,
+        directory=path,
+        training_fingerprint="",
+        preprocess=graph.Preprocess(decode=decode.decode, prepare=upright),
+        crop="whole",
+    )
+    # As stored by a camera held sideways; 6: turn it clockwise.
+    blocks = PIL.Image.fromarray(IMAGES[0, :3, :4]).resize((64, 48), 0)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    turned, stored = io.BytesIO(), io.BytesIO()
+    blocks.save(turned, "JPEG", quality=95, exif=exif)
+    blocks.save(stored, "JPEG", quality=95)
+    upright_pixels = tf.io.decode_jpeg(stored.getvalue())
+    upright_pixels = np.rot90(upright_pixels, k=-1)
+    loaded = tf.saved_model.load(path)
+    outputs = loaded.signatures["serving_default"](
+        image_bytes=tf.constant(
+            [turned.getvalue(), stored.getvalue(), encode(upright_pixels)]
+        )
+    )
+    first, without_exif, expected = outputs["probabilities"].numpy()
+    np.testing.assert_allclose(first, expected, atol=1e-5)
+    assert np.abs(without_exif - expected).max() > 1e-3
+
+
+def test_serves_real_images_with_tensorflow_alone(model, directory):
+    """Bytes in, probabilities out, in a process that cannot import ours."""
+    digits = sklearn.datasets.load_digits().images[:5] * 15
+    pictures = [
+        tf.io.encode_png(np.uint8(digit)[..., np.newaxis]).numpy()
+        for digit in digits
+    ]
+    script = (
+        "import base64, json, sys\n"
+        "for name in ('noisy_student_tf', 'data_prep', 'run_scripts'):\n"
+        "    sys.modules[name] = None\n"
+        "import tensorflow as tf\n"
+        "pictures = [base64.b64decode(x) for x in json.load(sys.stdin)]\n"
+        "loaded = tf.saved_model.load(sys.argv[1])\n"
+        "serve = loaded.signatures['serving_default']\n"
+        "outputs = serve(image_bytes=tf.constant(pictures))\n"
+        "print(json.dumps(outputs['probabilities'].numpy().tolist()))\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-I", "-c", script, directory],
+        input=json.dumps([base64.b64encode(x).decode() for x in pictures]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    pixels = tf.stack([preprocess(picture) for picture in pictures])
+    np.testing.assert_allclose(
+        json.loads(finished.stdout), tf.nn.softmax(model(pixels)), atol=1e-5
+    )
+
+
+def test_serves_from_c_without_python(model, directory):
+    """As TensorFlow Serving does: the C++ loader, a session, no Python."""
+    signature = "serving_default"
+    definition = saved_model_pb2.SavedModel.FromString(
+        files.read_bytes(files.join(directory, "saved_model.pb"))
+    )
+    names = definition.meta_graphs[0].signature_def[signature]
+    picture = encode(IMAGES[0])
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from tests.serving import c_library\n"
+        "import json\n"
+        "probabilities = c_library.classify(*sys.argv[2:])\n"
+        "assert 'tensorflow' not in sys.modules\n"
+        "print(json.dumps(probabilities))\n"
+    )
+    finished = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-c",
+            script,
+            str(pathlib.Path(__file__).parent.parent),
+            os.path.dirname(tf.__file__),
+            directory,
+            names.inputs["image_bytes"].name,
+            names.outputs["probabilities"].name,
+            picture.hex(),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr
+    expected = tf.nn.softmax(expected_logits(model)[:1])
+    np.testing.assert_allclose(
+        [json.loads(finished.stdout)], expected, atol=1e-5
+    )

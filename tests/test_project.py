@@ -13,6 +13,7 @@ ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts")
 
 BASE = {
+    "cluster",
     "config",
     "config_tree",
     "derived",
@@ -31,6 +32,7 @@ PARTS = {
     "export",
     "runtime",
     "weights",
+    "serving",
 }
 STAGES = {
     "run",
@@ -40,10 +42,14 @@ STAGES = {
     "robustness_stage",
     "evaluation_stage",
     "subjects",
+    "label_stages",
+    "labeler",
+    "export_stages",
     "dry_run",
     "inspection",
 }
 ALLOWED_IMPORTS = {
+    "cluster": set(),
     "config": set(),
     "presets": {"config"},
     "files": set(),
@@ -53,19 +59,24 @@ ALLOWED_IMPORTS = {
     "derived": {"config"},
     **{part: BASE | {part} for part in PARTS},
     "weights": BASE | {"weights", "model"},
+    "export": BASE | {"export", "serving"},
     "data_prep": BASE | {"data_prep", "pipeline.decode"},
+    "noised_teacher": BASE | PARTS,
     "run": BASE | PARTS,
     "starts": BASE | {"model"},
-    "stages": BASE | PARTS | {"data_prep", "run"},
+    "stages": BASE | PARTS | {"data_prep", "noised_teacher", "run"},
     "model_stages": BASE | PARTS | {"run", "starts"},
     "subjects": BASE | PARTS | {"run"},
     "robustness_stage": BASE | PARTS | {"data_prep", "run", "subjects"},
     "evaluation_stage": BASE
     | PARTS
     | {"data_prep", "robustness_stage", "subjects"},
+    "labeler": BASE | PARTS | {"run"},
+    "label_stages": BASE | PARTS | {"data_prep", "run", "labeler"},
     "dry_run": BASE | PARTS | {"data_prep", "starts"},
     "planning": BASE | {"model", "training", "pseudo_labels", "planning"},
     "inspection": BASE | {"pipeline"},
+    "export_stages": BASE | PARTS | {"run", "model_stages"},
     "self_training": BASE | PARTS | STAGES,
     "run_scripts": BASE
     | PARTS

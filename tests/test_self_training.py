@@ -16,6 +16,7 @@ from noisy_student_tf import (
     config_tree,
     dry_run,
     files,
+    label_stages,
     model_stages,
     presets,
     self_training,
@@ -138,7 +139,7 @@ def test_dry_run_writes_nothing_and_counts_everything(tmp_path):
 def test_student_without_its_teacher_is_refused(finished, tmp_path):
     run = make_run(tmp_path)
     with pytest.raises(FileNotFoundError, match="teacher is missing"):
-        stages.predict(run, 1)
+        label_stages.predict(run, 1)
 
 
 @pytest.mark.parametrize("start", [self_training.run_all, None])

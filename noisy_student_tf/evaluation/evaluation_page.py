@@ -48,7 +48,7 @@ def _contents(rows: Sequence[results.Row]) -> dict[str, Any]:
         for name in sets
     }
     return {
-        "style": report.style_sheet(),
+        "style": report.style(),
         "models": list(dict.fromkeys(row["model"] for row in rows)),
         "rows": plain,
         "has_restricted": any("num_classes" in row for row in plain),

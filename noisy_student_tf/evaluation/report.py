@@ -11,20 +11,15 @@ import jinja2
 import markupsafe
 import numpy as np
 
-from noisy_student_tf import config, files
+from noisy_student_tf import files
 from noisy_student_tf import workdir as workdirs
 from noisy_student_tf.evaluation import (
-    report_labels,
-    report_pictures,
+    report_iteration,
     report_plots,
     report_robustness,
     report_run,
     results,
 )
-from noisy_student_tf.records import shards
-
-MAX_CLASSES_SHOWN = 20
-MAX_CONFUSIONS_SHOWN = 20
 
 _FOLDER = os.path.dirname(__file__)
 
@@ -45,7 +40,7 @@ def write_report(workdir: str) -> str:
 
 
 def environment() -> jinja2.Environment:
-    """Return what renders the templates beside this file."""
+    """Return what renders the templates beside this module."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -57,6 +52,13 @@ def environment() -> jinja2.Environment:
         percent=_percent, count=_count, points=_points, number=_number
     )
     return environment
+
+
+def style() -> markupsafe.Markup:
+    """Return the style sheet of the pages."""
+    path = files.join(_FOLDER, "report.css")
+    with open(path, encoding="utf-8") as style_sheet:
+        return markupsafe.Markup(style_sheet.read())
 
 
 def _percent(share: float | None, digits: int = 1) -> str:
@@ -82,7 +84,7 @@ def _contents(workdir: workdirs.Workdir) -> dict[str, Any]:
     data = report_run.read_data(workdir)
     rows = report_run.read_results(workdir)
     return {
-        "style": style_sheet(),
+        "style": style(),
         "name": os.path.basename(workdir.root.rstrip("/")),
         "config": run_config,
         "fields": report_run.compare_with_preset(run_config),
@@ -99,15 +101,10 @@ def _contents(workdir: workdirs.Workdir) -> dict[str, Any]:
             sets_directory=workdir.robustness_sets,
         ),
         "training": _training(report_run.read_metrics(workdir)),
-        "iterations": _iterations(workdir, run_config, data.class_names),
+        "iterations": report_iteration.read_iterations(
+            workdir, run_config, data.class_names
+        ),
     }
-
-
-def style_sheet() -> markupsafe.Markup:
-    """Return the style sheet of all pages."""
-    path = files.join(_FOLDER, "report.css")
-    with open(path, encoding="utf-8") as file:
-        return markupsafe.Markup(file.read())
 
 
 def _tables(measured: list[report_run.Result]) -> list[dict[str, Any]]:
@@ -196,133 +193,3 @@ def _curves(
             )
             plots.append((caption, markupsafe.Markup(svg)))
     return plots
-
-
-def _iterations(
-    workdir: workdirs.Workdir, run_config: config.Config, class_names: list[str]
-) -> list[dict[str, Any]]:
-    """Return what is known of each iteration's pseudo-labels."""
-    if not class_names:
-        return []
-    truth = report_labels.read_truth(
-        files.join(workdir.unlabeled, "truth.parquet")
-    )
-    iterations = []
-    number = 1
-    while shards.is_finished(workdir.predictions(number)):
-        iterations.append(
-            _iteration(workdir, number, run_config, class_names, truth)
-        )
-        number += 1
-    return iterations
-
-
-def _iteration(
-    workdir: workdirs.Workdir,
-    number: int,
-    run_config: config.Config,
-    class_names: list[str],
-    truth: report_labels.Truth,
-) -> dict[str, Any]:
-    threshold = run_config.selection.confidence_threshold
-    labels = report_labels.read_predictions(
-        workdir.predictions(number),
-        num_classes=len(class_names),
-        threshold=threshold,
-        truth=truth,
-    )
-    shown = shown_classes(len(class_names))
-    directory = workdir.selection(number)
-    selection = None
-    warnings, pictures = [], {}
-    if shards.is_finished(directory):
-        selection = report_labels.read_selection(
-            directory,
-            num_classes=len(class_names),
-            classes=shown,
-            truth=truth,
-        )
-        summary = files.read_json(files.join(directory, "summary.json"))
-        warnings = summary.get("warnings", [])
-        pictures = report_pictures.thumbnails(
-            workdir.unlabeled, selection.picks()
-        )
-    return {
-        "number": number,
-        "teacher": "Teacher" if number == 1 else f"Student {number - 1}",
-        "threshold": threshold,
-        "class_names": class_names,
-        "shown": shown,
-        "labels": labels,
-        "selection": selection,
-        "warnings": warnings,
-        "pictures": pictures,
-        "max_images": _most_images(labels, selection, shown),
-        "plots": _label_plots(number, threshold, labels),
-        "confusions": _confusions(labels, len(class_names)),
-    }
-
-
-def shown_classes(num_classes: int) -> list[int]:
-    """Return the classes shown one by one: all, or evenly spaced ones."""
-    count = min(num_classes, MAX_CLASSES_SHOWN)
-    return np.linspace(0, num_classes - 1, count).astype(int).tolist()
-
-
-def _most_images(
-    labels: report_labels.Predictions,
-    selection: report_labels.Selection | None,
-    shown: list[int],
-) -> int:
-    """Return the longest bar of the table of classes."""
-    most = labels.predicted.images[shown].max()
-    if selection:
-        most = max(most, selection.rows[shown].max())
-    return max(int(most), 1)
-
-
-def _label_plots(
-    number: int, threshold: float, labels: report_labels.Predictions
-) -> list[tuple[str, markupsafe.Markup]]:
-    """Return (caption, SVG) of the plots of one iteration's confidences."""
-    has_truth = labels.predicted.accuracy is not None
-    # Right and wrong only split the bars where every label is known.
-    splits = has_truth and bool(
-        (labels.known_histogram == labels.histogram).all()
-    )
-    histogram = report_plots.confidence_histogram(
-        labels.histogram,
-        correct=labels.correct_histogram if splits else None,
-        threshold=threshold,
-        description=f"Iteration {number}: images by the teacher's confidence",
-    )
-    plots = [("The teacher's confidence", markupsafe.Markup(histogram))]
-    if has_truth:
-        by_threshold = report_plots.accuracy_by_threshold(
-            labels.known_histogram,
-            labels.correct_histogram,
-            threshold=threshold,
-            description=f"Iteration {number}: accuracy and share kept by "
-            "threshold",
-        )
-        plots.append(("What a threshold does", markupsafe.Markup(by_threshold)))
-    return plots
-
-
-def _confusions(
-    labels: report_labels.Predictions, num_classes: int
-) -> dict[str, Any] | None:
-    """Return the confusion matrix, or the most frequent confusions."""
-    if not labels.confusion:
-        return None
-    if num_classes > MAX_CLASSES_SHOWN:
-        wrong = [
-            (*pair, count)
-            for pair, count in labels.confusion.most_common()
-            if pair[0] != pair[1]
-        ]
-        return {"matrix": None, "pairs": wrong[:MAX_CONFUSIONS_SHOWN]}
-    matrix = np.zeros((num_classes, num_classes), np.int64)
-    for (label, class_id), count in labels.confusion.items():
-        matrix[label, class_id] = count
-    return {"matrix": matrix.tolist(), "pairs": []}

@@ -39,7 +39,7 @@ class Truth:
         """
         labels = np.full(len(ids), schema.NO_LABEL, np.int64)
         if self.ids.size:
-            wanted = _sortable(ids)
+            wanted = sortable(ids)
             found = np.searchsorted(self.ids, wanted)
             found = np.minimum(found, self.ids.size - 1)
             is_known = self.ids[found] == wanted
@@ -156,7 +156,7 @@ class Selection:
         )
 
 
-def _sortable(ids: np.ndarray) -> np.ndarray:
+def sortable(ids: np.ndarray) -> np.ndarray:
     """Return ids as byte strings: uint8 [n, 16] -> bytes [n]."""
     return np.ascontiguousarray(ids).view(_ID_TEXT)[:, 0]
 
@@ -166,7 +166,7 @@ def read_truth(path: str) -> Truth:
     ids, labels = [np.zeros(0, _ID_TEXT)], [np.zeros(0, np.int64)]
     if files.exists(path):
         for batch in predictions.read_batches(path, ["image_id", "label"]):
-            ids.append(_sortable(parquet_files.fixed_bytes(batch["image_id"])))
+            ids.append(sortable(parquet_files.fixed_bytes(batch["image_id"])))
             labels.append(batch["label"].to_numpy().astype(np.int64))
     all_ids, all_labels = np.concatenate(ids), np.concatenate(labels)
     order = np.argsort(all_ids, kind="stable")

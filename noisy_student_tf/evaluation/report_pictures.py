@@ -3,6 +3,7 @@
 import base64
 import collections
 import io
+from collections.abc import Sequence
 
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
@@ -18,7 +19,9 @@ MAX_SHARDS_READ = 64
 
 
 def thumbnails(
-    directory: str, picks: list[report_labels.Pick]
+    directory: str,
+    picks: Sequence[report_labels.Pick],
+    split: str = "unlabeled",
 ) -> dict[bytes, str]:
     """Return thumbnails as data URIs, by id.
 
@@ -26,10 +29,11 @@ def thumbnails(
     first and `MAX_SHARDS_READ` at most; what lies in others is left out.
 
     Args:
-        directory: The unlabeled images.
+        directory: The unlabeled, or the labeled images.
         picks: Which of them.
+        split: Of the directory.
     """
-    shard_set = shards.open_split(directory, "unlabeled")
+    shard_set = shards.open_split(directory, split)
     wanted: dict[int, set[bytes]] = collections.defaultdict(set)
     for pick in picks:
         if pick.shard_index < len(shard_set.paths):
@@ -38,22 +42,21 @@ def thumbnails(
     found = {}
     for shard_index in fullest[:MAX_SHARDS_READ]:
         positions = _positions(
-            directory, shard_index, len(shard_set.paths), wanted[shard_index]
+            files.join(
+                directory,
+                shards.index_name(split, shard_index, len(shard_set.paths)),
+            ),
+            wanted[shard_index],
         )
         found.update(_read(shard_set.paths[shard_index], positions))
     return found
 
 
-def _positions(
-    directory: str, shard_index: int, num_shards: int, wanted: set[bytes]
-) -> dict[int, bytes]:
-    """Return record number -> id of the wanted images of one shard."""
-    name = shards.index_name("unlabeled", shard_index, num_shards)
+def _positions(path: str, wanted: set[bytes]) -> dict[int, bytes]:
+    """Return record number -> id of the wanted images of one shard's index."""
     positions = {}
     start = 0
-    for batch in predictions.read_batches(
-        files.join(directory, name), ["image_id"]
-    ):
+    for batch in predictions.read_batches(path, ["image_id"]):
         ids = parquet_files.fixed_bytes(batch["image_id"])
         for row, image_id in enumerate(ids):
             if (key := image_id.tobytes()) in wanted:

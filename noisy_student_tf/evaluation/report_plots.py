@@ -60,6 +60,7 @@ STYLE: dict[Any, Any] = {
 }
 
 _MAX_POINTS = 400
+_MAX_TICKS = 12
 
 
 def draw(size: tuple[float, float]) -> tuple[figure.Figure, Axes]:
@@ -242,6 +243,81 @@ def accuracy_by_threshold(
         axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
         drawing.legend(loc="outside lower center", ncols=2)
         return to_svg(drawing, description)
+
+
+def reliability(
+    num_images: Sequence[int],
+    confidences: Sequence[float | None],
+    accuracies: Sequence[float | None],
+    *,
+    description: str,
+) -> str:
+    """Draw accuracy over confidence; on the diagonal the two agree.
+
+    Args:
+        num_images: Images in each bin of equal width.
+        confidences: Their mean confidence; None in an empty bin.
+        accuracies: Their accuracy; None in an empty bin.
+        description: What a screen reader says; unique on the page.
+    """
+    points = [
+        (sure, right, count)
+        for sure, right, count in zip(
+            confidences, accuracies, num_images, strict=True
+        )
+        if sure is not None and right is not None
+    ]
+    most = max((count for _, _, count in points), default=1)
+    with mpl.rc_context(_STYLE):
+        drawing, axes = _draw((5.2, 2.5))
+        axes.plot(
+            (0, 1), (0, 1), color=_COLORS["muted"], linestyle=(0, (1.2, 1.8))
+        )
+        for sure, right, count in points:
+            axes.plot((sure, sure), (sure, right), color=_COLORS["rule"])
+            axes.plot(
+                sure,
+                right,
+                marker="o",
+                color=_COLORS["teacher"],
+                markersize=3 + 7 * (count / most) ** 0.5,
+                markeredgewidth=0,
+            )
+        axes.set_xlim(0, 1.02)
+        axes.set_ylim(0, 1.05)
+        axes.set_xlabel("mean confidence (size: images)")
+        axes.set_ylabel("accuracy")
+        axes.xaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+        axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+        return _to_svg(drawing, description)
+
+
+def copies_histogram(counts: dict[int, int], *, description: str) -> str:
+    """Draw how many images have how many copies.
+
+    Args:
+        counts: Copies -> images.
+        description: What a screen reader says; unique on the page.
+    """
+    with mpl.rc_context(_STYLE):
+        drawing, axes = _draw((5.2, 2.5))
+        copies = sorted(counts)
+        places = range(len(copies))
+        axes.bar(
+            places,
+            [counts[count] for count in copies],
+            color=_COLORS["student"],
+            linewidth=0,
+        )
+        # One bar a number of copies, however far apart the numbers are.
+        step = -(-len(copies) // _MAX_TICKS)
+        axes.set_xticks(places[::step], [f"{n:,}" for n in copies[::step]])
+        axes.set_xlabel("copies of one image")
+        axes.set_ylabel("images")
+        axes.yaxis.set_major_formatter(
+            ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
+        )
+        return _to_svg(drawing, description)
 
 
 def _mark_threshold(axes: Axes, threshold: float) -> None:

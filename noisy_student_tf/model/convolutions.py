@@ -64,7 +64,7 @@ def make_conv(
 ) -> keras.layers.Conv2D:
     """Make a convolution with TensorFlow's "SAME" padding."""
     is_pointwise = kernel_size == 1 and strides == 1
-    layer_class = PointwiseConv2D if is_pointwise else keras.layers.Conv2D
+    layer_class = PointwiseConv2D if is_pointwise else Conv2D
     return layer_class(
         filters,
         kernel_size,
@@ -74,7 +74,38 @@ def make_conv(
         kernel_initializer=conv_initializer(derive_seed(seed, name)),
         name=name,
         dtype=dtype,
+        autocast=False,
     )
+
+
+def _as_inputs(weight: Any, inputs: tf.Tensor) -> tf.Tensor:
+    """Return a weight in the type of the inputs, which decides.
+
+    The model casts images once; its layers do not cast by their policies, so
+    that a bfloat16 model can be evaluated in float32.
+    """
+    return tf.cast(tf.convert_to_tensor(weight), inputs.dtype)
+
+
+def _add_bias(layer: Any, outputs: tf.Tensor) -> tf.Tensor:
+    if not layer.use_bias:
+        return outputs
+    return tf.nn.bias_add(outputs, _as_inputs(layer.bias, outputs))
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
+class Conv2D(keras.layers.Conv2D):
+    """A convolution in the type of its inputs."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Convolve `inputs`: float [batch, height, width, channels]."""
+        outputs = tf.nn.conv2d(
+            inputs,
+            _as_inputs(self.kernel, inputs),
+            strides=self.strides,
+            padding=self.padding.upper(),
+        )
+        return _add_bias(self, outputs)
 
 
 @keras.saving.register_keras_serializable(_PACKAGE)
@@ -83,13 +114,11 @@ class PointwiseConv2D(keras.layers.Conv2D):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolve `inputs`: float [batch, height, width, channels]."""
-        kernel = tf.convert_to_tensor(self.kernel)
+        kernel = _as_inputs(self.kernel, inputs)
         kernel = tf.reshape(kernel, [-1, self.filters])  # No copy.
         # [batch * height * width, channels] -> [..., filters]
         rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
-        outputs = tf.matmul(rows, kernel)
-        if self.use_bias:
-            outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
+        outputs = _add_bias(self, tf.matmul(rows, kernel))
         shape = tf.concat([tf.shape(inputs)[:-1], [self.filters]], axis=0)
         outputs = tf.reshape(outputs, shape)
         outputs.set_shape([*inputs.shape[:-1], self.filters])
@@ -102,15 +131,15 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolve `inputs`: float [batch, height, width, channels]."""
+        kernel = _as_inputs(self.kernel, inputs)
         height, width = inputs.shape[1:3]
         is_slow = height and width and _is_slow(self.kernel_size, height, width)
-        if not is_slow or _has_accelerator():
-            return super().call(inputs)
-        kernel = tf.convert_to_tensor(self.kernel)
-        outputs = depthwise_conv(inputs, kernel, self.strides[0])
-        if self.use_bias:
-            outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
-        return outputs
+        if is_slow and not _has_accelerator():
+            outputs = depthwise_conv(inputs, kernel, self.strides[0])
+        else:
+            strides = [1, *self.strides, 1]
+            outputs = tf.nn.depthwise_conv2d(inputs, kernel, strides, "SAME")
+        return _add_bias(self, outputs)
 
 
 def _has_accelerator() -> bool:

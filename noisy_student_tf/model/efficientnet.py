@@ -202,6 +202,10 @@ class EfficientNet(keras.Model):
     ) -> tf.Tensor:
         """Return what the classifier sees, before dropout.
 
+        Training computes in the type of the policy. Inference computes in
+        float32: eight bits between all layers can change a label, and matrix
+        units round the factors of float32 products by themselves.
+
         Args:
             images: float32 or uint8 [batch, height, width, 3] in [0, 255].
             training: Normalize by the batch's statistics.
@@ -212,7 +216,7 @@ class EfficientNet(keras.Model):
             float32 [batch, features], means over the last map.
         """
         x = normalize_images(images, self.spec)
-        x = tf.cast(x, self.compute_dtype)
+        x = tf.cast(x, self.compute_dtype if training else tf.float32)
         x = self.stem_norm(self.stem_conv(x), training=training)
         x = convolutions.swish(x)
         for block in self.blocks:

@@ -20,15 +20,30 @@ class FoldedEfficientNet(tf.Module):
     methods of the model that an export serves.
     """
 
-    def __init__(self, model: efficientnet.EfficientNet) -> None:
-        """Fold the present weights of a model; later changes do not show."""
+    def __init__(
+        self, model: efficientnet.EfficientNet, *, multiplies: bool = True
+    ) -> None:
+        """Fold the present weights of a model; later changes do not show.
+
+        Args:
+            model: What is folded.
+            multiplies: 1 x 1 convolutions are products of matrices, which
+                TensorFlow is faster at. Other runtimes are faster with
+                convolutions, which they recognize.
+        """
         super().__init__()
         self._spec = model.spec
         self._stem = _Convolution(model.stem_conv, model.stem_norm)
-        self._blocks = [_Block(block) for block in model.blocks]
-        self._head = _Convolution(model.head_conv, model.head_norm)
+        self._blocks = [_Block(block, multiplies) for block in model.blocks]
+        self._head = _Convolution(
+            model.head_conv, model.head_norm, multiplies=multiplies
+        )
         self._kernel = tf.Variable(np.array(model.classifier.kernel))
         self._bias = tf.Variable(np.array(model.classifier.bias))
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        """Return logits, float32 [batch, num_classes], as `classifier` does."""
+        return self.classifier(self.features(images))
 
     def features(self, images: tf.Tensor) -> tf.Tensor:
         """Return what the classifier sees.
@@ -55,7 +70,11 @@ class _Convolution(tf.Module):
     """A convolution, dense or depthwise, and the normalization behind it."""
 
     def __init__(
-        self, conv: Any, norm: normalization.BatchNormalization | None = None
+        self,
+        conv: Any,
+        norm: normalization.BatchNormalization | None = None,
+        *,
+        multiplies: bool = True,
     ) -> None:
         super().__init__()
         kernel = np.array(conv.kernel, np.float64)
@@ -69,7 +88,8 @@ class _Convolution(tf.Module):
             factor, bias = _factor_and_shift(norm)
             is_depthwise = self._is_depthwise
             kernel *= factor[:, np.newaxis] if is_depthwise else factor
-        if kernel.shape[:2] == (1, 1) and self._strides == [1, 1]:
+        is_pointwise = kernel.shape[:2] == (1, 1) and self._strides == [1, 1]
+        if is_pointwise and multiplies:
             kernel = kernel[0, 0]  # A product of matrices.
         self._kernel = tf.Variable(kernel.astype(np.float32))
         self._bias = tf.Variable(bias.astype(np.float32))
@@ -86,8 +106,12 @@ class _Convolution(tf.Module):
 
     def _multiply(self, inputs: tf.Tensor) -> tf.Tensor:
         # [batch * height * width, channels], or [batch, channels]
-        rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
+        rows = inputs
+        if inputs.shape.rank > 2:
+            rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
         rows = tf.nn.bias_add(tf.matmul(rows, self._kernel), self._bias)
+        if inputs.shape.rank == 2:
+            return rows
         shape = tf.concat([tf.shape(inputs)[:-1], tf.shape(rows)[1:]], axis=0)
         outputs = tf.reshape(rows, shape)
         outputs.set_shape([*inputs.shape[:-1], rows.shape[-1]])
@@ -97,17 +121,21 @@ class _Convolution(tf.Module):
 class _Block(tf.Module):
     """An MBConv block."""
 
-    def __init__(self, block: layers.MBConvBlock) -> None:
+    def __init__(self, block: layers.MBConvBlock, multiplies: bool) -> None:
         super().__init__()
         self._expand = None
         if block.expand_conv is not None:
-            self._expand = _Convolution(block.expand_conv, block.expand_norm)
+            self._expand = _Convolution(
+                block.expand_conv, block.expand_norm, multiplies=multiplies
+            )
         self._depthwise = _Convolution(
             block.depthwise_conv, block.depthwise_norm
         )
         self._reduce = _Convolution(block.squeeze_excite.reduce)
         self._gate = _Convolution(block.squeeze_excite.expand)
-        self._project = _Convolution(block.project_conv, block.project_norm)
+        self._project = _Convolution(
+            block.project_conv, block.project_norm, multiplies=multiplies
+        )
         self._has_identity = block.has_identity
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:

@@ -18,7 +18,7 @@ class SqueezeExcite(keras.layers.Layer):
     """Scale channels by a gate that sees the means of all channels."""
 
     def __init__(self, filters: int, *, seed: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})
         self.filters = filters
         self.seed = seed
 
@@ -74,7 +74,7 @@ class MBConvBlock(keras.layers.Layer):
         batch_norm_group_size: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides
@@ -121,6 +121,7 @@ class MBConvBlock(keras.layers.Layer):
             ),
             name="depthwise_conv",
             dtype=dtype,
+            autocast=False,
         )
         self.depthwise_conv.build((None, None, None, expanded))
         self.depthwise_norm = self._make_norm("depthwise_norm")

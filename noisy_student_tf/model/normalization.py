@@ -39,7 +39,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 see `replicas_per_group`.
             **kwargs: Those of keras.layers.BatchNormalization.
         """
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})
         self.group_size = group_size
 
     def get_config(self) -> dict[str, Any]:

@@ -52,6 +52,17 @@ def train_image(
     return tf.ensure_shape(image, [resolution, resolution, 3])
 
 
+def noise_decoded(
+    image: tf.Tensor, *, policy: config.PolicyConfig, seed: tf.Tensor
+) -> tf.Tensor:
+    """Flip a test image and apply the policy: uint8 [side, side, 3]."""
+    flip_seed, policy_seed = tf.unstack(tf.random.split(seed, 2))
+    if policy.horizontal_flip:
+        draw = tf.random.stateless_uniform([], flip_seed)
+        image = random_flip(image, draw)
+    return apply_policy(image, policy, policy_seed)
+
+
 def clean_image(
     encoded: tf.Tensor, resolution: int, *, test_crop: decode.TestCrop
 ) -> tf.Tensor:

@@ -241,3 +241,22 @@ def test_image(
             encoded, lambda size: center_box(size, resolution=resolution)
         )
     return resize(image, resolution)
+
+
+def crop_and_resize(
+    image: tf.Tensor, resolution: int, *, crop: TestCrop
+) -> tf.Tensor:
+    """Return the same of a picture that is decoded already.
+
+    Args:
+        image: uint8 [height, width, 3] in [0, 255].
+        resolution: Side of the model's images in pixels.
+        crop: As for `test_image`.
+
+    Returns:
+        float32 [resolution, resolution, 3].
+    """
+    if crop == "center":
+        box = center_box(tf.shape(image)[:2], resolution=resolution)
+        image = _cut(image, box)
+    return resize(image, resolution)

@@ -93,12 +93,16 @@ def unlabeled(
     shard_set: shards.ShardSet, config: configuration.Config, num_classes: int
 ) -> Source:
     """Return the half of images with pseudo-labels, or with none at all."""
-    has_labels = shard_set.schema == "pseudo_labeled"
+    parse_record = {
+        "pseudo_labeled": schema.parse_pseudo_labeled,
+        "published_pseudo_labeled": schema.parse_published,
+    }.get(shard_set.schema)
+    has_labels = parse_record is not None
 
     def parse(record: tf.Tensor) -> Parsed:
-        if not has_labels:
+        if parse_record is None:
             return schema.parse_image(record)["image"], {}, tf.constant("")
-        parsed = schema.parse_pseudo_labeled(record, num_classes=num_classes)
+        parsed = parse_record(record, num_classes=num_classes)
         targets = {"soft_labels": parsed["probabilities"]}
         return parsed["image"], targets, parsed["problem"]
 

@@ -3,11 +3,15 @@
 Images are read several times. Each pass counts, per class, how many ranks
 fall into each bin of the interval that holds the cut, and narrows the interval
 to one bin, until the images left in all intervals are few enough to be
-sorted. Memory is bounded by classes and bins, not by images.
+sorted. Memory is bounded by classes and bins, not by images. Every pass is a
+function of one shard's rows, whose results are merged: shards may be read
+anywhere and in any order.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +25,12 @@ _MAX_BIN_BITS = 16
 # Rows that are sorted in the end.
 _MAX_CANDIDATES = 1 << 17
 
-ReadRows = Callable[[], Iterator[predictions.Rows]]
+# Calls the first function with the rows of each shard, merges what it returns
+# by the second one, and returns the result.
+OverRows = Callable[
+    [Callable[[Iterator[predictions.Rows]], Any], Callable[[Any, Any], Any]],
+    Any,
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +56,22 @@ class Counts:
         return self.histogram.sum(axis=1)
 
 
+def merge_counts(first: Counts, second: Counts) -> Counts:
+    """Return the counts of the images of both."""
+    return dataclasses.replace(
+        first,
+        num_images=first.num_images + second.num_images,
+        histogram=first.histogram + second.histogram,
+    )
+
+
 def count(
     rows: Iterator[predictions.Rows],
     *,
     confidence_threshold: float,
     num_classes: int,
 ) -> Counts:
-    """Count all images; their ids are not needed."""
+    """Count the images of one shard; their ids are not needed."""
     threshold_rank = int(
         ranks.confidence_ranks(np.float32(confidence_threshold))
     )
@@ -127,34 +145,67 @@ class _Intervals:
     num_inside: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class _Candidates:
+    """Rows in the intervals: int32 [n], uint64 [n], uint64 [n, 2]."""
+
+    classes: np.ndarray
+    keys: np.ndarray
+    words: np.ndarray
+
+
+def _join(first: _Candidates, second: _Candidates) -> _Candidates:
+    return _Candidates(
+        np.concatenate([first.classes, second.classes]),
+        np.concatenate([first.keys, second.keys]),
+        np.concatenate([first.words, second.words]),
+    )
+
+
 class Contest:
     """Who of a class's images wins, under a plan and a seed."""
 
-    def __init__(self, plan: quotas.Plan, *, counts: Counts, seed: int) -> None:
+    def __init__(
+        self, plan: quotas.Plan, *, threshold_rank: int, seed: int
+    ) -> None:
         self._plan = plan
-        self._counts = counts
+        self._threshold_rank = threshold_rank
         self._seed = seed
         self._has_winners = plan.num_winners > 0
 
-    def find_cuts(self, read_rows: ReadRows) -> Cuts:
+    def find_cuts(self, counts: Counts, over_rows: OverRows) -> Cuts:
         """Return the last winner of each class.
 
         Args:
-            read_rows: Yields all rows, from the start at each call.
+            counts: Of all images.
+            over_rows: Reads all rows at each call.
         """
-        intervals = self._first_intervals()
+        intervals = self._first_intervals(counts)
         while (
             intervals.num_inside.sum() > _MAX_CANDIDATES
             and intervals.num_bits[self._has_winners].any()
         ):
-            self._narrow(intervals, read_rows())
-        return self._sort_candidates(intervals, read_rows())
+            histogram = over_rows(
+                functools.partial(self._count_inside, intervals), np.add
+            )
+            self._choose_bins(
+                intervals,
+                histogram.reshape(len(intervals.low), -1),
+                self._widths(intervals),
+                self._has_winners,
+            )
+        if not self._has_winners.any():
+            return _no_cuts(len(intervals.low))
+        candidates = over_rows(
+            functools.partial(self._candidates, intervals), _join
+        )
+        return self._sort_candidates(intervals, candidates)
 
     def copies(self, rows: predictions.Rows, cuts: Cuts) -> np.ndarray:
         """Return how often each row is taken: int32 [num_rows]."""
         classes = rows.class_ids
         row_ranks = ranks.confidence_ranks(rows.confidences)
-        is_above = row_ranks <= self._counts.threshold_rank
+        is_above = row_ranks <= self._threshold_rank
         copies = np.where(is_above, self._plan.floor_copies[classes], 0)
         cut_ranks = (cuts.keys >> np.uint64(ranks.CONFIDENCE_SHIFT)).astype(
             np.uint32
@@ -172,20 +223,20 @@ class Contest:
         )
         return copies.astype(np.int32)
 
-    def _first_intervals(self) -> _Intervals:
+    def _first_intervals(self, counts: Counts) -> _Intervals:
         """Return the first pass's bins, and all hashes where they decide."""
         by_confidence = self._plan.by_confidence
         num_classes = len(by_confidence)
-        width = self._counts.bin_bits + ranks.CONFIDENCE_SHIFT
+        width = counts.bin_bits + ranks.CONFIDENCE_SHIFT
         intervals = _Intervals(
             low=np.zeros(num_classes, np.uint64),
             num_bits=np.full(num_classes, ranks.HASH_BITS, np.uint64),
             num_below=np.zeros(num_classes, np.int64),
-            num_inside=np.where(self._has_winners, self._counts.num_above, 0),
+            num_inside=np.where(self._has_winners, counts.num_above, 0),
         )
         self._choose_bins(
             intervals,
-            self._counts.histogram,
+            counts.histogram,
             np.where(by_confidence, width, ranks.HASH_BITS).astype(np.uint64),
             by_confidence,
         )
@@ -220,7 +271,7 @@ class Contest:
             & (row_ranks <= (last >> shift)[classes])
         )
         is_near &= self._has_winners[classes]
-        is_near &= row_ranks <= self._counts.threshold_rank
+        is_near &= row_ranks <= self._threshold_rank
         near = np.flatnonzero(is_near)
         classes = classes[near]
         words = ranks.id_words(rows.ids[near])
@@ -228,25 +279,41 @@ class Contest:
         inside = (keys >= intervals.low[classes]) & (keys <= last[classes])
         return classes[inside], keys[inside], words[inside]
 
-    def _narrow(
+    def _widths(self, intervals: _Intervals) -> np.ndarray:
+        """Return binary logarithms of the next bins: uint64 [num_classes]."""
+        index_bits = _index_bits(len(intervals.low))
+        widths = intervals.num_bits.astype(np.int64) - index_bits
+        return np.maximum(widths, 0).astype(np.uint64)
+
+    def _count_inside(
         self, intervals: _Intervals, rows: Iterator[predictions.Rows]
-    ) -> None:
-        """Narrow each interval to the bin that holds the cut."""
+    ) -> np.ndarray:
+        """Count rows by bins of the intervals: int64 [classes * bins]."""
         num_classes = len(intervals.low)
         index_bits = _index_bits(num_classes)
-        widths = np.maximum(
-            intervals.num_bits.astype(np.int64) - index_bits, 0
-        ).astype(np.uint64)
+        widths = self._widths(intervals)
         histogram = np.zeros(num_classes << index_bits, np.int64)
         for batch in rows:
             classes, keys, _ = self._inside(intervals, batch)
             bins = (keys - intervals.low[classes]) >> widths[classes]
             _add_to_bins(histogram, classes, bins, index_bits)
-        self._choose_bins(
-            intervals,
-            histogram.reshape(num_classes, -1),
-            widths,
-            self._has_winners,
+        return histogram
+
+    def _candidates(
+        self, intervals: _Intervals, rows: Iterator[predictions.Rows]
+    ) -> _Candidates:
+        """Return the rows in the intervals."""
+        found = [self._inside(intervals, batch) for batch in rows]
+        empty = (
+            np.zeros(0, np.int32),
+            np.zeros(0, np.uint64),
+            np.zeros((0, 2), np.uint64),
+        )
+        return _Candidates(
+            *(
+                np.concatenate(parts)
+                for parts in zip(empty, *found, strict=True)
+            )
         )
 
     def _choose_bins(
@@ -276,27 +343,28 @@ class Contest:
         intervals.num_inside[each] = inside
 
     def _sort_candidates(
-        self, intervals: _Intervals, rows: Iterator[predictions.Rows]
+        self, intervals: _Intervals, found: _Candidates
     ) -> Cuts:
         """Find the last winner among the few rows left in the intervals."""
         num_classes = len(intervals.low)
-        cuts = Cuts(
-            np.zeros(num_classes, np.uint64),
-            np.zeros((num_classes, 2), np.uint64),
+        cuts = _no_cuts(num_classes)
+        words = found.words
+        order = np.lexsort(
+            (words[:, 1], words[:, 0], found.keys, found.classes)
         )
-        if not self._has_winners.any():
-            return cuts
-        found = [self._inside(intervals, batch) for batch in rows]
-        classes, keys, words = (
-            np.concatenate(parts) for parts in zip(*found, strict=True)
-        )
-        order = np.lexsort((words[:, 1], words[:, 0], keys, classes))
-        starts = np.searchsorted(classes[order], np.arange(num_classes))
+        starts = np.searchsorted(found.classes[order], np.arange(num_classes))
         places = starts + self._plan.num_winners - intervals.num_below - 1
         last = order[places[self._has_winners]]
-        cuts.keys[self._has_winners] = keys[last]
+        cuts.keys[self._has_winners] = found.keys[last]
         cuts.words[self._has_winners] = words[last]
         return cuts
+
+
+def _no_cuts(num_classes: int) -> Cuts:
+    return Cuts(
+        np.zeros(num_classes, np.uint64),
+        np.zeros((num_classes, 2), np.uint64),
+    )
 
 
 def _is_winner(

@@ -9,9 +9,12 @@ import dataclasses
 
 import numpy as np
 
+from noisy_student_tf.pseudo_labels import ranks
+from noisy_student_tf.records import predictions
+
 # The authors' filter_unlabel.py: the grid 0.00, 0.01, ..., 1.00.
-_NUM_BINS = 101
-_EDGES = np.arange(_NUM_BINS) / 100
+NUM_BINS = 101
+_EDGES = np.arange(NUM_BINS) / 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +47,15 @@ def histogram(
     Returns:
         int64 [num_classes, 101]; bin i holds [i / 100, (i + 1) / 100).
     """
+    cells = np.asarray(class_ids, np.int64) * NUM_BINS + _bins(confidences)
+    counts = np.bincount(cells, minlength=num_classes * NUM_BINS)
+    return counts.reshape(num_classes, NUM_BINS)
+
+
+def _bins(confidences: np.ndarray) -> np.ndarray:
+    # A softmax may exceed 1 by its rounding.
     bins = np.searchsorted(_EDGES, confidences, side="right") - 1
-    cells = np.asarray(class_ids, np.int64) * _NUM_BINS + bins
-    counts = np.bincount(cells, minlength=num_classes * _NUM_BINS)
-    return counts.reshape(num_classes, _NUM_BINS)
+    return np.minimum(bins, NUM_BINS - 1)
 
 
 def select_thresholds(
@@ -65,7 +73,7 @@ def select_thresholds(
     totals = counts[:, ::-1].cumsum(axis=1)[:, ::-1]
     is_enough = totals >= images_per_class
     # The highest edge with enough images, or the lowest edge allowed.
-    highest = _NUM_BINS - 1 - is_enough[:, ::-1].argmax(axis=1)
+    highest = NUM_BINS - 1 - is_enough[:, ::-1].argmax(axis=1)
     chosen = np.where(is_enough.any(axis=1), highest, lowest)
     chosen = np.maximum(chosen, lowest)
     num_at_or_above = totals[np.arange(len(counts)), chosen]
@@ -78,3 +86,31 @@ def select_thresholds(
             0.0,
         ),
     )
+
+
+class Draw:
+    """How often each image is taken, by a draw that its id and a seed decide.
+
+    The authors draw without a seed.
+    """
+
+    def __init__(self, selection: PublishedSelection, *, seed: int) -> None:
+        self._selection = selection
+        self._seed = seed
+        self._bins = np.searchsorted(_EDGES, selection.thresholds)
+
+    def copies(self, rows: predictions.Rows) -> np.ndarray:
+        """Return how often each row is taken: int32 [num_rows]."""
+        classes = rows.class_ids
+        expected = self._selection.expected_copies[classes]
+        expected = np.where(
+            _bins(rows.confidences) >= self._bins[classes], expected, 0.0
+        )
+        floors = np.floor(expected)
+        copies = floors.astype(np.int32)
+        drawn = np.flatnonzero(expected > floors)
+        words = ranks.id_words(rows.ids[drawn])
+        draws = ranks.hashes(words, seed=self._seed, purpose="copies")
+        shares = draws.astype(np.float64) / 2**ranks.HASH_BITS
+        copies[drawn] += shares < (expected - floors)[drawn]
+        return copies

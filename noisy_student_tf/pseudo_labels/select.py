@@ -8,18 +8,46 @@ or order of the files.
 """
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from absl import logging
 
 from noisy_student_tf import config, files
-from noisy_student_tf.pseudo_labels import cuts, quotas, summary
+from noisy_student_tf.pseudo_labels import (
+    cuts,
+    published_rule,
+    quotas,
+    summary,
+)
 from noisy_student_tf.records import parquet_files, predictions, shards
 
 
-@dataclasses.dataclass
+class MapReduce(Protocol):
+    """Runs a function over shards, here or on many machines."""
+
+    def __call__(
+        self,
+        elements: Sequence[Any],
+        function: Callable[[Any], Any],
+        merge: Callable[[Any, Any], Any],
+    ) -> Any:
+        """Return the merged results of all elements, at least one."""
+
+
+def one_by_one(
+    elements: Sequence[Any],
+    function: Callable[[Any], Any],
+    merge: Callable[[Any, Any], Any],
+) -> Any:
+    """Run a function over shards in this process."""
+    return functools.reduce(merge, map(function, elements))
+
+
+@dataclasses.dataclass(frozen=True)
 class _Counts:
     """Per-class counts of the selected rows, filled while they are written.
 
@@ -34,6 +62,24 @@ class _Counts:
     num_rows: np.ndarray
     max_copies: np.ndarray
     cut_confidences: np.ndarray
+
+    @classmethod
+    def zeros(cls, num_classes: int) -> "_Counts":
+        """Return counts of nothing."""
+        num_selected, num_rows, max_copies = np.zeros(
+            (3, num_classes), np.int64
+        )
+        cut_confidences = np.full(num_classes, np.inf, np.float32)
+        return cls(num_selected, num_rows, max_copies, cut_confidences)
+
+    def merge(self, other: "_Counts") -> "_Counts":
+        """Return the counts of both."""
+        return _Counts(
+            self.num_selected + other.num_selected,
+            self.num_rows + other.num_rows,
+            np.maximum(self.max_copies, other.max_copies),
+            np.minimum(self.cut_confidences, other.cut_confidences),
+        )
 
     def add(self, rows: predictions.Rows, copies: np.ndarray) -> None:
         """Count selected rows, whose copies are int32 [num_rows]."""
@@ -53,6 +99,7 @@ def select(
     selection: config.SelectionConfig,
     num_classes: int,
     seed: int,
+    map_reduce: MapReduce = one_by_one,
 ) -> summary.Summary:
     """Write which images the student learns from, and how often.
 
@@ -64,6 +111,7 @@ def select(
         selection: Threshold, quota and balancing.
         num_classes: Classes of the predictions.
         seed: Decides between equal confidences, and who gets one copy more.
+        map_reduce: Runs the passes over the shards.
 
     Raises:
         FileNotFoundError: The predictions are missing or unfinished.
@@ -82,9 +130,11 @@ def select(
     quota = quotas.images_per_class(
         selection, num_images=manifest["num_images"], num_classes=num_classes
     )
-    classes = _select_and_write(
-        paths, directory, selection, quota, num_classes, seed
-    )
+    files.make_directories(directory)
+    files.remove_temporaries(directory)
+    job = _Job(paths, directory, selection, quota, num_classes, seed)
+    select_rows = {"exact": _select_exactly, "published_histogram": _draw}
+    classes = select_rows[selection.rule](job, map_reduce)
     result = summary.Summary(
         images_per_class=quota,
         confidence_threshold=selection.confidence_threshold,
@@ -97,34 +147,101 @@ def select(
     return result
 
 
-def _select_and_write(
-    paths: list[str],
-    directory: str,
-    selection: config.SelectionConfig,
-    quota: int,
-    num_classes: int,
-    seed: int,
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What is selected from, how, and where to."""
+
+    paths: list[str]
+    directory: str
+    selection: config.SelectionConfig
+    quota: int
+    num_classes: int
+    seed: int
+
+
+def _select_exactly(
+    job: _Job, map_reduce: MapReduce
 ) -> tuple[summary.ClassSummary, ...]:
     """Write the selection files, and return what became of each class."""
-    found = cuts.count(
-        _read_all(paths, num_classes, with_ids=False),
-        confidence_threshold=selection.confidence_threshold,
-        num_classes=num_classes,
+
+    def over_rows(function: Any, merge: Any, with_ids: bool = True) -> Any:
+        over_shard = functools.partial(
+            _over_shard, function, job.num_classes, with_ids
+        )
+        return map_reduce(job.paths, over_shard, merge)
+
+    found = over_rows(
+        functools.partial(
+            cuts.count,
+            confidence_threshold=job.selection.confidence_threshold,
+            num_classes=job.num_classes,
+        ),
+        cuts.merge_counts,
+        with_ids=False,
     )
     num_above = found.num_above
-    plan = quotas.make_plan(num_above, selection=selection, quota=quota)
-    contest = cuts.Contest(plan, counts=found, seed=seed)
-    cut = contest.find_cuts(lambda: _read_all(paths, num_classes))
-    counts = _write_all(paths, directory, contest, cut, num_classes)
+    plan = quotas.make_plan(num_above, selection=job.selection, quota=job.quota)
+    contest = cuts.Contest(
+        plan, threshold_rank=found.threshold_rank, seed=job.seed
+    )
+    cut = contest.find_cuts(found, over_rows)
+    copies = functools.partial(contest.copies, cuts=cut)
+    counts = _write_all(job, copies, map_reduce)
     if not np.array_equal(counts.num_rows, plan.num_rows(num_above)):
         raise RuntimeError(
-            f"{paths[0]} or a file beside it changed while it was read. "
+            f"{job.paths[0]} or a file beside it changed while it was read. "
             "Select again."
         )
     return summary.make_classes(
         num_images=found.num_images,
         num_above_threshold=num_above,
         **vars(counts),
+    )
+
+
+def _draw(job: _Job, map_reduce: MapReduce) -> tuple[summary.ClassSummary, ...]:
+    """Do the same by the published rule."""
+    over_shard = functools.partial(
+        _over_shard,
+        functools.partial(_grid, num_classes=job.num_classes),
+        job.num_classes,
+        False,
+    )
+    grid = map_reduce(job.paths, over_shard, np.add)
+    threshold = job.selection.confidence_threshold
+    chosen = published_rule.select_thresholds(
+        grid, confidence_threshold=threshold, images_per_class=job.quota
+    )
+    everything = published_rule.select_thresholds(
+        grid, confidence_threshold=threshold, images_per_class=2**62
+    )
+    draw = published_rule.Draw(chosen, seed=job.seed)
+    counts = _write_all(job, draw.copies, map_reduce)
+    return summary.make_classes(
+        num_images=grid.sum(axis=1),
+        num_above_threshold=everything.num_at_or_above,
+        **vars(counts),
+    )
+
+
+def _grid(rows: Iterator[predictions.Rows], *, num_classes: int) -> np.ndarray:
+    total = np.zeros((num_classes, published_rule.NUM_BINS), np.int64)
+    for batch in rows:
+        total += published_rule.histogram(
+            batch.class_ids, batch.confidences, num_classes=num_classes
+        )
+    return total
+
+
+def _over_shard(
+    function: Callable[[Iterator[predictions.Rows]], Any],
+    num_classes: int,
+    with_ids: bool,
+    path: str,
+) -> Any:
+    """Return what a function makes of the rows of one predictions file."""
+    return function(
+        predictions.read_rows(path, num_classes=num_classes, with_ids=with_ids)
     )
 
 
@@ -136,6 +253,7 @@ def _made_from(
 ) -> dict:
     return {
         predictions.TEACHER: manifest[predictions.TEACHER],
+        predictions.UNLABELED: manifest[predictions.UNLABELED],
         "num_images": manifest["num_images"],
         "num_classes": num_classes,
         "seed": seed,
@@ -156,50 +274,42 @@ def _finished(directory: str, made_from: dict) -> summary.Summary:
     return summary.read(directory)
 
 
-def _read_all(
-    paths: list[str], num_classes: int, *, with_ids: bool = True
-) -> Iterator[predictions.Rows]:
-    for path in paths:
-        yield from predictions.read_rows(
-            path, num_classes=num_classes, with_ids=with_ids
-        )
+_CopiesOf = Callable[[predictions.Rows], np.ndarray]
 
 
 def _write_all(
-    paths: list[str],
-    directory: str,
-    contest: cuts.Contest,
-    cut: cuts.Cuts,
-    num_classes: int,
+    job: _Job, copies_of: _CopiesOf, map_reduce: MapReduce
 ) -> _Counts:
     """Write a selection file for each predictions file."""
-    files.make_directories(directory)
-    files.remove_temporaries(directory)
-    counts = _Counts(
-        num_selected=np.zeros(num_classes, np.int64),
-        num_rows=np.zeros(num_classes, np.int64),
-        max_copies=np.zeros(num_classes, np.int64),
-        cut_confidences=np.full(num_classes, np.inf, np.float32),
-    )
-    for index, path in enumerate(paths):
-        output = files.join(
-            directory, predictions.selection_name(index, len(paths))
+    count = len(job.paths)
+    tasks = [
+        (
+            path,
+            files.join(job.directory, predictions.selection_name(index, count)),
         )
-        with parquet_files.open_writer(
-            output, predictions.selection_schema()
-        ) as writer:
-            for rows in predictions.read_rows(path, num_classes=num_classes):
-                writer.write_batch(_selected(rows, contest, cut, counts))
+        for index, path in enumerate(job.paths)
+    ]
+    write = functools.partial(_write_shard, copies_of, job.num_classes)
+    return map_reduce(tasks, write, _Counts.merge)
+
+
+def _write_shard(
+    copies_of: _CopiesOf, num_classes: int, task: tuple[str, str]
+) -> _Counts:
+    """Write the selection file of one predictions file."""
+    path, output = task
+    counts = _Counts.zeros(num_classes)
+    with parquet_files.open_writer(
+        output, predictions.selection_schema()
+    ) as writer:
+        for rows in predictions.read_rows(path, num_classes=num_classes):
+            writer.write_batch(_selected(rows, copies_of(rows), counts))
     return counts
 
 
 def _selected(
-    rows: predictions.Rows,
-    contest: cuts.Contest,
-    cut: cuts.Cuts,
-    counts: _Counts,
+    rows: predictions.Rows, copies: np.ndarray, counts: _Counts
 ) -> pa.RecordBatch:
-    copies = contest.copies(rows, cut)
     chosen = np.flatnonzero(copies)
     kept = predictions.Rows(
         rows.class_ids[chosen], rows.confidences[chosen], rows.ids[chosen]

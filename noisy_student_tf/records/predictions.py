@@ -22,6 +22,7 @@ PROBABILITIES = "probabilities"
 COPIES = "copies"
 
 TEACHER = "teacher_fingerprint"
+UNLABELED = "unlabeled_fingerprint"
 UNLABELED_SHARD = "unlabeled_shard"
 
 _ROWS_PER_BATCH = 1 << 17
@@ -53,9 +54,15 @@ def selection_name(index: int, count: int) -> str:
 
 
 def predictions_schema(
-    num_classes: int, *, teacher_fingerprint: str, unlabeled_shard: str
+    num_classes: int, *, metadata: dict[str, str]
 ) -> pa.Schema:
-    """Return the columns of a predictions file, and what it was made from."""
+    """Return the columns of a predictions file.
+
+    Args:
+        num_classes: Of the teacher.
+        metadata: What the file was made from: `TEACHER`, `UNLABELED`,
+            `UNLABELED_SHARD`.
+    """
     return pa.schema(
         [
             (IMAGE_ID, pa.binary(schema.ID_BYTES)),
@@ -63,10 +70,7 @@ def predictions_schema(
             (CONFIDENCE, pa.float32()),
             (PROBABILITIES, pa.list_(pa.float16(), num_classes)),
         ],
-        metadata={
-            TEACHER: teacher_fingerprint,
-            UNLABELED_SHARD: unlabeled_shard,
-        },
+        metadata=metadata,
     )
 
 
@@ -182,6 +186,28 @@ def read_ids(batch: dict[str, pa.Array], path: str) -> np.ndarray:
             "nulls."
         )
     return parquet_files.fixed_bytes(column)
+
+
+def check_probabilities(probabilities: np.ndarray, path: str) -> None:
+    """Check rows of stored probabilities.
+
+    Args:
+        probabilities: float16 [num_rows, num_classes].
+        path: Where they were read.
+
+    Raises:
+        ValueError: A row is negative, not finite, or does not sum to 1.
+    """
+    sums = probabilities.sum(axis=1, dtype=np.float32)
+    # Written so that not-a-number fails too.
+    good = np.abs(sums - 1) <= schema.MAX_PROBABILITY_SUM_ERROR
+    good &= probabilities.min(axis=1, initial=0) >= 0
+    if not good.all():
+        raise ValueError(
+            f"{path}: the probabilities of an image sum to {sums[~good][0]}, "
+            "or are negative; accepted are probabilities. The file was not "
+            "written by the predicting stage: remove it and predict again."
+        )
 
 
 def _check_rows(

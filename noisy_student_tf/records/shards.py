@@ -17,7 +17,9 @@ from noisy_student_tf import files
 
 MANIFEST = "manifest.json"
 
-Schema = Literal["image", "pseudo_labeled", "imagenet"]
+Schema = Literal[
+    "image", "pseudo_labeled", "imagenet", "published_pseudo_labeled"
+]
 
 
 @dataclasses.dataclass(frozen=True)

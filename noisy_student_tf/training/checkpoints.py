@@ -3,9 +3,14 @@
 A checkpoint is a directory `step-00001000` of TensorFlow checkpoint files and
 a manifest with their checksums, written last: without it the directory counts
 as unfinished, since object stores cannot rename one in a single step.
+
+Saving copies the variables to the host; a thread writes the copies while
+training goes on.
 """
 
+import contextlib
 import re
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +20,7 @@ from absl import logging
 
 from noisy_student_tf import files
 from noisy_student_tf.records import shards
-from noisy_student_tf.training import state
+from noisy_student_tf.training import state, trouble
 
 _DIRECTORY = re.compile(r"step-(\d{8,})")
 _MANIFEST = "manifest.json"
@@ -26,56 +31,170 @@ class Checkpoints:
     """The checkpoints of one training run."""
 
     def __init__(
-        self, directory: str, train_state: state.TrainState, *, keep: int
+        self,
+        directory: str,
+        train_state: state.TrainState,
+        *,
+        keep: int,
+        is_writer: bool = True,
     ) -> None:
         """Name what is saved, and remove what a killed run left unfinished.
 
         Args:
             directory: Holds the checkpoints; created if missing.
             train_state: What is saved and restored.
-            keep: How many checkpoints are kept, the newest.
+            keep: How many checkpoints are kept, the newest; the one of the
+                best score is kept beside them.
+            is_writer: Whether this process saves; of several, one does.
+
+        Raises:
+            ValueError: The disk has too little room.
         """
         self._directory = directory
         self._keep = keep
+        self._is_writer = is_writer
         self._state = train_state
         # Variables by their order, not the Keras objects: TensorFlow does not
         # see layers in lists, and would silently leave theirs out.
-        self._checkpoint = tf.train.Checkpoint(
-            model=_variables(train_state.model.weights),
-            ema_model=_variables(train_state.ema_model.weights),
-            optimizer=_variables(train_state.optimizer.variables),
-        )
+        self._variables = {
+            "model": _variables(train_state.model.weights),
+            "ema_model": _variables(train_state.ema_model.weights),
+            "optimizer": _variables(train_state.optimizer.variables),
+        }
+        self._copies: dict[str, list[tf.Variable]] = {}
+        self._scores: dict[int, float] = {}
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+        if not is_writer:
+            return
         files.make_directories(directory)
         for step in self._steps():
             if not files.exists(self._path(step, _MANIFEST)):
                 files.remove(self._path(step))
+        self._check_room()
 
-    def save(self, extra: dict[str, Any] | None = None) -> None:
-        """Save the state of the present step, then remove the oldest.
+    def save(
+        self, extra: dict[str, Any] | None = None, *, score: float | None = None
+    ) -> None:
+        """Copy the state of the present step; a thread writes the copy.
+
+        The oldest checkpoints are removed then.
 
         Args:
             extra: Kept beside it, as JSON; `restore` returns it.
+            score: How good it is; the best one is kept.
 
         Raises:
-            FloatingPointError: A weight is not finite. Nothing is saved.
+            NotFiniteError, OSError: See `wait`, of the save before.
         """
-        self._check_finite()
-        step = self._state.step
+        self.wait()
+        if not self._is_writer:
+            return
+        self._copy_to_host()
+        content = {
+            "step": self._state.step,
+            "extra": extra or {},
+            "score": score,
+        }
+        self._thread = threading.Thread(
+            target=self._write_or_keep_error, args=(content,)
+        )
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when the last save is on disk.
+
+        Raises:
+            NotFiniteError: A weight was not finite. Nothing was saved.
+            OSError: It could not be written. Nothing else was lost.
+        """
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+        error, self._error = self._error, None
+        if error:
+            raise error
+
+    def _copy_to_host(self) -> None:
+        if not self._copies:
+            with tf.device("/cpu:0"):
+                self._copies = {
+                    part: [
+                        tf.Variable(tf.zeros(variable.shape, variable.dtype))
+                        for variable in variables
+                    ]
+                    for part, variables in self._variables.items()
+                }
+        for part, variables in self._variables.items():
+            for copy, variable in zip(
+                self._copies[part], variables, strict=True
+            ):
+                copy.assign(variable.read_value())
+
+    def _write_or_keep_error(self, content: dict[str, Any]) -> None:
+        step = content["step"]
+        try:
+            self._check_finite(step)
+            self._write(content)
+        except trouble.NotFiniteError as error:
+            self._error = error
+        except (OSError, tf.errors.OpError) as error:
+            with contextlib.suppress(OSError, tf.errors.OpError):
+                files.remove(self._path(step))
+            self._error = OSError(
+                f"{self._path(step)}: the checkpoint could not be written. "
+                f"{self._directory} keeps the steps "
+                f"{[s for s in self._steps() if s != step]}: mend the path or "
+                "free some room, and the same command goes on from the "
+                f"newest. The cause: {error}"
+            )
+
+    def _write(self, content: dict[str, Any]) -> None:
+        step = content["step"]
         files.remove(self._path(step))
         files.make_directories(self._path(step))
-        self._checkpoint.write(self._path(step, _PREFIX))
+        tf.train.Checkpoint(**self._copies).write(self._path(step, _PREFIX))
         names = files.list_directory(self._path(step))
-        content = {
-            "step": step,
-            "checksums": {
-                name: shards.fingerprint(self._path(step, name))
-                for name in names
-            },
-            "extra": extra or {},
+        checksums = {
+            name: shards.fingerprint(self._path(step, name)) for name in names
         }
-        files.write_json(self._path(step, _MANIFEST), content)
+        files.write_json(
+            self._path(step, _MANIFEST), {**content, "checksums": checksums}
+        )
+        if content["score"] is not None:
+            self._scores[step] = content["score"]
+        best = self.best_step()
         for old in self._steps()[: -self._keep]:
-            self._remove(old)
+            if old != best:
+                self._remove(old)
+
+    def best_step(self) -> int | None:
+        """Return the step of the best score, the last of equals, or None."""
+        for step in self._steps():
+            path = self._path(step, _MANIFEST)
+            if step not in self._scores and files.exists(path):
+                score = files.read_json(path).get("score")
+                if score is not None:
+                    self._scores[step] = score
+        present = set(self._steps())
+        scored = [(s, step) for step, s in self._scores.items()]
+        return max(
+            (pair for pair in scored if pair[1] in present),
+            default=(0.0, None),
+        )[1]
+
+    def read_models(self, step: int) -> None:
+        """Read the models of a step, and leave the optimizer as it is.
+
+        Raises:
+            ValueError: Its files are damaged, or of another model.
+        """
+        if self._verified(step) is None:
+            raise ValueError(
+                f"{self._path(step)}: the best checkpoint is damaged. Restore "
+                "it from a copy, or train with --training.final_weights=last."
+            )
+        self._read(step, ("model", "ema_model"))
 
     def restore(self) -> dict[str, Any] | None:
         """Restore the newest checkpoint whose files are as they were saved.
@@ -96,9 +215,10 @@ class Checkpoints:
             if content is None:
                 damaged.append(step)
                 continue
-            self._read(step)
-            for damaged_step in damaged:
-                self._remove(damaged_step)
+            self._read(step, tuple(self._variables))
+            if self._is_writer:
+                for damaged_step in damaged:
+                    self._remove(damaged_step)
             return content["extra"]
         if damaged:
             raise ValueError(
@@ -121,12 +241,18 @@ class Checkpoints:
             return None
         return content
 
-    def _read(self, step: int) -> None:
+    def _read(self, step: int, parts: tuple[str, ...]) -> None:
         prefix = self._path(step, _PREFIX)
+        checkpoint = tf.train.Checkpoint(
+            **{part: self._variables[part] for part in parts}
+        )
         try:
-            status = self._checkpoint.read(prefix)
+            status = checkpoint.read(prefix)
             status.assert_existing_objects_matched()
-            status.assert_consumed()
+            if len(parts) == len(self._variables):
+                status.assert_consumed()
+            else:
+                status.expect_partial()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise ValueError(
                 f"{prefix}: the checkpoint is of another model or optimizer "
@@ -135,15 +261,34 @@ class Checkpoints:
             ) from error
         logging.info("Restored step %d from %s", step, self._path(step))
 
-    def _check_finite(self) -> None:
-        for variable in self._state.model.weights:
-            if not tf.reduce_all(tf.math.is_finite(variable.value)):
-                raise FloatingPointError(
-                    f"{variable.path} is not finite after step "
-                    f"{self._state.step}; no checkpoint was saved, and "
-                    f"{self._directory} keeps the steps {self._steps()}. "
-                    "Lower --optimizer.base_learning_rate or set "
-                    "--optimizer.global_clip_norm."
+    def _check_room(self) -> None:
+        """Refuse a disk that could not hold the checkpoints to be kept."""
+        num_bytes = sum(
+            variable.shape.num_elements() * variable.dtype.size
+            for variables in self._variables.values()
+            for variable in variables
+        )
+        # The newest, the best, and the one being written.
+        missing = max(1, self._keep + 2 - len(self._steps()))
+        free = files.free_bytes(self._directory)
+        if free is not None and free < missing * num_bytes:
+            raise ValueError(
+                f"--training.keep_checkpoints={self._keep}: checkpoints in "
+                f"{self._directory} will need {missing * num_bytes / 1e9:.2f} "
+                f"GB more, {free / 1e9:.2f} GB are free. Free some, keep "
+                "fewer, or name another --workdir."
+            )
+
+    def _check_finite(self, step: int) -> None:
+        weights = self._state.model.weights
+        for weight, copy in zip(weights, self._copies["model"], strict=True):
+            if not tf.reduce_all(tf.math.is_finite(copy)):
+                raise trouble.NotFiniteError(
+                    f"{weight.path} is not finite after step {step}; no "
+                    f"checkpoint was saved, and {self._directory} keeps the "
+                    f"steps {self._steps()}. {trouble.ADVICE}",
+                    step=step,
+                    is_seen_by_all=False,
                 )
 
     def _remove(self, step: int) -> None:

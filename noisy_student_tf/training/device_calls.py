@@ -20,11 +20,16 @@ class DeviceCalls:
     ) -> None:
         self._train_steps = train_steps
         self._iterator = iterator
-        self._next_num_steps = 1
+        # Of several workers all must make as many: see `loop`.
+        self.next_num_steps = 1
         self._has_traced = False
         self._num_steps = 0
         self._seconds = 0.0
         self._waited_seconds = 0.0
+
+    def go_on_with(self, iterator: Iterator[step.Batch]) -> None:
+        """Take the batches from another place of the stream."""
+        self._iterator = iterator
 
     def make_steps(self, most_steps: int) -> np.ndarray:
         """Make at least one step and at most `most_steps`.
@@ -32,7 +37,7 @@ class DeviceCalls:
         Returns:
             The metrics of each, float32 [num_steps, num_metrics].
         """
-        num_steps = min(self._next_num_steps, most_steps)
+        num_steps = min(self.next_num_steps, most_steps)
         started = time.perf_counter()
         rows, waited_seconds = self._train_steps(
             self._iterator, tf.constant(num_steps)
@@ -45,9 +50,9 @@ class DeviceCalls:
             if num_steps < most_steps:
                 return rows
         if seconds < _SHORT_CALL_SECONDS:
-            self._next_num_steps = 2 * num_steps
+            self.next_num_steps = 2 * num_steps
         elif seconds > _LONG_CALL_SECONDS:
-            self._next_num_steps = max(1, num_steps // 2)
+            self.next_num_steps = max(1, num_steps // 2)
         self._num_steps += num_steps
         self._seconds += seconds
         self._waited_seconds += float(waited_seconds)

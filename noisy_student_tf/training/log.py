@@ -4,15 +4,20 @@
 "validation". TensorBoard gets the same numbers under `kind/name`.
 """
 
+import contextlib
 import json
 import sys
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tqdm
 from absl import logging
 
 from noisy_student_tf import files
+
+# Holds scalars; examples and profiles lie in folders of their own in it.
+TENSORBOARD = "tensorboard"
 
 _KEYS = ("kind", "step")
 
@@ -55,14 +60,14 @@ class TrainingLog:
         text = "".join(_line(record) for record in records)
         files.write_text(self._path, text)
         # Event files cannot be cut: they are drawn again from the record.
-        tensorboard = files.join(directory, "tensorboard")
-        files.remove(tensorboard)
+        tensorboard = files.join(directory, TENSORBOARD)
+        _remove_files(tensorboard)
         self._writer = tf.summary.create_file_writer(tensorboard)
         for record in records:
             self._draw(record)
-        self._last_validation: dict[str, Any] = next(
-            (r for r in reversed(records) if r["kind"] == "validation"), {}
-        )
+        self._validations: dict[int, dict[str, Any]] = {
+            r["step"]: r for r in records if r["kind"] == "validation"
+        }
         self._writer.flush()
         self._is_terminal = sys.stderr.isatty()
         self._bar = tqdm.tqdm(
@@ -74,12 +79,13 @@ class TrainingLog:
             disable=not self._is_terminal,
         )
 
-    @property
-    def last_validation(self) -> dict[str, float]:
-        """The metrics of the last validation; empty before the first."""
+    def validation_of(self, step: int | None = None) -> dict[str, float]:
+        """Return the metrics of a step's validation, or of the last; or {}."""
+        if step is None:
+            step = max(self._validations, default=-1)
         return {
             name: value
-            for name, value in self._last_validation.items()
+            for name, value in self._validations.get(step, {}).items()
             if name not in _KEYS
         }
 
@@ -100,7 +106,7 @@ class TrainingLog:
                 f"{record['images_per_second']:.0f} images/s", refresh=False
             )
         else:
-            self._last_validation = record
+            self._validations[record["step"]] = record
         self._show(record, seconds_left)
 
     def close(self) -> None:
@@ -127,6 +133,25 @@ class TrainingLog:
             self._bar.write(text, file=sys.stderr)
         else:
             logging.info("%s", text)
+
+
+def draw_images(directory: str, pictures: dict[str, np.ndarray]) -> None:
+    """Write pictures, uint8 [height, width, 3], to TensorBoard's examples."""
+    path = files.join(directory, TENSORBOARD, "examples")
+    files.remove(path)
+    writer = tf.summary.create_file_writer(path)
+    with contextlib.closing(writer), writer.as_default(step=0):
+        for name, picture in pictures.items():
+            tf.summary.image(f"examples/{name}", picture[np.newaxis])
+
+
+def _remove_files(directory: str) -> None:
+    if not files.is_directory(directory):
+        return
+    for name in files.list_directory(directory):
+        path = files.join(directory, name)
+        if not files.is_directory(path):
+            files.remove(path)
 
 
 def _line(record: dict[str, Any]) -> str:

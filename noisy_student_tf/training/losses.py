@@ -76,7 +76,7 @@ def sharpen(probabilities: tf.Tensor, temperature: float) -> tf.Tensor:
 
 def weights_of_means(
     *,
-    labeled_batch_size: int,
+    labeled_batch_size: float,
     unlabeled_batch_size: int,
     weighting: Literal["labeled", "all"],
 ) -> tuple[float, float]:
@@ -86,7 +86,8 @@ def weights_of_means(
     whole batch times (1 + ratio); "all" is that mean itself.
 
     Args:
-        labeled_batch_size: Labeled images of the global batch.
+        labeled_batch_size: Labeled images of the global batch whose loss
+            counts, on average.
         unlabeled_batch_size: Unlabeled images of the global batch, or 0.
         weighting: "labeled" for 1 : ratio, "all" for shares of the batch.
     """

@@ -1,7 +1,8 @@
-"""The optimizers: RMSProp with TensorFlow 1's arithmetic, and SGD.
+"""The optimizers: RMSProp as TensorFlow 1 computes it, and those of Keras.
 
-Both update a variable in one operation of TensorFlow, where Keras makes about
-ten: with a few hundred small variables those are a good part of a step.
+RMSProp and SGD update a variable in one operation of TensorFlow, where Keras
+makes about ten: with a few hundred small variables those are a good part of a
+step.
 """
 
 from collections.abc import Sequence
@@ -75,28 +76,50 @@ class SGD(keras.optimizers.SGD):
         )
 
 
+def decouples_weight_decay(optimizer: config.OptimizerConfig) -> bool:
+    """Tell whether the optimizer decays weights itself, outside the loss."""
+    return optimizer.name in ("adamw", "lamb")
+
+
 def make_optimizer(
-    optimizer: config.OptimizerConfig, schedule: schedules.Schedule
+    optimizer: config.OptimizerConfig,
+    schedule: schedules.Schedule,
+    *,
+    undecayed: Sequence[keras.Variable] = (),
 ) -> keras.optimizers.Optimizer:
     """Return the configured optimizer, not built yet.
 
-    Weight decay, clipping and averaging are left to the training step: those
-    of Keras are decoupled, per replica, and without batch normalization's
-    statistics.
+    Clipping and averaging are left to the training step: those of Keras are
+    per replica, and without batch normalization's statistics. The weight
+    decay of RMSProp and SGD is a part of the loss. AdamW and LAMB take
+    `learning rate * weight_decay * v` off before each update, the rate being
+    the scheduled one; in LAMB the decay is outside the trust ratio.
 
     Args:
         optimizer: Its name and its constants.
         schedule: Learning rate of each step.
+        undecayed: Variables that AdamW and LAMB shall not decay.
     """
     learning_rate = _ScheduledRate(schedule)
     if optimizer.name == "sgd":
         return SGD(learning_rate, momentum=optimizer.momentum)
-    return RMSProp(
+    if optimizer.name == "rmsprop":
+        return RMSProp(
+            learning_rate,
+            rho=optimizer.rms_decay,
+            momentum=optimizer.momentum,
+            epsilon=optimizer.epsilon,
+        )
+    rule = {"adamw": keras.optimizers.AdamW, "lamb": keras.optimizers.Lamb}
+    made = rule[optimizer.name](
         learning_rate,
-        rho=optimizer.rms_decay,
-        momentum=optimizer.momentum,
-        epsilon=optimizer.epsilon,
+        beta_1=optimizer.adam_beta_1,
+        beta_2=optimizer.adam_beta_2,
+        epsilon=optimizer.adam_epsilon,
+        weight_decay=optimizer.weight_decay,
     )
+    made.exclude_from_weight_decay(var_list=list(undecayed))
+    return made
 
 
 class _ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):

@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+import tensorflow as tf
+
 from noisy_student_tf import config as config_lib
 from noisy_student_tf import derived
 from noisy_student_tf.training import schedules
@@ -55,7 +57,7 @@ def make_plan(
             "one is needed. Look at --data.labeled and the splits' fractions."
         )
     training = config.training
-    steps_per_epoch = num_labeled / training.labeled_batch_size
+    steps_per_epoch = num_labeled / derived.kept_labeled_batch_size(training)
     total_steps = max(1, round(epochs * steps_per_epoch))
     steps_per_loop = min(training.steps_per_loop, total_steps)
 
@@ -79,7 +81,14 @@ def make_schedule(plan: Plan, config: config_lib.Config) -> schedules.Schedule:
     """Return the configured learning rate of a plan's steps."""
     return schedules.make_schedule(
         config.optimizer,
-        labeled_batch_size=plan.labeled_batch_size,
+        labeled_batch_size=derived.kept_labeled_batch_size(config.training),
         steps_per_epoch=plan.steps_per_epoch,
         total_steps=plan.total_steps,
     )
+
+
+def last_base_learning_rate(plan: Plan, config: config_lib.Config) -> float:
+    """Return the rate of a plan's last step, per 256 labeled images."""
+    last = float(make_schedule(plan, config)(tf.constant(plan.total_steps - 1)))
+    kept = derived.kept_labeled_batch_size(config.training)
+    return last / schedules.peak_learning_rate(1.0, kept)

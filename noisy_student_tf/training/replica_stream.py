@@ -1,11 +1,26 @@
 """The stream of global batches, dealt to the replicas in a fixed order."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 import tensorflow as tf
 
-# start_step -> an infinite dataset of global batches.
-MakeStream = Callable[[int], tf.data.Dataset]
+
+class MakeStream(Protocol):
+    """Makes an infinite dataset of batches from a step on.
+
+    Of several input pipelines, one in each process, each gives every n-th row
+    of the global batches, beginning with its own index.
+    """
+
+    def __call__(
+        self,
+        *,
+        start_step: int,
+        input_pipelines: int = 1,
+        input_pipeline_index: int = 0,
+    ) -> tf.data.Dataset:
+        """Return the dataset."""
+        ...
 
 
 def check_batch_divides(
@@ -45,12 +60,13 @@ def distribute(
     strategy: tf.distribute.Strategy,
     labeled_batch_size: int,
     unlabeled_batch_size: int,
+    has_clean_twins: bool = False,
 ) -> tf.data.Dataset:
     """Return the stream of batches, split over the replicas.
 
-    Replica i gets the i-th slice of every global batch. Each process of a
-    multi-worker run reads the whole batch and keeps its own slices, so that
-    what a replica sees does not depend on the number of processes.
+    Replica i of n gets every n-th row of every global batch, beginning with
+    the i-th. Each process of a multi-worker run reads its own rows alone, and
+    with one replica in each these are the same rows.
 
     Args:
         make_stream: Returns batches (see `step.compute_gradients`) from a
@@ -59,35 +75,44 @@ def distribute(
         strategy: Whose replicas are fed.
         labeled_batch_size: Labeled images of the global batch.
         unlabeled_batch_size: Unlabeled images of the global batch, or 0.
+        has_clean_twins: Whether the batches hold clean unlabeled images too.
 
     Raises:
         ValueError: The stream's shapes are not static, or not these.
     """
 
     def local_stream(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        stream = make_stream(start_step)
-        _check_shapes(
-            stream.element_spec,
-            {
-                "labeled_images": labeled_batch_size,
-                "labels": labeled_batch_size,
-                "unlabeled_images": unlabeled_batch_size,
-                "soft_labels": unlabeled_batch_size,
-            },
+        count = context.num_input_pipelines
+        stream = (
+            make_stream(start_step=start_step)
+            if count == 1
+            else make_stream(
+                start_step=start_step,
+                input_pipelines=count,
+                input_pipeline_index=context.input_pipeline_id,
+            )
         )
-        num_replicas = context.num_replicas_in_sync
-        if num_replicas == 1:
+        sizes = {
+            "labeled_images": labeled_batch_size // count,
+            "labels": labeled_batch_size // count,
+            "unlabeled_images": unlabeled_batch_size // count,
+            "soft_labels": unlabeled_batch_size // count,
+        }
+        if has_clean_twins:
+            sizes["clean_unlabeled_images"] = unlabeled_batch_size // count
+            if "soft_labels" not in stream.element_spec:
+                # The teacher's take their place.
+                del sizes["soft_labels"]
+        _check_shapes(stream.element_spec, sizes)
+        num_local = context.num_replicas_in_sync // count
+        if num_local == 1:
             return stream
-        num_local = num_replicas // context.num_input_pipelines
-        first = context.input_pipeline_id * num_local
 
         def split(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            parts = {}
-            for name, tensor in batch.items():
-                rows, *inner = tensor.shape
-                shape = [num_replicas, rows // num_replicas, *inner]
-                parts[name] = tf.reshape(tensor, shape)[first:][:num_local]
-            return parts  # [num_local, per replica, ...]
+            return {
+                name: tf.stack([tensor[i::num_local] for i in range(num_local)])
+                for name, tensor in batch.items()
+            }  # [num_local, per replica, ...]
 
         # The strategy hands consecutive elements to consecutive replicas.
         stream = stream.map(split, num_parallel_calls=1).unbatch()

@@ -14,7 +14,7 @@ Schedule = Callable[[tf.Tensor], tf.Tensor]
 _REFERENCE_BATCH_SIZE = 256
 
 
-def peak_learning_rate(base: float, labeled_batch_size: int) -> float:
+def peak_learning_rate(base: float, labeled_batch_size: float) -> float:
     """Return the rate of a batch: linear in its labeled images.
 
     Unlabeled images do not count, as in the authors' code.
@@ -25,7 +25,7 @@ def peak_learning_rate(base: float, labeled_batch_size: int) -> float:
 def make_schedule(
     optimizer: config.OptimizerConfig,
     *,
-    labeled_batch_size: int,
+    labeled_batch_size: float,
     steps_per_epoch: float,
     total_steps: int,
 ) -> Schedule:
@@ -36,7 +36,8 @@ def make_schedule(
 
     Args:
         optimizer: Names the schedule and its lengths in labeled epochs.
-        labeled_batch_size: Labeled images of the global batch.
+        labeled_batch_size: Labeled images of the global batch whose loss
+            counts, on average.
         steps_per_epoch: Steps per pass over the labeled images, fractional.
         total_steps: Where cosine reaches zero.
     """

@@ -32,8 +32,11 @@ class TrainState:
         ema_model: The same architecture; its variables are the averages.
         optimizer: Built; its `iterations` are the number of steps made.
         trained: The variables that the optimizer updates.
-        decayed: Those of them that the L2 loss holds.
+        decayed: Those of them that the L2 loss holds; none where the
+            optimizer decays weights itself.
         schedule: Learning rate of each step.
+        teacher: Labels clean images within the step, or None. It never
+            trains.
     """
 
     model: keras.Model
@@ -42,6 +45,7 @@ class TrainState:
     trained: Sequence[keras.Variable]
     decayed: Sequence[keras.Variable]
     schedule: schedules.Schedule
+    teacher: keras.Model | None = None
 
     @property
     def step(self) -> int:
@@ -58,6 +62,7 @@ def create(
     schedule: schedules.Schedule,
     choose_trained: ChooseTrained | None = None,
     initial_weights: Callable[[keras.Model], None] | None = None,
+    load_teacher: BuildModel | None = None,
 ) -> TrainState:
     """Build the models and the optimizer under a strategy.
 
@@ -70,6 +75,7 @@ def create(
         choose_trained: Freezes layers of a model and returns the variables to
             train. None: all trainable ones.
         initial_weights: Loads weights into a model. None: as initialized.
+        load_teacher: Returns the model that labels within the step.
 
     Raises:
         ValueError: The model cannot be trained exactly; see `check_model`.
@@ -88,16 +94,23 @@ def create(
             else model.trainable_variables
         )
         check_model(model, strategy.num_replicas_in_sync)
-        update_rule = optimizer.make_optimizer(settings, schedule)
+        decayed = decayed_variables(model, trained)
+        update_rule = optimizer.make_optimizer(
+            settings, schedule, undecayed=without(trained, decayed)
+        )
         # Slots made while tracing would be an error under a strategy.
         update_rule.build(trained)
+        teacher = load_teacher() if load_teacher else None
+    if optimizer.decouples_weight_decay(settings):
+        decayed = []
     return TrainState(
         model=model,
         ema_model=ema_model,
         optimizer=update_rule,
         trained=trained,
-        decayed=decayed_variables(model, trained),
+        decayed=decayed,
         schedule=schedule,
+        teacher=teacher,
     )
 
 
@@ -123,13 +136,21 @@ def decayed_variables(
 
     Biases are included, as in the authors' code.
     """
-    spared = {
-        id(variable)
+    normalizing = [
+        variable
         for layer in all_layers(model)
         if isinstance(layer, _NORMALIZATION_LAYERS)
         for variable in layer.variables
-    }
-    return [variable for variable in trained if id(variable) not in spared]
+    ]
+    return without(trained, normalizing)
+
+
+def without(
+    variables: Sequence[keras.Variable], others: Sequence[keras.Variable]
+) -> list[keras.Variable]:
+    """Return the variables that are not among the others."""
+    spared = set(map(id, others))
+    return [variable for variable in variables if id(variable) not in spared]
 
 
 def check_model(model: keras.Model, num_replicas: int) -> None:

@@ -15,6 +15,8 @@ TrainSteps = Callable[[Iterator[Batch], tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 _LABELED_METRICS = ("loss", "labeled_loss", "labeled_accuracy")
 _UNLABELED_METRICS = ("unlabeled_loss", "unlabeled_agreement")
+# Beyond the number of any model's layers, which draw from smaller ones.
+_MASK_STREAM = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,8 @@ class StepSettings:
         accumulation_steps: Parts in which a replica takes its share.
         times_input: Whether the wait for input is timed, for which there is
             no deterministic operation.
+        keep_probability: Share of the labeled images whose loss counts.
+        noises_unlabeled: Whether the model noises unlabeled images, too.
     """
 
     labeled_batch_size: int
@@ -41,6 +45,8 @@ class StepSettings:
     num_replicas: int
     accumulation_steps: int = 1
     times_input: bool = True
+    keep_probability: float = 1.0
+    noises_unlabeled: bool = True
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -71,11 +77,14 @@ def make_train_steps(
     train_state: state.TrainState,
     settings: StepSettings,
     strategy: tf.distribute.Strategy,
+    progress: tf.Variable | None = None,
 ) -> TrainSteps:
     """Return a function that makes n steps in one call of the device.
 
     It returns every step's metrics, so that the step at which a loss ceased
     to be finite is known, and the time it waited for the input, in seconds.
+    `progress`, an int64 scalar, grows by one whenever it asks for input and
+    again when it has it: it is odd while it waits.
     """
 
     make_step = _step_maker(train_state, settings, strategy)
@@ -84,6 +93,9 @@ def make_train_steps(
         if settings.times_input:
             return tf.timestamp()
         return tf.constant(0.0, tf.float64)
+
+    def mark() -> list[tf.Tensor]:
+        return [] if progress is None else [progress.assign_add(1)]
 
     # No stated signature: a strategy's iterators have no public type to state.
     @tf.function
@@ -98,11 +110,12 @@ def make_train_steps(
         for i in tf.range(num_steps):
             # Explicit order: a step's end, the clock, the input, the clock.
             with tf.control_dependencies([row]):
-                asked = clock()
-            with tf.control_dependencies([asked]):
+                asked, marked = clock(), mark()
+            with tf.control_dependencies([asked, *marked]):
                 batch = next(iterator)
             with tf.control_dependencies(_arrived(strategy, batch)):
                 waited_seconds += clock() - asked
+                mark()
             parts = make_step(batch, first_step + i)
             row = strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
             rows = rows.write(i, row)
@@ -126,9 +139,13 @@ def compute_gradients(
         train_state: The model and its variables.
         settings: What to compute.
         batch: labeled_images uint8 [labeled, height, width, 3] in [0, 255],
-            labels int32 [labeled], and for a student unlabeled_images uint8
+            labels int32 [labeled], where images are mixed also
+            label_probabilities float32 [labeled, num_classes], which the loss
+            takes instead, and for a student unlabeled_images uint8
             [unlabeled, height, width, 3] and soft_labels float32 [unlabeled,
-            num_classes].
+            num_classes]; with a teacher in the state also their clean twins,
+            clean_unlabeled_images uint8 [unlabeled, its height, its width,
+            3], whose labels then take the place of soft_labels.
         seed: Of the model's noise, int32 [2].
 
     Returns:
@@ -139,14 +156,18 @@ def compute_gradients(
     images = [batch["labeled_images"]]
     if settings.unlabeled_batch_size:
         images.append(batch["unlabeled_images"])
+        if train_state.teacher is not None:
+            labels = online_labels(train_state.teacher, batch)
+            batch = batch | {"soft_labels": labels}
     with tf.GradientTape() as tape:
         logits = train_state.model(
             tf.concat(images, axis=0),  # [labeled + unlabeled, h, w, 3]
             training=True,
             noise_seed=seed,
+            noised=_noised(settings, images),
         )
         logits = tf.cast(logits, tf.float32)
-        metrics = _data_metrics(settings, batch, logits)
+        metrics = _data_metrics(settings, batch, logits, seed)
         # Every replica, and every part of its batch, holds the same weights
         # and adds its share of the sum.
         num_shares = settings.num_replicas * settings.accumulation_steps
@@ -161,6 +182,27 @@ def compute_gradients(
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
     return gradients, tf.stack([metrics[n] for n in settings.metric_names])
+
+
+def online_labels(teacher: keras.Model, batch: Batch) -> tf.Tensor:
+    """Return the teacher's labels of the clean unlabeled images.
+
+    Returns:
+        Probabilities, float32 [unlabeled, num_classes]. No gradient flows
+        through them.
+    """
+    logits = teacher(batch["clean_unlabeled_images"], training=False)
+    return tf.stop_gradient(tf.nn.softmax(tf.cast(logits, tf.float32)))
+
+
+def _noised(
+    settings: StepSettings, images: list[tf.Tensor]
+) -> tf.Tensor | None:
+    """Return which images the model noises, bool [images]; None for all."""
+    if settings.noises_unlabeled or len(images) == 1:
+        return None
+    num_labeled, num_unlabeled = (part.shape[0] for part in images)
+    return tf.constant([True] * num_labeled + [False] * num_unlabeled)
 
 
 def l2_loss(variables: Sequence[keras.Variable]) -> tf.Tensor:
@@ -252,15 +294,16 @@ def _apply(
 
 
 def _data_metrics(
-    settings: StepSettings, batch: Batch, logits: tf.Tensor
+    settings: StepSettings, batch: Batch, logits: tf.Tensor, seed: tf.Tensor
 ) -> dict[str, tf.Tensor]:
     """Return one replica's parts of the means over the global batch."""
     sizes = (settings.labeled_batch_size, settings.unlabeled_batch_size)
+    num_kept = sizes[0] * settings.keep_probability
     num_labeled = batch["labels"].shape[0]
     labeled_logits = logits[:num_labeled]
     labels = tf.cast(batch["labels"], tf.int64)
     labeled_weight, unlabeled_weight = losses.weights_of_means(
-        labeled_batch_size=sizes[0],
+        labeled_batch_size=num_kept,
         unlabeled_batch_size=sizes[1],
         weighting=settings.loss.weighting,
     )
@@ -269,7 +312,12 @@ def _data_metrics(
         batch.get("label_probabilities", labels),
         label_smoothing=settings.loss.label_smoothing,
     )
-    labeled_loss = _share_of_mean(cross_entropy, sizes[0])
+    if settings.keep_probability < 1:
+        cross_entropy *= _keep_mask(seed, num_labeled, settings)
+    is_published = settings.loss.labeled_mean == "batch"
+    labeled_loss = _share_of_mean(
+        cross_entropy, sizes[0] if is_published else num_kept
+    )
     hits = tf.argmax(labeled_logits, axis=-1) == labels
     metrics = {
         "loss": labeled_weight * labeled_loss,
@@ -294,7 +342,18 @@ def _data_metrics(
     return metrics
 
 
-def _share_of_mean(values: tf.Tensor, global_batch_size: int) -> tf.Tensor:
+def _keep_mask(
+    seed: tf.Tensor, num_images: int, settings: StepSettings
+) -> tf.Tensor:
+    """Return 1 for labeled images whose loss counts, else 0: float32."""
+    fold_in = tf.random.experimental.stateless_fold_in
+    drawn = tf.random.stateless_uniform(
+        [num_images], fold_in(seed, _MASK_STREAM), alg="philox"
+    )
+    return tf.cast(drawn < settings.keep_probability, tf.float32)
+
+
+def _share_of_mean(values: tf.Tensor, global_batch_size: float) -> tf.Tensor:
     # Divided by the global batch, not the replica's: the replicas' sum, of
     # losses as of gradients, is then the mean over all images.
     return tf.reduce_sum(tf.cast(values, tf.float32)) / global_batch_size

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.model import efficientnet, layers
+from noisy_student_tf.model import convolutions, efficientnet, layers
 from tests import strategies
 from tests.model import small_specs
 
@@ -246,24 +246,40 @@ def test_keras_file_round_trip(model, tmp_path):
     np.testing.assert_array_equal(loaded(make_images()), model(make_images()))
 
 
-def test_mixed_bfloat16_keeps_logits_and_statistics_float32(model):
+@pytest.fixture
+def bfloat16_model(model):
     built = efficientnet.EfficientNet(model.spec, dtype="mixed_bfloat16")
     built.set_weights(model.get_weights())
+    return built
+
+
+def test_mixed_bfloat16_trains_in_bfloat16(model, bfloat16_model):
     images = make_images()
-    stem = built.stem_conv(efficientnet.normalize_images(images, model.spec))
-    assert stem.dtype == tf.bfloat16
-    logits = built(images)
+    dtypes = set()
+    swish = convolutions.swish
+
+    def spy(inputs):
+        dtypes.add(inputs.dtype)
+        return swish(inputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolutions, "swish", spy)
+        logits = bfloat16_model(images, training=True, noise_seed=SEED)
+    assert dtypes == {tf.bfloat16}
+    # Logits, weights and statistics stay float32.
     assert logits.dtype == tf.float32
-    np.testing.assert_allclose(logits, model(images), rtol=0.1, atol=0.1)
-    logits = built(images, training=True, noise_seed=SEED)
-    assert logits.dtype == tf.float32
-    assert {v.dtype for v in built.variables} == {"float32"}
+    assert {v.dtype for v in bfloat16_model.variables} == {"float32"}
     stem = model.stem_conv(efficientnet.normalize_images(images, model.spec))
     np.testing.assert_allclose(
-        built.stem_norm.moving_mean,
+        bfloat16_model.stem_norm.moving_mean,
         tf.reduce_mean(stem, axis=[0, 1, 2]),
         atol=0.02,
     )
+
+
+def test_mixed_bfloat16_infers_in_float32(model, bfloat16_model):
+    images = make_images()
+    np.testing.assert_array_equal(bfloat16_model(images), model(images))
 
 
 def test_spec_survives_the_configuration(model):

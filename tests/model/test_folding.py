@@ -6,8 +6,11 @@ from noisy_student_tf.model import folding
 from tests.model import small_specs
 
 
-@pytest.mark.parametrize("small_image_strides", [False, True])
-def test_folded_logits_are_the_models(small_image_strides):
+@pytest.mark.parametrize(
+    ("small_image_strides", "multiplies"),
+    [(False, True), (True, True), (True, False)],
+)
+def test_folded_logits_are_the_models(small_image_strides, multiplies):
     spec = small_specs.make_spec(
         depth=0.3, small_image_strides=small_image_strides
     )
@@ -18,12 +21,13 @@ def test_folded_logits_are_the_models(small_image_strides):
         if variable.name in ("gamma", "beta"):
             noise = generator.normal(0, 0.2, variable.shape)
             variable.assign(variable + noise)
-    folded = folding.FoldedEfficientNet(model)
+    folded = folding.FoldedEfficientNet(model, multiplies=multiplies)
     images = generator.integers(0, 256, [8, 32, 32, 3], dtype=np.uint8)
     features = tf.function(folded.features)(images)
     logits, expected = folded.classifier(features), model(images)
     scale = float(np.abs(expected).max())
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * scale)
+    np.testing.assert_array_equal(folded(images), logits)
     expected = model.features(images)
     scale = float(np.abs(expected).max())
     np.testing.assert_allclose(features, expected, rtol=0, atol=1e-5 * scale)

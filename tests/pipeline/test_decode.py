@@ -170,3 +170,10 @@ def test_scaled_decoding_gives_nearly_the_same_crop():
     assert part(51).shape == (100, 140, 3)
     difference = decode.resize(part(30), 30) - decode.resize(part(None), 30)
     assert np.abs(difference.numpy()).mean() < 2
+
+
+@pytest.mark.parametrize("crop", ["center", "whole"])
+def test_a_decoded_picture_gives_the_same_test_image(crop):
+    image = decode.crop_and_resize(decode.decode(JPEG), 16, crop=crop)
+    expected = decode.test_image(JPEG, 16, crop=crop)
+    np.testing.assert_array_equal(image, expected)

@@ -19,7 +19,14 @@ def make_ids(num_images):
 
 
 def write_predictions(
-    directory, class_ids, confidences, *, num_classes, cuts=(), ids=None
+    directory,
+    class_ids,
+    confidences,
+    *,
+    num_classes,
+    cuts=(),
+    ids=None,
+    unlabeled="images",
 ):
     """Write rows in order, divided into files before the rows `cuts`."""
     os.makedirs(directory, exist_ok=True)
@@ -30,7 +37,12 @@ def write_predictions(
     names = []
     for index, part in enumerate(parts):
         columns = predictions.predictions_schema(
-            num_classes, teacher_fingerprint="abc", unlabeled_shard=str(index)
+            num_classes,
+            metadata={
+                predictions.TEACHER: "abc",
+                predictions.UNLABELED: unlabeled,
+                predictions.UNLABELED_SHARD: str(index),
+            },
         )
         names.append(predictions.predictions_name(index, len(parts)))
         soft = np.zeros((len(part), num_classes), np.float16)
@@ -51,6 +63,7 @@ def write_predictions(
         str(directory),
         {
             predictions.TEACHER: "abc",
+            predictions.UNLABELED: unlabeled,
             "num_classes": num_classes,
             "num_images": len(class_ids),
             "shards": names,

@@ -53,6 +53,7 @@ def run(unlabeled, directory, **options):
         "predict_fn": teacher,
         "num_classes": 3,
         "teacher_fingerprint": "abc",
+        "unlabeled_fingerprint": "images",
         **options,
     }
     predict.predict(
@@ -154,3 +155,91 @@ def test_predictions_can_lie_on_a_remote_file_system(unlabeled):
     path = files.join(directory, manifest["shards"][2])
     (rows,) = predictions.read_rows(path, num_classes=3)
     assert len(rows.ids) == 2
+
+
+def test_images_that_are_left_out_get_no_label(unlabeled, tmp_path):
+    left_out = {0: frozenset([schema.make_id("test", "0/2.0")])}
+    run(
+        unlabeled,
+        tmp_path / "out",
+        left_out=lambda index: left_out.get(index, frozenset()),
+    )
+    manifest = predictions.read_manifest(str(tmp_path / "out"), num_classes=3)
+    assert manifest["num_images_per_shard"] == [4, 0, 2]
+    assert manifest["num_left_out"] == 1
+    assert sum(manifest["counts_per_class"]) == 6
+    path = str(tmp_path / "out" / manifest["shards"][0])
+    (rows,) = predictions.read_rows(path, num_classes=3)
+    ids = [each.tobytes() for each in rows.ids]
+    assert ids == [
+        schema.make_id("test", f"0/{v}") for v in (0.5, 1.0, 3.0, 4.0)
+    ]
+
+
+def test_another_set_of_images_is_refused(unlabeled, tmp_path):
+    run(unlabeled, tmp_path / "out")
+    os.remove(tmp_path / "out" / "manifest.json")
+    with pytest.raises(ValueError, match="unlabeled_fingerprint 'images'"):
+        run(unlabeled, tmp_path / "out", unlabeled_fingerprint="others")
+
+
+def test_killed_at_random_while_predicting_ends_byte_identical(
+    unlabeled, tmp_path, monkeypatch
+):
+    run(unlabeled, tmp_path / "once")
+    generator = np.random.default_rng(0)
+    rename = tf.io.gfile.rename
+
+    class Killed(BaseException):
+        pass
+
+    def fragile(*arguments, **options):
+        if generator.random() < 0.5:
+            raise Killed
+        rename(*arguments, **options)
+
+    monkeypatch.setattr(tf.io.gfile, "rename", fragile)
+    num_killed = 0
+    while not shards.is_finished(str(tmp_path / "killed")):
+        try:
+            run(unlabeled, tmp_path / "killed")
+        except Killed:
+            num_killed += 1
+    assert num_killed
+    assert contents(tmp_path / "killed") == contents(tmp_path / "once")
+
+
+def test_a_damaged_picture_names_the_shard(unlabeled, tmp_path):
+    def make_broken(path):
+        def fail(batch):
+            check = tf.debugging.Assert(False, ["Unknown image file format"])
+            with tf.control_dependencies([check]):
+                return {**batch, "images": tf.identity(batch["images"])}
+
+        return make_stream(path).map(fail)
+
+    with pytest.raises(ValueError, match="unlabeled-0: a record is damaged"):
+        predict.predict(
+            predict_fn=teacher,
+            unlabeled=unlabeled,
+            unlabeled_fingerprint="images",
+            make_shard_stream=make_broken,
+            directory=str(tmp_path / "out"),
+            num_classes=3,
+            teacher_fingerprint="abc",
+        )
+    assert files.list_directory(str(tmp_path / "out")) == []
+
+
+def test_a_failing_write_is_not_lost_behind_the_forward_pass(
+    unlabeled, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(predict, "_ROWS_PER_GROUP", 1)
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(predict.parquet.ParquetWriter, "write_table", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(unlabeled, tmp_path / "out")
+    assert files.list_directory(str(tmp_path / "out")) == []

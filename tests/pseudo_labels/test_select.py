@@ -231,3 +231,63 @@ def test_classes_without_a_single_image_select_nothing(tmp_path):
     assert copies == {}
     assert summary.total("num_rows") == 0
     assert any("classes 0, 1" in warning for warning in summary.warnings)
+
+
+def test_published_rule_draws_copies_around_the_quota(tmp_path):
+    generator = np.random.default_rng(0)
+    # Class 0: 300 images for 100 rows; class 1: 40 for 100; class 2: none.
+    rows = [(0, p) for p in generator.uniform(0.305, 1, 300)]
+    rows += [(1, p) for p in generator.uniform(0.305, 1, 40)]
+    rows += [(1, 0.299)] * 9
+    options = {
+        "num_classes": 3,
+        "images_per_class": 100,
+        "rule": "published_histogram",
+    }
+    summary, copies = run(tmp_path / "one", rows, **options)
+    _, again = run(tmp_path / "cut", rows, cuts=[17, 200], **options)
+    assert copies == again
+    first, second, third = summary.classes
+    assert (first.num_images, second.num_images) == (300, 49)
+    assert second.num_above_threshold == second.num_selected == 40
+    # 100 / 40: two or three copies of each.
+    assert second.max_copies == 3
+    # 20 of 40 drawn: standard deviation sqrt(40 / 4).
+    assert abs(second.num_rows - 100) <= 4 * np.sqrt(10)
+    # The grid's cut: at least the quota, at most one bin more.
+    cut = first.cut_confidence
+    above = sorted((p for c, p in rows if c == 0), reverse=True)
+    assert above[99] < cut + 0.01
+    assert first.max_copies == 1
+    assert third.num_rows == 0
+    assert any("class 2" in warning for warning in summary.warnings)
+
+
+def test_published_rule_has_no_other_options():
+    with pytest.raises(ValueError, match=r"--selection\.rule=published"):
+        config.SelectionConfig(rule="published_histogram", max_copies=3)
+
+
+def test_predictions_of_another_number_of_classes_are_refused(tmp_path):
+    run(tmp_path, [(0, 0.9)], num_classes=4)
+    with pytest.raises(ValueError, match="probabilities of 4 classes, but 5"):
+        select.select(
+            predictions_directory=str(tmp_path / "predictions"),
+            directory=str(tmp_path / "other"),
+            selection=config.SelectionConfig(),
+            num_classes=5,
+            seed=0,
+        )
+
+
+def test_a_missing_predictions_file_is_named(tmp_path):
+    run(tmp_path, [(0, 0.9)] * 4, cuts=[2])
+    os.remove(tmp_path / "predictions" / predictions.predictions_name(1, 2))
+    with pytest.raises(FileNotFoundError, match=r"00001-of-00002.*is missing"):
+        select.select(
+            predictions_directory=str(tmp_path / "predictions"),
+            directory=str(tmp_path / "other"),
+            selection=config.SelectionConfig(),
+            num_classes=4,
+            seed=0,
+        )

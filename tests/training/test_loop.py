@@ -3,6 +3,8 @@ import json
 import os
 import shutil
 import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -258,6 +260,177 @@ def test_nan_is_reported_with_its_metric_and_step(tmp_path):
     ]
 
 
+def poisoned(bad_steps):
+    """Return a stream whose batches of some steps have labels that are NaN."""
+
+    def make_stream(start_step):
+        def poison(step, batch):
+            is_bad = tf.reduce_any(step + start_step == bad_steps)
+            poison = tf.where(is_bad, tf.constant(np.nan), 0.0)
+            return batch | {"soft_labels": batch["soft_labels"] + poison}
+
+        return tiny.make_stream(start_step).enumerate().map(poison)
+
+    return make_stream
+
+
+def test_run_goes_back_and_leaves_the_bad_batches_out(tmp_path):
+    # Steps 3 and 4 would take the batches 2 and 3; the fourth is bad, so both
+    # are left out, and what follows is two batches ahead.
+    def without_the_window(start_step):
+        return tiny.make_stream(start_step + 2 * (start_step >= 2))
+
+    configuration = tiny.make_config(**{"training.max_rollbacks": 1})
+    options = {"config": configuration, "total_steps": 6}
+    result = train(tmp_path / "bad", make_stream=poisoned([3]), **options)
+    with pytest.raises(Killed):
+        train(
+            tmp_path / "good",
+            evaluate=kill_at(3),
+            make_stream=tiny.make_stream,
+            **options,
+        )
+    expected = train(
+        tmp_path / "good", make_stream=without_the_window, **options
+    )
+    check_equal(result, expected)
+    line = log.read(f"{tmp_path}/bad/metrics.jsonl")[-2]
+    assert (line["rollbacks"], line["skipped_batches"]) == (1, 2)
+
+
+def test_going_back_is_bounded_and_exact_when_killed(tmp_path):
+    configuration = tiny.make_config(**{"training.max_rollbacks": 2})
+    options = {"config": configuration, "make_stream": poisoned([0, 3, 7])}
+    with pytest.raises(FloatingPointError, match="loss is nan at step 6"):
+        train(tmp_path / "bounded", **options)
+
+    options["make_stream"] = poisoned([0, 3])
+    expected = train(tmp_path / "whole", **options)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", evaluate=kill_at(3), **options)
+    check_equal(train(tmp_path / "killed", **options), expected)
+    assert records(tmp_path / "killed") == records(tmp_path / "whole")
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    def spoil(model):
+        if spoil.calls == 2:
+            model.classifier.bias.assign([np.inf] * tiny.NUM_CLASSES)
+        spoil.calls += 1
+        return {"accuracy": 0.0}
+
+    spoil.calls = 0
+    with pytest.raises(FloatingPointError, match=r"bias is not|loss is"):
+        train(tmp_path, evaluate=spoil)
+    assert files.list_directory(f"{tmp_path}/checkpoints") == ["step-00000002"]
+
+
+def test_the_best_averages_are_kept_and_can_be_the_result(tmp_path):
+    def evaluate(model):
+        # Raw and averaged weights: 2 is the best step of three.
+        evaluate.calls += 1
+        return {
+            "accuracy": [0.1, 0.1, 0.9, 0.9, 0.5, 0.5, 0.5, 0.5][
+                evaluate.calls - 1
+            ]
+        }
+
+    evaluate.calls = 0
+    values = {"training.keep_checkpoints": 1, "training.final_weights": "best"}
+    configuration = tiny.make_config(**values)
+    options = {"config": configuration, "total_steps": 8}
+    result = train(tmp_path, evaluate=evaluate, **options)
+    assert files.list_directory(f"{tmp_path}/checkpoints") == [
+        "step-00000004",
+        "step-00000008",
+    ]
+    assert result.step == 4
+    assert result.metrics["ema_accuracy"] == 0.9
+    configuration = tiny.make_config()
+    shorter = train(tmp_path / "shorter", config=configuration, total_steps=4)
+    for models in (
+        (result.model, shorter.model),
+        (result.ema_model, shorter.ema_model),
+    ):
+        for a, b in zip(*map(tiny.weights_of, models), strict=True):
+            np.testing.assert_array_equal(a, b)
+    # Finished, it ends with the best again.
+    check_equal(train(tmp_path, **options), result)
+
+
+def test_saving_leaves_training_going_on(tmp_path, monkeypatch):
+    # The thread that writes step 2 waits for a line that a later step writes.
+    write_json = files.write_json
+
+    def write_late(path, content):
+        if "step-00000002" in path:
+            deadline = time.monotonic() + 30
+            while not records(tmp_path)[-1:] or (
+                records(tmp_path)[-1]["step"] < 4
+            ):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        write_json(path, content)
+
+    monkeypatch.setattr(files, "write_json", write_late)
+    train(tmp_path)
+    assert "step-00000002" in files.list_directory(f"{tmp_path}/checkpoints")
+
+
+def test_too_small_a_disk_is_refused_before_the_first_step(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(files, "free_bytes", lambda path: 1000)
+    with pytest.raises(ValueError, match=r"keep_checkpoints=3: .* GB are free"):
+        train(tmp_path)
+
+
+def test_a_directory_that_cannot_be_written_is_refused():
+    with pytest.raises((OSError, tf.errors.OpError), match="/proc/version"):
+        train("/proc/version/run")
+
+
+def test_the_profile_of_some_steps_is_written(tmp_path):
+    train(tmp_path, total_steps=4, profile_steps=(1, 3))
+    assert list(tmp_path.glob("tensorboard/plugins/profile/*/*.xplane.pb"))
+
+
+def test_the_first_images_are_drawn_with_their_labels(tmp_path):
+    train(tmp_path, total_steps=2, class_names=("cat", "dog", "fish"))
+    (path,) = tmp_path.glob("tensorboard/examples/events*")
+    content = path.read_bytes()
+    assert b"examples/labeled" in content
+    assert b"examples/unlabeled" in content
+
+
+def test_a_stalled_pipeline_is_reported(tmp_path, caplog):
+    stalled = threading.Event()
+
+    def wait(step):
+        deadline = time.monotonic() + 30
+        while step == 3 and not any(
+            "input pipeline has no batch" in r.getMessage()
+            for r in caplog.records
+        ):
+            assert time.monotonic() < deadline
+            stalled.wait(0.05)
+        return step
+
+    def make_stream(start_step):
+        steps = tf.data.Dataset.counter(start_step).map(
+            lambda step: tf.ensure_shape(
+                tf.numpy_function(wait, [step], tf.int64), []
+            )
+        )
+        return tf.data.Dataset.zip(steps, tiny.make_stream(start_step)).map(
+            lambda step, batch: batch
+        )
+
+    configuration = tiny.make_config(**{"runtime.stall_seconds": 0.2})
+    train(tmp_path, config=configuration, make_stream=make_stream)
+    assert log.read(f"{tmp_path}/metrics.jsonl")[-1]["step"] == 6
+
+
 def test_runs_on_remote_paths():
     result = train("ram://training/run", total_steps=2)
     lines = files.read_text("ram://training/run/metrics.jsonl").splitlines()
@@ -270,7 +443,9 @@ def test_teacher_trains_without_unlabeled_images(tmp_path):
     train(
         tmp_path,
         plan=tiny.make_plan(configuration, total_steps=1, has_unlabeled=False),
-        make_stream=lambda step: tiny.make_stream(step, num_unlabeled=0),
+        make_stream=lambda start_step: tiny.make_stream(
+            start_step, num_unlabeled=0
+        ),
     )
     assert "unlabeled_loss" not in log.read(f"{tmp_path}/metrics.jsonl")[0]
 
@@ -279,10 +454,14 @@ def test_stream_of_other_shapes_is_refused(tmp_path):
     with pytest.raises(ValueError, match="unlabeled_images have the shape"):
         train(
             tmp_path,
-            make_stream=lambda step: tiny.make_stream(step, num_unlabeled=7),
+            make_stream=lambda start_step: tiny.make_stream(
+                start_step, num_unlabeled=7
+            ),
         )
     with pytest.raises(ValueError, match="this training takes"):
         train(
             tmp_path,
-            make_stream=lambda step: tiny.make_stream(step, num_unlabeled=0),
+            make_stream=lambda start_step: tiny.make_stream(
+                start_step, num_unlabeled=0
+            ),
         )

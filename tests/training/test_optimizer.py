@@ -60,3 +60,50 @@ def test_sgd_has_plain_momentum():
 def test_ramp_ends_at_the_final_decay():
     decays = [float(ema.ramped_decay(0.5, tf.constant(t))) for t in (0, 4, 9)]
     assert decays == pytest.approx([0.1, 5 / 14, 0.5])
+
+
+def test_adamw_decays_by_rate_times_weight_decay():
+    model = OneWeight(np.array([1.0, -2.0]))
+    update_rule = optimizer.make_optimizer(
+        config.OptimizerConfig(name="adamw", weight_decay=0.5),
+        lambda step: tf.constant(0.1),
+    )
+    update_rule.build(model.trainable_variables)
+    update_rule.apply([tf.constant([3.0, 3.0])], model.trainable_variables)
+    # 0.1 * 0.5 of the weight goes; the first step of Adam is the rate itself.
+    expected = [1.0 - 0.05 - 0.1, -2.0 + 0.1 - 0.1]
+    np.testing.assert_allclose(model.weight, expected, rtol=1e-5)
+
+
+def test_lamb_steps_by_rate_times_the_weights_norm():
+    model = OneWeight(np.array([3.0, 4.0]))
+    update_rule = optimizer.make_optimizer(
+        config.OptimizerConfig(name="lamb", weight_decay=0.0),
+        lambda step: tf.constant(0.1),
+    )
+    update_rule.build(model.trainable_variables)
+    update_rule.apply([tf.constant([1.0, 1.0])], model.trainable_variables)
+    # Adam's direction is (1, 1), of norm 2^0.5; the weights' norm is 5.
+    share = 0.1 * 5 / 2**0.5
+    np.testing.assert_allclose(
+        model.weight, [3.0 - share, 4.0 - share], rtol=1e-4
+    )
+
+
+def test_decoupled_decay_spares_what_it_is_told_to():
+    model, spared = OneWeight(np.array([1.0])), OneWeight(np.array([1.0]))
+    variables = [model.weight, spared.weight]
+    update_rule = optimizer.make_optimizer(
+        config.OptimizerConfig(name="adamw", weight_decay=0.5),
+        lambda step: tf.constant(0.1),
+        undecayed=[spared.weight],
+    )
+    update_rule.build(variables)
+
+    @tf.function
+    def update():
+        update_rule.apply([tf.zeros([1]), tf.zeros([1])], variables)
+
+    update()
+    assert float(model.weight[0]) == pytest.approx(0.95)
+    assert float(spared.weight[0]) == 1.0

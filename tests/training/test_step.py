@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -63,11 +65,23 @@ def make_settings(configuration, made, num_replicas=1):
     )
 
 
-@pytest.mark.parametrize("clip_norm", [0.0, 0.01])
-def test_replicas_change_neither_losses_nor_weights(clip_norm):
-    # With a norm of 0.01 every gradient is clipped; clipping each replica's
-    # part before the sum would give other weights.
-    overrides = {"optimizer.global_clip_norm": clip_norm}
+# A larger epsilon: biases before a normalization have gradients of rounding
+# errors alone, which Adam would scale up.
+_ADAM = {"optimizer.base_learning_rate": 0.1, "optimizer.adam_epsilon": 0.01}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        # Every gradient is clipped; clipping each replica's part before the
+        # sum would give other weights.
+        {"optimizer.global_clip_norm": 0.01},
+        {"optimizer.name": "adamw", **_ADAM},
+        {"optimizer.name": "lamb", **_ADAM},
+    ],
+)
+def test_replicas_change_neither_losses_nor_weights(overrides):
     one, one_metrics = make_steps(1, **overrides)
     two, two_metrics = make_steps(2, **overrides)
     np.testing.assert_allclose(two_metrics, one_metrics, rtol=1e-5)
@@ -166,7 +180,7 @@ def test_replicas_draw_different_noise():
             super().__init__()
             self.dense = keras.layers.Dense(tiny.NUM_CLASSES)
 
-        def call(self, images, training=False, noise_seed=None):
+        def call(self, images, training=False, noise_seed=None, noised=None):
             if noise_seed is not None:
                 drawn.append(noise_seed)
             return self.dense(tf.cast(images[:, 0, 0], tf.float32))
@@ -258,6 +272,146 @@ def test_gradients_compile_under_xla_with_static_shapes():
     assert np.isfinite(metrics).all()
 
 
+def test_adamw_decays_outside_the_loss():
+    settings = {"optimizer.name": "adamw", "optimizer.weight_decay": 0.5}
+    made, metrics = make_steps(1, num_steps=1, **settings)
+    assert made.decayed == []
+    loss, labeled, _, unlabeled, _ = metrics[0]
+    assert loss == pytest.approx(labeled + 2.0 * unlabeled, rel=1e-6)
+
+
+def one_state(configuration, build_model=tiny.build, load_teacher=None):
+    return state.create(
+        settings=configuration.optimizer,
+        seed=3,
+        strategy=strategies.mirrored(1),
+        build_model=build_model,
+        schedule=schedules.constant(0.1),
+        load_teacher=load_teacher,
+    )
+
+
+def gradients_of(train_state, batch, configuration, seed=0, **options):
+    """Return the named metrics and the gradients of one batch."""
+    settings = make_settings(configuration, tiny.make_plan(configuration))
+    settings = dataclasses.replace(settings, **options)
+    gradients, metrics = step.compute_gradients(
+        train_state, settings, batch, tf.constant([seed, 2])
+    )
+    named = dict(zip(settings.metric_names, metrics.numpy(), strict=True))
+    return named, gradients
+
+
+@pytest.mark.parametrize(("mean", "share"), [("kept", 1.0), ("batch", 0.5)])
+def test_kept_labeled_losses_keep_their_mean(mean, share):
+    # Over many draws, half of the images give the loss of all of them when it
+    # is divided by the images kept, and half of it as published.
+    values = {"loss.labeled_mean": mean, "optimizer.weight_decay": 0.0}
+    configuration = tiny.make_config(**values)
+    train_state = one_state(configuration)
+    batch = next(iter(tiny.make_stream(0)))
+    every, _ = gradients_of(train_state, batch, configuration)
+    drawn = [
+        gradients_of(
+            train_state, batch, configuration, seed, keep_probability=0.5
+        )[0]
+        for seed in range(60)
+    ]
+    losses = [metrics["labeled_loss"] for metrics in drawn]
+    assert len({round(float(loss), 5) for loss in losses}) > 5
+    assert np.mean(losses) == pytest.approx(
+        share * every["labeled_loss"], rel=0.2
+    )
+    # 8 unlabeled images to 2 kept ones, whatever the labeled mean.
+    first = drawn[0]
+    assert first["loss"] - first["labeled_loss"] == pytest.approx(
+        4.0 * first["unlabeled_loss"], rel=1e-5
+    )
+
+
+class NoiseRecorder(tiny.TinyModel):
+    """Remembers which images it was told to noise."""
+
+    noised = None
+
+    def call(self, images, training=False, noise_seed=None, noised=None):
+        if training:
+            NoiseRecorder.noised = noised
+        return super().call(images, training, noise_seed, noised)
+
+
+def _recorder():
+    model = NoiseRecorder()
+    model(tf.zeros([1, tiny.SIDE, tiny.SIDE, 3]))
+    return model
+
+
+def test_noise_of_unlabeled_images_is_switched_alone():
+    batch = next(iter(tiny.make_stream(0)))
+    configuration = tiny.make_config()
+    train_state = one_state(configuration, _recorder)
+    gradients_of(train_state, batch, configuration, noises_unlabeled=False)
+    assert NoiseRecorder.noised.numpy().tolist() == [True] * 4 + [False] * 8
+    gradients_of(train_state, batch, configuration)
+    assert NoiseRecorder.noised is None
+
+
+def test_online_teacher_labels_clean_twins_without_gradient():
+    batch = dict(next(iter(tiny.make_stream(0))))
+    teacher = tiny.build()
+    # At a resolution of its own.
+    twins = tf.image.resize(batch["unlabeled_images"], [12, 12])
+    twins = tf.cast(twins, tf.uint8)
+    configuration = tiny.make_config()
+    train_state = one_state(configuration, load_teacher=lambda: teacher)
+    trained = set(map(id, train_state.trained))
+    assert not trained & set(map(id, teacher.weights))
+    before = tiny.weights_of(teacher)
+    online, gradients = gradients_of(
+        train_state, batch | {"clean_unlabeled_images": twins}, configuration
+    )
+
+    # The same labels, stored, give the same; the batch's own are not read.
+    without = dataclasses.replace(train_state, teacher=None)
+    stored = tf.nn.softmax(teacher(twins, training=False))
+    offline, expected = gradients_of(
+        without, batch | {"soft_labels": stored}, configuration
+    )
+    for a, b in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    other, _ = gradients_of(without, batch, configuration)
+    assert online["loss"] == pytest.approx(offline["loss"], rel=1e-5)
+    assert online["loss"] != pytest.approx(other["loss"], rel=1e-3)
+    for a, b in zip(before, tiny.weights_of(teacher), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_clean_twins_are_dealt_with_their_images():
+    def with_twins(start_step):
+        return tiny.make_stream(start_step).map(
+            lambda batch: (
+                batch | {"clean_unlabeled_images": batch["unlabeled_images"]}
+            )
+        )
+
+    strategy = strategies.mirrored(2)
+    stream = replica_stream.distribute(
+        with_twins,
+        start_step=0,
+        strategy=strategy,
+        labeled_batch_size=4,
+        unlabeled_batch_size=8,
+        has_clean_twins=True,
+    )
+    parts = next(iter(stream))
+    images, twins = (
+        strategy.experimental_local_results(parts[name])
+        for name in ("unlabeled_images", "clean_unlabeled_images")
+    )
+    for a, b in zip(images, twins, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_batch_that_replicas_cannot_share_is_refused():
     with pytest.raises(ValueError, match=r"labeled_batch_size.* 3 replicas"):
         replica_stream.check_batch_divides(
@@ -276,7 +430,7 @@ def test_batch_that_replicas_cannot_share_is_refused():
         )
 
 
-def test_replicas_get_consecutive_slices_of_the_batch():
+def test_replicas_get_every_second_row_of_the_batch():
     strategy = strategies.mirrored(2)
     stream = replica_stream.distribute(
         tiny.make_stream,
@@ -289,7 +443,8 @@ def test_replicas_get_consecutive_slices_of_the_batch():
     parts = next(iter(stream))
     for name, tensor in whole.items():
         local = strategy.experimental_local_results(parts[name])
-        np.testing.assert_array_equal(np.concatenate(local), tensor)
+        for replica in (0, 1):
+            np.testing.assert_array_equal(local[replica], tensor[replica::2])
 
 
 def test_frozen_statistics_leave_their_average_untouched():

@@ -1,0 +1,162 @@
+"""A classifier for devices and other runtimes: TFLite and ONNX.
+
+What these formats hold takes the model's images, float32 [batch, resolution,
+resolution, 3] in [0, 255], and returns logits: decoding, turning, cropping
+and resizing, as `preprocessing.json` beside them says, is their caller's.
+"""
+
+import importlib
+import logging
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+# The file that holds each format.
+FORMATS = {
+    "tflite_float16": "model.tflite",
+    "tflite_int8": "model.tflite",
+    "onnx": "model.onnx",
+}
+
+# The newest that both converter and runtimes of some age know.
+_ONNX_OPSET = 17
+
+# float32 [batch, resolution, resolution, 3] -> float32 [batch, num_classes].
+LogitsFn = Callable[[np.ndarray], np.ndarray]
+
+
+class Model(Protocol):
+    """What is converted: TensorFlow's convolutions, no layers of Keras."""
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        """Return logits, float32 [batch, num_classes]."""
+
+
+def convert(
+    model: Model,
+    *,
+    format: str,
+    resolution: int,
+    representative_images: Iterable[np.ndarray] = (),
+) -> bytes:
+    """Return a model as the content of a file.
+
+    Args:
+        model: What is converted; its variables become constants.
+        format: One of `FORMATS`: TFLite with float16 weights, TFLite whose
+            weights and activations are int8 while its input and output stay
+            float32, or ONNX in float32.
+        resolution: Side of the model's images in pixels.
+        representative_images: For int8, what the ranges of activations are
+            measured on: float32 [resolution, resolution, 3] each.
+
+    Raises:
+        ImportError: A package that converts is missing.
+        ValueError: int8 without images.
+    """
+    shape = tf.TensorSpec(
+        [None, resolution, resolution, 3], tf.float32, name="images"
+    )
+    module = _Converted(model)
+    compiled = tf.function(module.logits, input_signature=[shape])
+    if format == "onnx":
+        return _to_onnx(compiled, shape)
+    function = compiled.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function], module
+    )
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if format == "tflite_float16":
+        converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+    images = list(representative_images)
+    if not images:
+        raise ValueError(
+            "tflite_int8 needs representative images: give some that the "
+            "model was trained on."
+        )
+    converter.representative_dataset = lambda: (
+        [image[np.newaxis]] for image in images
+    )
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    return converter.convert()
+
+
+class _Converted(tf.Module):
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self._model = model
+
+    def logits(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"logits": self._model(images)}
+
+
+def _to_onnx(compiled: Any, shape: tf.TensorSpec) -> bytes:
+    tf2onnx = _import("tf2onnx")
+    logging.getLogger("tf2onnx").setLevel(logging.WARNING)
+    converted, _ = tf2onnx.convert.from_function(
+        compiled, input_signature=[shape], opset=_ONNX_OPSET
+    )
+    return converted.SerializeToString()
+
+
+def open_tflite(content: bytes, *, num_threads: int | None = None) -> LogitsFn:
+    """Return a TFLite model as a function.
+
+    Raises:
+        ImportError: The runtime is missing.
+    """
+    runtime = _import("ai_edge_litert.interpreter", package="ai-edge-litert")
+    interpreter = runtime.Interpreter(
+        model_content=content, num_threads=num_threads
+    )
+    source = interpreter.get_input_details()[0]
+    target = interpreter.get_output_details()[0]["index"]
+    allocated: list[tuple[int, ...]] = []
+
+    def logits(images: np.ndarray) -> np.ndarray:
+        if allocated != [images.shape]:
+            interpreter.resize_tensor_input(source["index"], images.shape)
+            interpreter.allocate_tensors()
+            allocated[:] = [images.shape]
+        interpreter.set_tensor(source["index"], images)
+        interpreter.invoke()
+        return interpreter.get_tensor(target)
+
+    return logits
+
+
+def open_onnx(content: bytes, *, num_threads: int = 0) -> LogitsFn:
+    """Return an ONNX model as a function of onnxruntime; 0: all cores.
+
+    Raises:
+        ImportError: onnxruntime is missing.
+    """
+    onnxruntime = _import("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    session = onnxruntime.InferenceSession(
+        content, options, providers=["CPUExecutionProvider"]
+    )
+    return lambda images: session.run(["logits"], {"images": images})[0]
+
+
+def open_converted(content: bytes, *, format: str) -> LogitsFn:
+    """Return what `convert` returned as a function.
+
+    Raises:
+        ImportError: The runtime is missing.
+    """
+    return open_onnx(content) if format == "onnx" else open_tflite(content)
+
+
+def _import(name: str, package: str = "") -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"{package or name} is not installed: pip install -e '.[convert]'."
+        ) from error

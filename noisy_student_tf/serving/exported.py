@@ -1,0 +1,197 @@
+"""An exported SavedModel, opened again.
+
+Anything that loads SavedModels can serve one; this module is for the scripts
+of this project, which say what is wrong with a directory before they use it.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from noisy_student_tf import files
+
+# Of signatures and assets. 1 had no such number, and ignored EXIF.
+VERSION = 2
+
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+_SIGNATURES = ("serving_default", "images", "images_uint8", "features")
+# Where a SavedModel lies in an export's folder, and in that of a run.
+_PLACES = ("", "saved_model", "export/saved_model")
+_ADVICE = (
+    "Write one with python -m run_scripts.export --workdir=..., and name its "
+    "export/saved_model."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A SavedModel that `export.export` wrote.
+
+    Attributes:
+        directory: Where it lies.
+        class_names: One name a class.
+        model: The asset `model.json`.
+        preprocessing: The asset `preprocessing.json`.
+        signatures: Compiled functions by name.
+        loaded: Keeps the variables alive.
+    """
+
+    directory: str
+    class_names: tuple[str, ...]
+    model: dict[str, Any]
+    preprocessing: dict[str, Any]
+    signatures: dict[str, Callable[..., dict[str, tf.Tensor]]]
+    loaded: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a model says of one picture.
+
+    Attributes:
+        is_valid: It could be decoded; the rest is empty otherwise.
+        class_index: Most probable class, or -1.
+        class_name: Its name.
+        probabilities: float32 [num_classes]; zeros if invalid.
+    """
+
+    is_valid: bool
+    class_index: int
+    class_name: str
+    probabilities: np.ndarray
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the class, in [0, 1]."""
+        return float(self.probabilities.max())
+
+
+def open_export(path: str) -> Exported:
+    """Load a SavedModel and check that this program can read it.
+
+    Args:
+        path: Of a SavedModel, of the `export` folder that it lies in, or of a
+            run.
+
+    Raises:
+        FileNotFoundError: There is no SavedModel.
+        ValueError: It is of another version or not of this project.
+    """
+    directory = find(path)
+    model = _read_model(directory)
+    assets = files.join(directory, "assets")
+    names = files.read_text(files.join(assets, "class_names.txt"))
+    loaded = tf.saved_model.load(directory)
+    missing = [name for name in _SIGNATURES if name not in loaded.signatures]
+    if missing:
+        raise ValueError(
+            f"{directory}: the SavedModel has no signature {missing[0]!r}, "
+            f"only {sorted(loaded.signatures)}. {_ADVICE}"
+        )
+    return Exported(
+        directory=directory,
+        class_names=tuple(names.splitlines()),
+        model=model,
+        preprocessing=files.read_json(files.join(assets, "preprocessing.json")),
+        signatures=loaded.signatures,
+        loaded=loaded,
+    )
+
+
+def find(path: str) -> str:
+    """Return the SavedModel's directory in a path of three kinds.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    for place in _PLACES:
+        directory = files.join(path, place) if place else path
+        if files.exists(files.join(directory, "saved_model.pb")):
+            return directory
+    raise FileNotFoundError(
+        f"{path}: no SavedModel here: saved_model.pb is neither in it, nor in "
+        f"its saved_model/ or export/saved_model/. {_ADVICE}"
+    )
+
+
+def _read_model(directory: str) -> dict[str, Any]:
+    path = files.join(directory, "assets", "model.json")
+    if not files.exists(path):
+        raise ValueError(
+            f"{directory}: a SavedModel without assets/model.json, not of "
+            f"this project. {_ADVICE}"
+        )
+    model = files.read_json(path)
+    version = model.get("export_version", 1)
+    if version != VERSION:
+        raise ValueError(
+            f"{directory}: export_version={version}; accepted is {VERSION}. "
+            "Remove the run's export folder and export it again with this "
+            "version of the project: python -m run_scripts.export "
+            "--workdir=..."
+        )
+    return model
+
+
+def classify(
+    export: Exported, pictures: Sequence[bytes], *, batch_size: int = 32
+) -> Iterator[Prediction]:
+    """Yield a prediction for every encoded picture, in their order."""
+    serve = export.signatures["serving_default"]
+    for start in range(0, len(pictures), batch_size):
+        batch = list(pictures[start : start + batch_size])
+        outputs = serve(image_bytes=tf.constant(batch, tf.string))
+        columns = {name: value.numpy() for name, value in outputs.items()}
+        for row in range(len(batch)):
+            yield Prediction(
+                is_valid=bool(columns["valid"][row]),
+                class_index=int(columns["classes"][row]),
+                class_name=columns["class_names"][row].decode(),
+                probabilities=columns["probabilities"][row],
+            )
+
+
+def list_pictures(paths: Sequence[str]) -> list[str]:
+    """Return the files among paths, and the pictures in folders, sorted.
+
+    Args:
+        paths: Files of any name; folders are searched at any depth for names
+            that end as pictures do.
+
+    Raises:
+        FileNotFoundError: A path does not exist.
+        ValueError: A folder holds no pictures, or no path is given.
+    """
+    if not paths:
+        raise ValueError(
+            "no pictures were given: name files or folders, such as "
+            "photos/cat.jpg or photos."
+        )
+    found: list[str] = []
+    for path in paths:
+        if not files.exists(path):
+            raise FileNotFoundError(f"{path}: there is no such file or folder.")
+        if not files.is_directory(path):
+            found.append(path)
+            continue
+        inside = sorted(_walk(path))
+        if not inside:
+            raise ValueError(
+                f"{path}: no pictures in this folder; accepted are names "
+                f"that end in {', '.join(IMAGE_EXTENSIONS)}."
+            )
+        found += inside
+    return found
+
+
+def _walk(directory: str) -> Iterator[str]:
+    for name in files.list_directory(directory):
+        path = files.join(directory, name)
+        if files.is_directory(path):
+            yield from _walk(path)
+        elif os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS:
+            yield path

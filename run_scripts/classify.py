@@ -1,0 +1,97 @@
+"""Classify picture files and folders with an exported model.
+
+Reads the SavedModel in `--export` and the pictures; prints a table, and writes
+`--csv` with the columns path, valid, class, class_name and probability.
+
+    python -m run_scripts.classify --export=runs/digits/export/saved_model \
+        --csv=classes.csv photos cat.jpg
+"""
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Iterator
+
+from absl import flags
+
+from noisy_student_tf import files
+from noisy_student_tf.serving import exported
+from run_scripts import flags as config_flags
+
+_COLUMNS = ("path", "valid", "class", "class_name", "probability")
+# Pictures whose files are held in memory at once.
+_CHUNK = 64
+
+Row = tuple[str, exported.Prediction]
+
+
+def define_flags() -> None:
+    """Define the flags of this script."""
+    flags.DEFINE_string("export", None, "SavedModel, or a run's directory.")
+    flags.DEFINE_string("csv", "classes.csv", "File that is written.")
+
+
+def main(arguments: list[str]) -> None:
+    """Classify, print and write."""
+    config_flags.require("export", "runs/digits/export/saved_model")
+    paths = exported.list_pictures(arguments[1:])
+    rows = list(classify(exported.open_export(flags.FLAGS.export), paths))
+    print(format_table(rows))
+    files.write_text(flags.FLAGS.csv, format_csv(rows))
+    print(f"{len(rows)} pictures: {flags.FLAGS.csv}")
+    num_invalid = sum(not prediction.is_valid for _, prediction in rows)
+    if num_invalid:
+        print(
+            f"{num_invalid} could not be decoded: accepted are JPEG, PNG, "
+            "WebP, BMP and GIF.",
+            file=sys.stderr,
+        )
+
+
+def classify(export: exported.Exported, paths: list[str]) -> Iterator[Row]:
+    """Yield every path with what the model says of it."""
+    for start in range(0, len(paths), _CHUNK):
+        chunk = paths[start : start + _CHUNK]
+        pictures = [files.read_bytes(path) for path in chunk]
+        yield from zip(chunk, exported.classify(export, pictures), strict=True)
+
+
+def format_table(rows: Iterable[Row]) -> str:
+    """Return rows as aligned text."""
+    cells = [("picture", "class", "probability")]
+    for path, prediction in rows:
+        if prediction.is_valid:
+            percent = f"{100 * prediction.confidence:.1f} %"
+            cells.append((path, prediction.class_name, percent))
+        else:
+            cells.append((path, "not a picture", ""))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        f"{path:<{widths[0]}}  {name:<{widths[1]}}  {percent:>{widths[2]}}"
+        for path, name, percent in cells
+    ]
+    lines.insert(1, "-" * len(lines[0]))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def format_csv(rows: Iterable[Row]) -> str:
+    """Return rows as the content of a CSV file."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for path, prediction in rows:
+        writer.writerow(
+            [
+                path,
+                str(prediction.is_valid).lower(),
+                prediction.class_index,
+                prediction.class_name,
+                f"{prediction.confidence:.6f}",
+            ]
+        )
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    define_flags()
+    config_flags.run(main, takes_arguments=True)

@@ -1,0 +1,53 @@
+"""A small exported model, its classes named after animals."""
+
+import io
+
+import numpy as np
+import PIL.Image
+
+from noisy_student_tf import export
+from noisy_student_tf.model import folding
+from noisy_student_tf.pipeline import decode, orientation
+from noisy_student_tf.serving import graph
+from tests.model import small_specs
+
+CLASS_NAMES = ("cat", "dog", "elk")
+RESOLUTION = 16
+IMAGES = np.random.default_rng(0).integers(
+    0, 256, (3, 20, 24, 3), dtype=np.uint8
+)
+
+
+def make_model():
+    spec = small_specs.make_spec(class_names=CLASS_NAMES)
+    return small_specs.make_calibrated(spec)
+
+
+def prepare(image, encoded):
+    upright = orientation.upright(image, encoded)
+    return decode.crop_and_resize(upright, RESOLUTION, crop="whole")
+
+
+def write(model, directory: str) -> None:
+    export.export(
+        model=folding.FoldedEfficientNet(model),
+        spec=model.spec,
+        directory=directory,
+        training_fingerprint="0123abcd4567efgh",
+        preprocess=graph.Preprocess(decode=decode.decode, prepare=prepare),
+        crop="whole",
+    )
+
+
+def encode(image: np.ndarray, image_format: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(image).save(buffer, image_format)
+    return buffer.getvalue()
+
+
+def probabilities(model, images: np.ndarray) -> np.ndarray:
+    """Return what the model says of pixels, without any export."""
+    pixels = [decode.resize(image, RESOLUTION) for image in images]
+    logits = model(np.stack(pixels)).numpy()
+    odds = np.exp(logits - logits.max(-1, keepdims=True))
+    return odds / odds.sum(-1, keepdims=True)

@@ -1,0 +1,97 @@
+"""Two processes on this machine train as one process with two devices."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from noisy_student_tf.training import log
+from tests import strategies
+from tests.training import tiny, worker
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("localhost", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def start(directory, addresses, index):
+    variable = {
+        "cluster": {"worker": addresses},
+        "task": {"type": "worker", "index": index},
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.training.worker", str(directory)],
+        env={**os.environ, "TF_CONFIG": json.dumps(variable)},
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("workers")
+    addresses = [f"localhost:{port}" for port in free_ports(2)]
+    processes = [start(directory, addresses, index) for index in (0, 1)]
+    try:
+        codes = [process.wait(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return directory, codes
+
+
+def test_two_workers_train_as_two_devices_of_one(finished, tmp_path):
+    expected = worker.train(str(tmp_path), strategies.mirrored(2))
+    expected = [
+        *tiny.weights_of(expected.model),
+        *tiny.weights_of(expected.ema_model),
+    ]
+    for index in (0, 1):
+        with np.load(finished[0] / f"worker_{index}.npz") as arrays:
+            for i, array in enumerate(expected):
+                np.testing.assert_allclose(
+                    arrays[f"arr_{i}"], array, rtol=1e-4, atol=1e-5
+                )
+    lines, alone = (
+        [
+            (record["kind"], record["step"], record.get("loss"))
+            for record in log.read(f"{directory}/metrics.jsonl")
+        ]
+        for directory in (finished[0] / "run", tmp_path)
+    )
+    assert [line[:2] for line in lines] == [line[:2] for line in alone]
+    for (*_, loss), (*_, other) in zip(lines, alone, strict=True):
+        assert loss == other or loss == pytest.approx(other, rel=1e-5)
+
+
+def test_workers_know_what_each_other_brought(finished):
+    for index in (0, 1):
+        with np.load(finished[0] / f"worker_{index}.npz") as arrays:
+            assert arrays["found"].tolist() == [[0, 7], [1, 7]]
+
+
+def test_the_chief_alone_writes(finished):
+    chief, other = (
+        np.load(finished[0] / f"worker_{index}.npz")["written"].tolist()
+        for index in (0, 1)
+    )
+    assert any("metrics.jsonl" in path for path in chief)
+    assert any("checkpoints" in path for path in chief)
+    assert other == []
+    events = list(finished[0].glob("run/tensorboard/events*"))
+    assert len(events) == 1
+
+
+def test_a_lost_worker_ends_the_others_with_an_error(finished):
+    directory, codes = finished
+    assert codes == [3, -9]
+    assert "unhealthy" in (directory / "lost").read_text()

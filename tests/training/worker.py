@@ -1,0 +1,98 @@
+"""One of the two processes of `test_workers`.
+
+    python -m tests.training.worker DIRECTORY
+
+Trains to the end, then once more until the second worker kills itself.
+"""
+
+import os
+import signal
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import numpy as np
+import tensorflow as tf
+
+from noisy_student_tf import cluster, config_tree, files, runtime
+from noisy_student_tf.training import device_calls, loop
+from tests.training import tiny
+
+
+def make_stream(*, start_step, input_pipelines=1, input_pipeline_index=0):
+    """Return every n-th row of the tiny batches."""
+
+    def part(batch):
+        return {
+            name: tensor[input_pipeline_index::input_pipelines]
+            for name, tensor in batch.items()
+        }
+
+    return tiny.make_stream(start_step).map(part)
+
+
+def train(directory, strategy, **options):
+    """Train four steps without noise, on whatever devices."""
+    settings = {"optimizer.global_clip_norm": 0.5}
+    configuration = tiny.make_config(**settings)
+    return loop.train(
+        config=configuration,
+        plan=tiny.make_plan(configuration, total_steps=4),
+        directory=directory,
+        strategy=strategy,
+        build_model=lambda: tiny.build(synchronized=True),
+        make_stream=make_stream,
+        evaluate=tiny.evaluate,
+        title="student",
+        **options,
+    )
+
+
+def record_writes():
+    """Return a list that gets every path that this process writes."""
+    written = []
+    for name in ("temporary_name", "make_directories", "remove"):
+        function = getattr(files, name)
+
+        def recording(path, function=function):
+            written.append(path)
+            return function(path)
+
+        setattr(files, name, recording)
+    return written
+
+
+def die_at_the_first_call(*arguments):
+    """Stand in for `DeviceCalls.make_steps`, in the second worker."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(directory):
+    """Train twice; leave what was seen in files beside the directory."""
+    config = config_tree.override(
+        tiny.make_config(), {"runtime.strategy": "multi_worker"}
+    ).runtime
+    strategy = runtime.make_strategy(config)
+    index = cluster.worker_index(strategy)
+    found = cluster.agree(strategy, [index, 7])
+    written = record_writes()
+    result = train(f"{directory}/run", strategy)
+    np.savez(
+        f"{directory}/worker_{index}.npz",
+        *tiny.weights_of(result.model),
+        *tiny.weights_of(result.ema_model),
+        found=found,
+        written=written,
+    )
+    if index:
+        device_calls.DeviceCalls.make_steps = die_at_the_first_call
+    try:
+        train(f"{directory}/again", strategy)
+    except tf.errors.OpError as error:
+        files.write_text(f"{directory}/lost", str(error))
+        os._exit(3)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
