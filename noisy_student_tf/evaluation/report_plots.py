@@ -268,18 +268,18 @@ def reliability(
         if sure is not None and right is not None
     ]
     most = max((count for _, _, count in points), default=1)
-    with mpl.rc_context(_STYLE):
-        drawing, axes = _draw((5.2, 2.5))
+    with mpl.rc_context(STYLE):
+        drawing, axes = draw((5.2, 2.5))
         axes.plot(
-            (0, 1), (0, 1), color=_COLORS["muted"], linestyle=(0, (1.2, 1.8))
+            (0, 1), (0, 1), color=COLORS["muted"], linestyle=(0, (1.2, 1.8))
         )
         for sure, right, count in points:
-            axes.plot((sure, sure), (sure, right), color=_COLORS["rule"])
+            axes.plot((sure, sure), (sure, right), color=COLORS["rule"])
             axes.plot(
                 sure,
                 right,
                 marker="o",
-                color=_COLORS["teacher"],
+                color=COLORS["teacher"],
                 markersize=3 + 7 * (count / most) ** 0.5,
                 markeredgewidth=0,
             )
@@ -289,7 +289,7 @@ def reliability(
         axes.set_ylabel("accuracy")
         axes.xaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
         axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
-        return _to_svg(drawing, description)
+        return to_svg(drawing, description)
 
 
 def copies_histogram(counts: dict[int, int], *, description: str) -> str:
@@ -299,14 +299,14 @@ def copies_histogram(counts: dict[int, int], *, description: str) -> str:
         counts: Copies -> images.
         description: What a screen reader says; unique on the page.
     """
-    with mpl.rc_context(_STYLE):
-        drawing, axes = _draw((5.2, 2.5))
+    with mpl.rc_context(STYLE):
+        drawing, axes = draw((5.2, 2.5))
         copies = sorted(counts)
         places = range(len(copies))
         axes.bar(
             places,
             [counts[count] for count in copies],
-            color=_COLORS["student"],
+            color=COLORS["student"],
             linewidth=0,
         )
         # One bar a number of copies, however far apart the numbers are.
@@ -317,7 +317,7 @@ def copies_histogram(counts: dict[int, int], *, description: str) -> str:
         axes.yaxis.set_major_formatter(
             ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
         )
-        return _to_svg(drawing, description)
+        return to_svg(drawing, description)
 
 
 def _mark_threshold(axes: Axes, threshold: float) -> None:
