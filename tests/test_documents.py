@@ -23,7 +23,7 @@ COMMON_FLAGS = {"help", "helpfull", "flagfile", "verbosity"}
 
 def commands(text: str) -> list[str]:
     """Return `python -m ...` commands, continued lines joined."""
-    joined = text.replace("\\\n", " ")
+    joined = re.sub(r"='[^']*'", "=QUOTED", text).replace("\\\n", " ")
     return re.findall(r"python[\d.]* -m ((?:[a-z_]+\.)+[a-z_]+[^\n`]*)", joined)
 
 
@@ -67,7 +67,8 @@ def defined_flags(path: pathlib.Path, seen: set[pathlib.Path]) -> set[str]:
 
 def problems(command: str) -> list[str]:
     """Return what a command names that does not exist."""
-    words = command.split()
+    # What follows a bare -- is for another program.
+    words = command.split(" -- ")[0].split()
     path = module_path(words[0])
     if words[0].split(".")[0] not in ("run_scripts", "data_prep", "benchmarks"):
         return []
@@ -112,7 +113,8 @@ def test_flags_and_presets_in_prose_exist(document):
 def test_links_between_documents_lead_somewhere(document):
     text = (ROOT / document).read_text()
     folder = (ROOT / document).parent
-    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", prose)
     assert [t for t in targets if not (folder / t).exists()] == []
 
 

@@ -64,14 +64,14 @@ ALLOWED_IMPORTS = {
     "noised_teacher": BASE | PARTS,
     "run": BASE | PARTS,
     "starts": BASE | {"model"},
-    "stages": BASE | PARTS | {"data_prep", "noised_teacher", "run"},
+    "stages": BASE | PARTS | {"data_prep", "run"},
     "model_stages": BASE | PARTS | {"run", "starts"},
     "subjects": BASE | PARTS | {"run"},
     "robustness_stage": BASE | PARTS | {"data_prep", "run", "subjects"},
     "evaluation_stage": BASE
     | PARTS
     | {"data_prep", "robustness_stage", "subjects"},
-    "labeler": BASE | PARTS | {"run"},
+    "labeler": BASE | PARTS | {"noised_teacher", "run"},
     "label_stages": BASE | PARTS | {"data_prep", "run", "labeler"},
     "dry_run": BASE | PARTS | {"data_prep", "starts"},
     "planning": BASE | {"model", "training", "pseudo_labels", "planning"},
