@@ -41,8 +41,9 @@ def test_raw_variables_on_request(tmp_path):
     both, raw = tmp_path / "both", tmp_path / "raw"
     raw_model, _ = saved.load(str(both), weights="raw")
     assert saved.fingerprint(str(both)) != saved.fingerprint(str(raw))
+    expected = weights_of(raw)
     for variable in raw_model.variables:
-        np.testing.assert_array_equal(variable, weights_of(raw)[variable.path])
+        np.testing.assert_array_equal(variable, expected[variable.path])
 
 
 def test_preprocessing_is_written(tmp_path):
