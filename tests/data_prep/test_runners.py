@@ -19,17 +19,18 @@ _RUNNERS = {
         "DirectRunner",
         ("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
     ),
-    # pip install "apache-beam[dask]"; its local cluster has several processes.
-    "dask": ("DaskRunner", ("--dask_partition_size=1",)),
 }
+# pip install "apache-beam[dask]"; its local cluster has several processes.
+if importlib.util.find_spec("distributed"):
+    _RUNNERS["dask"] = ("DaskRunner", ("--dask_partition_size=1",))
+# It starts eight processes for a selection: relabeling proves that it works.
+_SELECTING = [name for name in _RUNNERS if name != "processes"]
 
 
-@pytest.fixture(params=list(_RUNNERS))
+@pytest.fixture
 def runner(request, monkeypatch):
     """Return the runner's name and options."""
     name, options = _RUNNERS[request.param]
-    if name == "DaskRunner" and not importlib.util.find_spec("distributed"):
-        pytest.skip("apache-beam[dask] is not installed")
     # Workers of their own process import what they are sent.
     root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     monkeypatch.setenv("PYTHONPATH", root)
@@ -65,9 +66,8 @@ def run_selection(root, name, map_reduce):
     return test_write_pseudo_labeled.contents(root / name)
 
 
-def test_every_runner_selects_what_one_process_selects(inputs, runner, request):
-    if "processes" in request.node.callspec.id:
-        pytest.skip("starts 8 processes; relabeling proves that it works")
+@pytest.mark.parametrize("runner", _SELECTING, indirect=True)
+def test_every_runner_selects_what_one_process_selects(inputs, runner):
     there = functools.partial(
         beam_shards.map_reduce, directory=str(inputs), **runner
     )
@@ -76,6 +76,7 @@ def test_every_runner_selects_what_one_process_selects(inputs, runner, request):
     )
 
 
+@pytest.mark.parametrize("runner", list(_RUNNERS), indirect=True)
 def test_every_runner_writes_all_selected_images(inputs, runner):
     run_selection(inputs, "selection", select.one_by_one)
     write_pseudo_labeled.write(
