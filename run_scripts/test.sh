@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source run_scripts/environment.sh
 
 prepare_environment dev
-say "Running the tests (under 10 minutes on two cores)"
+say "Running the tests (about 12 minutes on two cores)"
 # A later -n among the arguments wins over this one.
 # One process keeps a file: its fixtures are made once.
 exec .venv/bin/python -m pytest -n 2 --dist=loadfile "$@"
