@@ -12,16 +12,23 @@ set -euo pipefail
 directory="${1:-.peers}"
 python="${PYTHON:-python3.11}"
 # uv is many times faster; pip does the same.
-if command -v uv >/dev/null; then
-  uv_command="uv"
-else
-  uv_command="${python} -m uv"
-fi
+has_uv() { command -v uv >/dev/null; }
+
+make_venv() {
+  if has_uv; then
+    uv venv --quiet --allow-existing --python "${python}" "$1"
+  else
+    "${python}" -m venv "$1"
+  fi
+}
 
 # Installs packages into an environment: NAME OPTIONS_AND_PACKAGES...
 install() {
-  ${uv_command} pip install --quiet --python "${directory}/$1/bin/python" \
-    "${@:2}"
+  if has_uv; then
+    uv pip install --quiet --python "${directory}/$1/bin/python" "${@:2}"
+  else
+    "${directory}/$1/bin/python" -m pip install --quiet "${@:2}"
+  fi
 }
 
 # Makes an environment and a mark when it is complete: NAME PACKAGES...
@@ -32,8 +39,7 @@ make_environment() {
     echo "${directory}/${name} is there"
     return
   fi
-  ${uv_command} venv --quiet --allow-existing --python "${python}" \
-    "${directory}/${name}"
+  make_venv "${directory}/${name}"
   install "${name}" "${@:2}"
   if [[ "${name}" == torch ]]; then
     # Its wheel asks for a torch with CUDA; the Python part runs without.
@@ -43,5 +49,7 @@ make_environment() {
 }
 
 make_environment garden "tf-models-official==2.20.0"
-# A torch without CUDA; TORCH_OPTIONS="" takes the registry's own.
-make_environment torch ${TORCH_OPTIONS---torch-backend=cpu} "torch==2.13.0" "timm>=1.0.20" "numpy<3" "pillow"
+# With uv, a torch without CUDA; TORCH_OPTIONS says otherwise.
+has_uv && TORCH_OPTIONS="${TORCH_OPTIONS---torch-backend=cpu}"
+# shellcheck disable=SC2086  # Options are several words, or none.
+make_environment torch ${TORCH_OPTIONS-} "torch==2.13.0" "timm>=1.0.20" "numpy<3" "pillow"
