@@ -21,9 +21,8 @@ def create(**options):
         settings=tiny.make_config().optimizer,
         seed=1,
         strategy=tf.distribute.OneDeviceStrategy("/cpu:0"),
-        build_model=tiny.build,
+        source=state.ModelSource(build=tiny.build, **options),
         schedule=schedules.constant(0.1),
-        **options,
     )
 
 
@@ -38,7 +37,7 @@ def test_l2_holds_every_kernel_and_bias_outside_normalization():
 
 def test_averages_start_as_the_loaded_weights():
     made = create(
-        initial_weights=lambda model: model.stem_conv.kernel.assign(
+        load_weights=lambda model: model.stem_conv.kernel.assign(
             tf.ones_like(model.stem_conv.kernel)
         )
     )

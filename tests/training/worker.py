@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf import cluster, config_tree, files, runtime
-from noisy_student_tf.training import device_calls, loop
+from noisy_student_tf.training import device_calls, loop, state
 from tests.training import tiny
 
 
@@ -41,7 +41,7 @@ def train(directory, strategy, **options):
         plan=tiny.make_plan(configuration, total_steps=4),
         directory=directory,
         strategy=strategy,
-        build_model=lambda: tiny.build(synchronized=True),
+        models=state.ModelSource(build=lambda: tiny.build(synchronized=True)),
         make_stream=make_stream,
         evaluate=tiny.evaluate,
         title="student",
