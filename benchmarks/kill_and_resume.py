@@ -81,6 +81,22 @@ def kill_within(root: pathlib.Path, stage: str, moment: float) -> str:
     return f"{reached}{steps}"
 
 
+def finish_and_compare(
+    root: pathlib.Path, expected: dict[str, str]
+) -> list[str]:
+    """Run to the end; return what differs, or why it did not end."""
+    try:
+        killed_run.finish(root)
+    except RuntimeError as error:
+        return [str(error)]
+    found = killed_run.outcome(root)
+    return [
+        name
+        for name in sorted(expected | found)
+        if expected.get(name) != found.get(name)
+    ]
+
+
 def main(_: list[str]) -> None:
     """Run everything, then print."""
     killed_run.prepare()
@@ -99,13 +115,7 @@ def main(_: list[str]) -> None:
         begin_at(stage, undisturbed, killed)
         moment = draw.uniform(0, seconds[stage])
         reached.append(kill_within(killed, stage, moment))
-        killed_run.finish(killed)
-        found = killed_run.outcome(killed)
-        differing = [
-            name
-            for name in sorted(expected | found)
-            if expected.get(name) != found.get(name)
-        ]
+        differing = finish_and_compare(killed, expected)
         identical += not differing
         print(
             f"trial {trial + 1}: killed {moment:.2f} s into {stage}, in "

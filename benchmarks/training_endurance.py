@@ -123,6 +123,8 @@ def restart_seconds() -> dict[str, float]:
         teacher = root / "teacher"
         _run_until(command, lambda: _last_saved(teacher) > 0)
         step = _last_saved(teacher)
+        # Its lines may be ahead of what it saved.
+        (teacher / "metrics.jsonl").unlink()
         seconds = _run_until(command, lambda: _last_line(teacher) > step)
     return {"restart_to_first_step_seconds": seconds}
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from noisy_student_tf import cluster
+
 # Images float32 [batch, height, width, 3] in [0, 255] to probabilities float32
 # [batch, num_classes].
 PredictFn = Callable[[tf.Tensor], tf.Tensor]
@@ -53,23 +55,27 @@ def log_probabilities(probabilities: tf.Tensor) -> tf.Tensor:
 def on_replicas(
     teacher: PredictFn, strategy: tf.distribute.Strategy
 ) -> PredictFn:
-    """Return a teacher that divides each batch among a strategy's replicas.
+    """Return a teacher that divides each batch among this host's replicas.
+
+    Of several hosts each labels batches of its own.
 
     Args:
         teacher: Its variables were made in the strategy's scope.
-        strategy: Of one host.
+        strategy: Whose replicas compute.
 
     Raises:
         ValueError: From the returned function, in tracing: the batch does not
             divide by the replicas.
     """
-    num_replicas = strategy.num_replicas_in_sync
+    num_replicas = strategy.num_replicas_in_sync // cluster.num_workers(
+        strategy
+    )
     if num_replicas == 1:
         return teacher
 
     def part_of(parts: tf.Tensor) -> tf.Tensor:
         context = tf.distribute.get_replica_context()
-        return teacher(parts[context.replica_id_in_sync_group])
+        return teacher(parts[context.replica_id_in_sync_group % num_replicas])
 
     def predict_fn(images: tf.Tensor) -> tf.Tensor:
         batch_size = images.shape[0]

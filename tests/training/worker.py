@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf import cluster, config_tree, files, runtime
+from noisy_student_tf.pseudo_labels import teacher
 from noisy_student_tf.training import device_calls, loop, state
 from tests.training import tiny
 
@@ -76,6 +77,10 @@ def main(directory):
     strategy = runtime.make_strategy(config)
     index = cluster.worker_index(strategy)
     found = cluster.agree(strategy, [index, 7])
+    # Each worker labels batches of its own, whole.
+    labeled = teacher.on_replicas(lambda images: images + 1, strategy)(
+        tf.range(4)
+    )
     written = record_writes()
     result = train(f"{directory}/run", strategy)
     np.savez(
@@ -83,6 +88,7 @@ def main(directory):
         *tiny.weights_of(result.model),
         *tiny.weights_of(result.ema_model),
         found=found,
+        labeled=labeled,
         written=written,
     )
     if index:
