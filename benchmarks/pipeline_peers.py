@@ -8,8 +8,9 @@ import glob
 import io
 import json
 import os
-import sys
 import time
+
+import peer_torchvision
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -142,19 +143,7 @@ def timm(arguments):
     import torch
     import torch.utils.data
 
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        # Its operators may be built for another torch; their schemas are all
-        # that importing it asks for.
-        for name in [n for n in sys.modules if n.startswith("torchvision")]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(
-                f"{name}(Tensor dets, Tensor scores, float iou_threshold)"
-                " -> Tensor"
-            )
+    schemas = peer_torchvision.import_torchvision()  # noqa: F841  Lives on.
     from timm.data import auto_augment, create_transform
 
     name = f"rand-m{arguments.magnitude:g}-n{NUM_OPS}"
