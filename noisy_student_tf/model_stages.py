@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from noisy_student_tf import derived, files, fixres, model_training
+from noisy_student_tf import derived, files, fixres, model_training, runtime
 from noisy_student_tf import run as runs
 from noisy_student_tf.model import saved
 from noisy_student_tf.records import shards
@@ -34,7 +34,12 @@ def train_teacher(run: runs.Run) -> None:
 def _adopt_teacher(run: runs.Run) -> None:
     """Take a trained model as the teacher, measured on this run's images."""
     source = run.config.self_training.teacher_directory
-    model, spec = saved.load(source)
+    # The other workers wait: they would have to make its variables, too.
+    alone = dataclasses.replace(
+        run, strategy=runtime.own_strategy(run.strategy)
+    )
+    with alone.strategy.scope():
+        model, spec = saved.load(source)
     class_names = runs.class_names(run)
     if list(spec.class_names) != class_names:
         raise ValueError(
@@ -48,7 +53,7 @@ def _adopt_teacher(run: runs.Run) -> None:
             files.join(source, name), files.join(run.workdir.teacher, name)
         )
     model_training.close(
-        run,
+        alone,
         directory=run.workdir.teacher,
         name="teacher",
         model=model,

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from noisy_student_tf import config as configuration
-from noisy_student_tf import files, starts
+from noisy_student_tf import files, replicas, starts
 from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import evaluate, results
 from noisy_student_tf.model import efficientnet, heads, saved
@@ -174,7 +174,9 @@ def _validator(
         return lambda model: {}
 
     # Traced once, not at every validation.
-    compiled = functools.cache(logits_of)
+    compiled = functools.cache(
+        functools.partial(logits_of, strategy=run.strategy)
+    )
 
     def validate(model: keras.Model) -> dict[str, Any]:
         measured = measure(run, compiled(model), spec, split="validation")
@@ -183,9 +185,18 @@ def _validator(
     return validate
 
 
-def logits_of(model: keras.Model) -> LogitsFn:
-    """Return a model as a compiled function of images, without noise."""
-    return tf.function(lambda images: model(images, training=False))
+def logits_of(
+    model: keras.Model, strategy: tf.distribute.Strategy | None = None
+) -> LogitsFn:
+    """Return a model as a compiled function of images, without noise.
+
+    Args:
+        model: Images float32 [batch, height, width, 3] to logits.
+        strategy: In whose scope the model was made; None: in none.
+    """
+    return tf.function(
+        replicas.spread(lambda images: model(images, training=False), strategy)
+    )
 
 
 def measure(
@@ -239,7 +250,7 @@ def _measure_all(
 ) -> list[dict[str, Any]]:
     """Return the rows of all held-out splits and resolutions."""
     splits = shards.read_manifest(run.workdir.labeled)["splits"]
-    logits_fn = logits_of(model)
+    logits_fn = logits_of(model, run.strategy)
     return [
         results.make_row(
             model=name,

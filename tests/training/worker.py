@@ -15,8 +15,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf import cluster, config_tree, files, runtime
-from noisy_student_tf.pseudo_labels import teacher
+from noisy_student_tf import cluster, config_tree, files, replicas, runtime
 from noisy_student_tf.training import device_calls, loop, state
 from tests.training import tiny
 
@@ -78,9 +77,8 @@ def main(directory):
     index = cluster.worker_index(strategy)
     found = cluster.agree(strategy, [index, 7])
     # Each worker labels batches of its own, whole.
-    labeled = teacher.on_replicas(lambda images: images + 1, strategy)(
-        tf.range(4)
-    )
+    label = tf.function(replicas.spread(lambda images: images + 1, strategy))
+    labeled = label(tf.range(4))
     written = record_writes()
     result = train(f"{directory}/run", strategy)
     np.savez(
