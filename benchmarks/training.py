@@ -25,7 +25,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import run_scripts  # noqa: F401  The switches of every run.
@@ -298,17 +298,24 @@ def _ratios(case: str, rates: dict[str, list[float]]) -> dict[str, float]:
     return found
 
 
-def main(_: list[str]) -> None:
-    """Measure everything, then print."""
+def measure_parts() -> Iterator[dict[str, float]]:
+    """Yield what each part measures."""
     options = flags.FLAGS
-    found: dict[str, Any] = {"load_before": os.getloadavg()[0]}
     if "ratios" in options.parts:
         for case in options.cases:
-            found |= compare(case, options.rounds, options.seconds)
+            yield compare(case, options.rounds, options.seconds)
     if "memory" in options.parts:
-        found |= training_endurance.memory_slope(options.memory_steps)
+        yield training_endurance.memory_slope(options.memory_steps)
     if "restart" in options.parts:
-        found |= training_endurance.restart_seconds()
+        yield training_endurance.restart_seconds()
+
+
+def main(_: list[str]) -> None:
+    """Measure everything, then print."""
+    found = {"load_before": os.getloadavg()[0]}
+    for part in measure_parts():
+        found |= part
+        print(json.dumps(part), flush=True)
     found["load_after"] = os.getloadavg()[0]
     print(json.dumps({key: round(value, 4) for key, value in found.items()}))
 

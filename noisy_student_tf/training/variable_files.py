@@ -39,7 +39,8 @@ def read(prefix: str, parts: Parts) -> None:
             was assigned then.
     """
     try:
-        reader = tf.train.load_checkpoint(prefix)
+        # tf.train.load_checkpoint takes a prefix in ram:// for a directory.
+        reader = tf.compat.v1.train.NewCheckpointReader(prefix)
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
         raise ValueError(f"{prefix} cannot be read: {error}") from error
     named = dict(_named(parts))
