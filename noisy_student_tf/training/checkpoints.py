@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -59,7 +60,7 @@ class Checkpoints:
             "ema_model": _variables(train_state.ema_model.weights),
             "optimizer": _variables(train_state.optimizer.variables),
         }
-        self._copies: dict[str, list[tf.Variable]] = {}
+        self._copies: dict[str, list[np.ndarray]] = {}
         self._scores: dict[int, float] = {}
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
@@ -115,19 +116,21 @@ class Checkpoints:
 
     def _copy_to_host(self) -> None:
         if not self._copies:
-            with tf.device("/cpu:0"):
-                self._copies = {
-                    part: [
-                        tf.Variable(tf.zeros(variable.shape, variable.dtype))
-                        for variable in variables
-                    ]
-                    for part, variables in self._variables.items()
-                }
+            self._copies = {
+                part: [
+                    np.empty(variable.shape, variable.dtype.as_numpy_dtype)
+                    for variable in variables
+                ]
+                for part, variables in self._variables.items()
+            }
         for part, variables in self._variables.items():
             for copy, variable in zip(
                 self._copies[part], variables, strict=True
             ):
-                copy.assign(variable.read_value())
+                # Into the same memory each time: a tf.Variable would share
+                # the weights' memory and send the next step for new, until
+                # that lies in pieces.
+                np.copyto(copy, variable.read_value().numpy())
 
     def _write_or_keep_error(self, content: dict[str, Any]) -> None:
         step = content["step"]
@@ -274,7 +277,7 @@ class Checkpoints:
     def _check_finite(self, step: int) -> None:
         weights = self._state.model.weights
         for weight, copy in zip(weights, self._copies["model"], strict=True):
-            if not tf.reduce_all(tf.math.is_finite(copy)):
+            if not np.isfinite(copy).all():
                 raise trouble.NotFiniteError(
                     f"{weight.path} is not finite after step {step}; no "
                     f"checkpoint was saved, and {self._directory} keeps the "

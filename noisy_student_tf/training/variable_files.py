@@ -1,22 +1,23 @@
 """Variables in TensorFlow's checkpoint files, by part and place. Edge.
 
 `tf.train.Checkpoint` writes such files as well, but traces a graph at every
-save, which costs seconds of Python and megabytes until they are collected; and
-it does not see layers in lists. Keras' names depend on what a process built
-before, so variables are named by their place: `model/00012`.
+save, and does not see layers in lists. Keras' names depend on what a process
+built before, so variables are named by their place: `model/00012`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
+import numpy as np
 import tensorflow as tf
 
-Parts = Mapping[str, Sequence[tf.Variable]]
+_Value = TypeVar("_Value")
 
 _MOST_LISTED = 3
 
 
-def write(prefix: str, parts: Parts) -> None:
-    """Write variables to `prefix.index` and `prefix.data-00000-of-00001`.
+def write(prefix: str, parts: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """Write values to `prefix.index` and `prefix.data-00000-of-00001`.
 
     Raises:
         tf.errors.OpError: They could not be written.
@@ -27,11 +28,11 @@ def write(prefix: str, parts: Parts) -> None:
             prefix=prefix,
             tensor_names=list(named),
             shape_and_slices=[""] * len(named),
-            tensors=[variable.read_value() for variable in named.values()],
+            tensors=list(named.values()),
         )
 
 
-def read(prefix: str, parts: Parts) -> None:
+def read(prefix: str, parts: Mapping[str, Sequence[tf.Variable]]) -> None:
     """Read variables; the files' other parts are left alone.
 
     Raises:
@@ -59,10 +60,12 @@ def read(prefix: str, parts: Parts) -> None:
         variable.assign(reader.get_tensor(name))
 
 
-def _named(parts: Parts) -> Iterator[tuple[str, tf.Variable]]:
-    for part, variables in parts.items():
-        for index, variable in enumerate(variables):
-            yield f"{part}/{index:05d}", variable
+def _named(
+    parts: Mapping[str, Sequence[_Value]],
+) -> Iterator[tuple[str, _Value]]:
+    for part, values in parts.items():
+        for index, value in enumerate(values):
+            yield f"{part}/{index:05d}", value
 
 
 def _difference(
