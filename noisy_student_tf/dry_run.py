@@ -314,7 +314,9 @@ def measure_rate() -> float:
         class_names=tuple("0123456789"),
     )
     model = efficientnet.build(spec)
-    forward = tf.function(lambda images: model(images, training=False))
+    forward = tf.function(
+        lambda images: model(images, training=False), autograph=False
+    )
     images = tf.zeros(
         [_TIMED_BATCH_SIZE, _TIMED_RESOLUTION, _TIMED_RESOLUTION, 3]
     )

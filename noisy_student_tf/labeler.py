@@ -173,7 +173,8 @@ def _measure(
         crop=runs.test_crop(spec),
     )
     logits_fn = tf.function(
-        lambda images: teacher.log_probabilities(predict_fn(images))
+        lambda images: teacher.log_probabilities(predict_fn(images)),
+        autograph=False,
     )
     if not run.config.labeling.calibrate:
         measured = evaluate.evaluate(logits_fn, stream, spec.num_classes)

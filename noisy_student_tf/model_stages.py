@@ -64,7 +64,9 @@ def _adopt_teacher(run: runs.Run) -> None:
         files.copy(
             files.join(source, name), files.join(run.workdir.teacher, name)
         )
-    _finish_model(run, run.workdir.teacher, "teacher", model, spec, {})
+    logits_fn = logits_of(model)
+    directory = run.workdir.teacher
+    _finish_model(run, directory, "teacher", model, logits_fn, spec, {})
 
 
 def train_student(run: runs.Run, iteration: int) -> None:
@@ -194,6 +196,8 @@ def _train(
     if initial_directory:
         initial_weights = starts.load(initial_directory, spec)
         content["initial_fingerprint"] = saved.fingerprint(initial_directory)
+    # Traced once for each model, not at every measurement.
+    compiled = functools.cache(logits_of)
     trained = loop.train(
         config=config,
         plan=plan,
@@ -201,7 +205,7 @@ def _train(
         strategy=run.strategy,
         build_model=lambda: _build(run, spec, config.seed),
         make_stream=make_stream,
-        evaluate=_validator(run, spec),
+        evaluate=_validator(run, spec, compiled),
         title=name,
         trainable=trainable,
         initial_weights=initial_weights,
@@ -216,7 +220,9 @@ def _train(
         content["step"] = trained.step
         models = {"model": trained.model, "ema_model": trained.ema_model}
         saved.save(directory, **models, spec=spec)
-        _finish_model(run, directory, name, trained.ema_model, spec, content)
+        model = trained.ema_model
+        logits_fn = compiled(model)
+        _finish_model(run, directory, name, model, logits_fn, spec, content)
 
     runs.on_chief(run, finish)
 
@@ -266,17 +272,17 @@ def _build(
 
 
 def _validator(
-    run: runs.Run, spec: specs.ModelSpec
+    run: runs.Run,
+    spec: specs.ModelSpec,
+    compiled: Callable[[keras.Model], LogitsFn],
 ) -> Callable[[keras.Model], dict[str, Any]]:
     """Return a function that measures a model on the validation images."""
     if "validation" not in shards.read_manifest(run.workdir.labeled)["splits"]:
         return lambda model: {}
-
-    # Traced once, not at every validation.
-    compiled = functools.cache(logits_of)
+    stream = _held_out_stream(run, spec, split="validation")
 
     def validate(model: keras.Model) -> dict[str, Any]:
-        measured = measure(run, compiled(model), spec, split="validation")
+        measured = evaluate.evaluate(compiled(model), stream, spec.num_classes)
         return {name: measured[name] for name in _CURVES}
 
     return validate
@@ -284,25 +290,26 @@ def _validator(
 
 def logits_of(model: keras.Model) -> LogitsFn:
     """Return a model as a compiled function of images, without noise."""
-    return tf.function(lambda images: model(images, training=False))
+    # No branch of a model depends on data; looking for one takes a second.
+    return tf.function(
+        lambda images: model(images, training=False), autograph=False
+    )
 
 
-def measure(
+def _held_out_stream(
     run: runs.Run,
-    logits_fn: LogitsFn,
     spec: specs.ModelSpec,
     *,
     split: str,
     resolution: int | None = None,
-) -> dict[str, Any]:
-    """Measure a model on a held-out split of the labeled images."""
-    stream = eval_stream.make_eval_stream(
+) -> tf.data.Dataset:
+    """Return a held-out split of the labeled images in test batches."""
+    return eval_stream.make_eval_stream(
         shards.open_split(run.workdir.labeled, split),
         resolution=resolution or spec.resolution,
         batch_size=run.config.training.evaluation_batch_size,
         crop=runs.test_crop(spec),
     )
-    return evaluate.evaluate(logits_fn, stream, spec.num_classes)
 
 
 def _finish_model(
@@ -310,22 +317,21 @@ def _finish_model(
     directory: str,
     name: str,
     model: keras.Model,
+    logits_fn: LogitsFn,
     spec: specs.ModelSpec,
     content: dict[str, Any],
 ) -> None:
     """Measure a trained model on the held-out splits and close its folder."""
     splits = shards.read_manifest(run.workdir.labeled)["splits"]
-    logits_fn = logits_of(model)
     rows = []
     for split in ("validation", "test"):
         for resolution in _test_resolutions(run, spec):
             if split in splits:
-                measured = measure(
-                    run,
-                    logits_fn,
-                    spec,
-                    split=split,
-                    resolution=resolution,
+                stream = _held_out_stream(
+                    run, spec, split=split, resolution=resolution
+                )
+                measured = evaluate.evaluate(
+                    logits_fn, stream, spec.num_classes
                 )
                 rows.append(
                     results.make_row(

@@ -96,7 +96,9 @@ def _compile(model: keras.Model, resolution: int) -> evaluate.LogitsFn:
     """Compile a model without noise, once for batches of all sizes."""
     shape = tf.TensorSpec([None, resolution, resolution, 3], tf.float32)
     return tf.function(
-        lambda images: model(images, training=False), input_signature=[shape]
+        lambda images: model(images, training=False),
+        input_signature=[shape],
+        autograph=False,
     )
 
 

@@ -65,7 +65,7 @@ def make_gradient_sign(logits_fn: LogitsFn) -> Attack:
         float32 [batch, height, width, 3].
     """
 
-    @tf.function
+    @tf.function(autograph=False)
     def gradient_sign(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(images)

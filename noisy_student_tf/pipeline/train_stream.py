@@ -278,6 +278,7 @@ def _image_maker(
     return make_or_skip
 
 
+@tf.autograph.experimental.do_not_convert
 def _merge(*halves: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {
         key: value

@@ -99,6 +99,7 @@ def _follow(
     return (next_given, next_seen, epoch, num_lost), (repeat, example)
 
 
+@tf.autograph.experimental.do_not_convert
 def _repeat(repeat: tf.Tensor, example: Example) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensors(example).repeat(repeat)
 

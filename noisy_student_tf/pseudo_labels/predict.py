@@ -179,7 +179,7 @@ def _compile(
 
     @functools.cache
     def compiled(spec: tf.TensorSpec) -> LabelBatch:
-        @tf.function(input_signature=[spec])
+        @tf.function(input_signature=[spec], autograph=False)
         def label_batch(images: tf.Tensor) -> dict[str, tf.Tensor]:
             probabilities = tf.cast(predict_fn(images), tf.float32)
             if probabilities.shape[-1] != num_classes:
