@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from run_scripts import write_requirements
+from tests import conftest
 
 ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts")
@@ -130,6 +131,10 @@ def forbidden_imports(path: pathlib.Path, tree: ast.Module) -> list[str]:
         for name in map(without_library, our_imports(tree))
         if not is_allowed(name, ALLOWED_IMPORTS[owner])
     ]
+
+
+def test_the_longest_test_files_are_there():
+    assert all((ROOT / name).is_file() for name in conftest.LONGEST_FIRST)
 
 
 @pytest.mark.parametrize("path", library_files(), ids=str)

@@ -168,7 +168,8 @@ def test_student_of_another_run_teaches_a_remote_one(finished):
 def test_script_trains_a_teacher_on_two_replicas(
     finished, tmp_path, monkeypatch
 ):
-    run = make_run(tmp_path, **WITHOUT_POLICY)
+    shorter = {"training.teacher_epochs": 1, "fixres.resolution": 0}
+    run = make_run(tmp_path, **WITHOUT_POLICY, **shorter)
     shutil.copytree(finished.workdir.labeled, run.workdir.labeled)
     workdir.write_config(run.config, run.workdir)
     two = strategies.mirrored(2)
