@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from noisy_student_tf import config as configuration
-from noisy_student_tf import derived, files, fixres, starts
+from noisy_student_tf import derived, files, fixres, replicas, starts
 from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import evaluate, results
 from noisy_student_tf.model import efficientnet, heads, saved
@@ -51,7 +51,8 @@ def train_teacher(run: runs.Run) -> None:
 def _adopt_teacher(run: runs.Run) -> None:
     """Take a trained model as the teacher, measured on this run's images."""
     source = run.config.self_training.teacher_directory
-    model, spec = saved.load(source)
+    with run.strategy.scope():
+        model, spec = saved.load(source)
     class_names = runs.class_names(run)
     if list(spec.class_names) != class_names:
         raise ValueError(
@@ -64,7 +65,7 @@ def _adopt_teacher(run: runs.Run) -> None:
         files.copy(
             files.join(source, name), files.join(run.workdir.teacher, name)
         )
-    logits_fn = logits_of(model)
+    logits_fn = logits_of(model, run.strategy)
     directory = run.workdir.teacher
     _finish_model(run, directory, "teacher", model, logits_fn, spec, {})
 
@@ -197,7 +198,9 @@ def _train(
         initial_weights = starts.load(initial_directory, spec)
         content["initial_fingerprint"] = saved.fingerprint(initial_directory)
     # Traced once for each model, not at every measurement.
-    compiled = functools.cache(logits_of)
+    compiled = functools.cache(
+        functools.partial(logits_of, strategy=run.strategy)
+    )
     trained = loop.train(
         config=config,
         plan=plan,
@@ -288,11 +291,19 @@ def _validator(
     return validate
 
 
-def logits_of(model: keras.Model) -> LogitsFn:
-    """Return a model as a compiled function of images, without noise."""
+def logits_of(
+    model: keras.Model, strategy: tf.distribute.Strategy | None = None
+) -> LogitsFn:
+    """Return a model as a compiled function of images, without noise.
+
+    Args:
+        model: Images float32 [batch, height, width, 3] to logits.
+        strategy: In whose scope the model was made; None: in none.
+    """
     # No branch of a model depends on data; looking for one takes a second.
     return tf.function(
-        lambda images: model(images, training=False), autograph=False
+        replicas.spread(lambda images: model(images, training=False), strategy),
+        autograph=False,
     )
 
 

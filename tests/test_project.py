@@ -21,6 +21,7 @@ BASE = {
     "presets",
     "files",
     "records",
+    "replicas",
     "workdir",
 }
 PARTS = {
@@ -51,6 +52,7 @@ STAGES = {
 }
 ALLOWED_IMPORTS = {
     "cluster": set(),
+    "replicas": {"cluster"},
     "config": {"config"},
     "presets": {"config"},
     "files": set(),
