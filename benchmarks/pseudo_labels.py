@@ -16,7 +16,6 @@ left out. The last line is one JSON object.
 import dataclasses
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -231,14 +230,23 @@ def measure_selection(source: str) -> dict:
     processor = time.process_time() - processor
     wall = time.monotonic() - wall
     shutil.rmtree(f"{source}_selection")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "num_images": num_images,
         "num_selected": summary.total("num_selected"),
         "rows_per_cpu_second": round(num_images / processor),
         "rows_per_wall_second": round(num_images / wall),
-        "peak_memory_mb": round(peak),
+        "peak_memory_mb": peak_memory_mb(),
     }
+
+
+def peak_memory_mb() -> int:
+    """Return the greatest resident memory of this process.
+
+    `getrusage` would begin with that of the process which started this one.
+    """
+    with open("/proc/self/status") as file:
+        (line,) = (line for line in file if line.startswith("VmHWM"))
+    return round(int(line.split()[1]) / 1024)
 
 
 def measure_relabeling(directory: str) -> dict:

@@ -175,13 +175,15 @@ def _stream(
     shard_set: shards.ShardSet,
     paths: Sequence[str],
 ) -> tf.data.Dataset:
+    strategy = run.strategy
+    num_local = strategy.num_replicas_in_sync // cluster.num_workers(strategy)
     return eval_stream.make_shards_stream(
         paths,
         resolution=made.spec.resolution,
         batch_size=predictor.batch_size(
             shard_set,
             largest=run.config.training.evaluation_batch_size,
-            num_replicas=run.strategy.num_replicas_in_sync,
+            num_replicas=num_local,
         ),
         crop=runs.test_crop(made.spec),
     )
