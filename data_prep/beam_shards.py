@@ -106,15 +106,15 @@ def _spread(
 
     return (
         pipeline
-        | "Shards" >> beam.Create(_pack(elements))
-        | "Unpack" >> beam.FlatMap(_unpack)
+        | "Shards" >> beam.Create(pack(elements))
+        | "Unpack" >> beam.FlatMap(unpack)
         | "Spread" >> beam.Reshuffle()
         # Beam cannot check a protocol.
         | "Each" >> beam.Map(function).with_input_types(Any)
     )
 
 
-def _pack(elements: Sequence[Any]) -> list[bytes]:
+def pack(elements: Sequence[Any]) -> list[bytes]:
     """Return the elements in a small number of compressed packs.
 
     They are a part of the pipeline's definition, which may be as large as
@@ -127,5 +127,6 @@ def _pack(elements: Sequence[Any]) -> list[bytes]:
     ]
 
 
-def _unpack(pack: bytes) -> list[Any]:
-    return pickle.loads(zlib.decompress(pack))
+def unpack(packed: bytes) -> list[Any]:
+    """Return the elements of a pack."""
+    return pickle.loads(zlib.decompress(packed))
