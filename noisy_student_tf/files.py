@@ -129,15 +129,11 @@ def write_json(path: str, content: Any) -> None:
 def write_json_once(path: str, content: Any) -> Any:
     """Write a JSON file if there is none, and return what it holds.
 
-    Of several processes that write side by side all get the content of the
-    first one, unless two rename within the same instant.
+    Of several processes all get the content of the first one, unless two
+    write within the same milliseconds.
     """
-    temporary = f"{path}{_TEMPORARY_MARK}{uuid.uuid4().hex}"
-    write_json(temporary, content)
-    try:
-        tf.io.gfile.rename(temporary, path, overwrite=False)
-    except tf.errors.AlreadyExistsError:
-        remove(temporary)
+    if not exists(path):
+        write_json(path, content)
     return read_json(path)
 
 

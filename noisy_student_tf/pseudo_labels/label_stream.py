@@ -5,7 +5,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,7 +160,7 @@ def _check_probabilities(
 
 def ahead_of_use(
     labels: Iterator[Labels], *, num_ahead: int
-) -> Iterator[Labels]:
+) -> Generator[Labels, None, None]:
     """Yield what a thread draws from an iterator, at most so many ahead."""
     executor = concurrent.futures.ThreadPoolExecutor(1)
 
