@@ -8,7 +8,6 @@ import glob
 import io
 import json
 import os
-import sys
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -138,23 +137,12 @@ def keras_layer(arguments):
 
 def timm(arguments):
     import numpy as np
+    import peer_torchvision  # Beside this file, which is run as a script.
     import PIL.Image
     import torch
     import torch.utils.data
 
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        # Its operators may be built for another torch; their schemas are all
-        # that importing it asks for.
-        for name in [n for n in sys.modules if n.startswith("torchvision")]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(
-                f"{name}(Tensor dets, Tensor scores, float iou_threshold)"
-                " -> Tensor"
-            )
+    schemas = peer_torchvision.import_torchvision()  # noqa: F841  Lives on.
     from timm.data import auto_augment, create_transform
 
     name = f"rand-m{arguments.magnitude:g}-n{NUM_OPS}"

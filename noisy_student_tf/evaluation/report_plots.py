@@ -140,7 +140,7 @@ def curves(
         )
         axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
         if as_percent:
-            axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+            axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
         axes.margins(x=0.01)
         if sum(bool(pairs) for _, _, pairs in lines) > 1:
             axes.legend(loc="best", handlelength=1.8)
