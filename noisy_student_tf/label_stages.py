@@ -15,7 +15,7 @@ from absl import logging
 
 from data_prep import beam_shards, find_duplicates
 from data_prep import write_pseudo_labeled as pseudo_labeled_writer
-from noisy_student_tf import cluster, files, labeler
+from noisy_student_tf import cluster, files, labeler, replicas
 from noisy_student_tf import config as configuration
 from noisy_student_tf import run as runs
 from noisy_student_tf.pipeline import eval_stream
@@ -175,15 +175,13 @@ def _stream(
     shard_set: shards.ShardSet,
     paths: Sequence[str],
 ) -> tf.data.Dataset:
-    strategy = run.strategy
-    num_local = strategy.num_replicas_in_sync // cluster.num_workers(strategy)
     return eval_stream.make_shards_stream(
         paths,
         resolution=made.spec.resolution,
         batch_size=predictor.batch_size(
             shard_set,
             largest=run.config.training.evaluation_batch_size,
-            num_replicas=num_local,
+            num_replicas=replicas.num_local(run.strategy),
         ),
         crop=runs.test_crop(made.spec),
     )
