@@ -138,7 +138,9 @@ def our_training(
         settings=settings.optimizer,
         seed=0,
         strategy=strategy,
-        build_model=lambda: efficientnet.build(make_spec(case)),
+        source=state.ModelSource(
+            build=lambda: efficientnet.build(make_spec(case))
+        ),
         schedule=schedules.constant(1e-4),
     )
     train_steps = step.make_train_steps(train_state, settings, strategy)

@@ -7,7 +7,7 @@ earlier selection is kept: then the teacher only labels those images.
 import dataclasses
 import functools
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -49,27 +49,34 @@ def label(run: runs.Run, iteration: int) -> None:
         return
     first = selecting_iteration(run.config.self_training, iteration)
     for each in dict.fromkeys((first, iteration)):
-        _predict_share(run, each)
-        runs.on_chief(run, functools.partial(_predict_and_select, run, each))
+        _predict_together(run, each)
+        runs.on_chief(run, functools.partial(_select_and_write, run, each))
 
 
-def _predict_share(run: runs.Run, iteration: int) -> None:
-    """Label this worker's share; the chief closes the directory later."""
-    num_workers = cluster.num_workers(run.strategy)
-    if num_workers == 1:
+def _predict_together(run: runs.Run, iteration: int) -> None:
+    """Let each worker label its share of the shards, and the chief close."""
+    directory = run.workdir.predictions(iteration)
+    if runs.is_done(directory, f"Predictions for student {iteration}"):
         return
-    predict(
-        run,
-        iteration,
-        shard_index=cluster.worker_index(run.strategy),
-        num_shard_workers=num_workers,
-        closes=False,
-    )
-    cluster.wait_for_all(run.strategy)
+    # All workers make the teacher's variables together, and once.
+    label_shards = _label_shards(run, iteration)
+    num_workers = cluster.num_workers(run.strategy)
+    if num_workers > 1:
+        label_shards(
+            shard_index=cluster.worker_index(run.strategy),
+            num_shard_workers=num_workers,
+            closes=False,
+        )
+        cluster.wait_for_all(run.strategy)
+
+    def label_the_rest_and_close() -> None:
+        label_shards()
+        _warn_of_class_mix(run, directory)
+
+    runs.on_chief(run, label_the_rest_and_close)
 
 
-def _predict_and_select(run: runs.Run, iteration: int) -> None:
-    predict(run, iteration)
+def _select_and_write(run: runs.Run, iteration: int) -> None:
     select(run, iteration)
     write_pseudo_labeled(run, iteration)
 
@@ -138,7 +145,6 @@ def predict(
     *,
     shard_index: int = 0,
     num_shard_workers: int = 1,
-    closes: bool = True,
 ) -> None:
     """Let the student's teacher label the unlabeled images.
 
@@ -148,10 +154,21 @@ def predict(
     directory = run.workdir.predictions(iteration)
     if runs.is_done(directory, f"Predictions for student {iteration}"):
         return
+    _label_shards(run, iteration)(
+        shard_index=shard_index, num_shard_workers=num_shard_workers
+    )
+    if shards.is_finished(directory):
+        _warn_of_class_mix(run, directory)
+
+
+def _label_shards(run: runs.Run, iteration: int) -> Callable[..., None]:
+    """Return `predictor.predict` of an iteration, to be told the share."""
     teacher_directory = _teacher_directory(run, iteration)
+    directory = run.workdir.predictions(iteration)
     images = _images(run, iteration)
     made = labeler.make(run, teacher_directory, directory)
-    predictor.predict(
+    return functools.partial(
+        predictor.predict,
         predict_fn=made.predict_fn,
         unlabeled=images.shard_set,
         unlabeled_fingerprint=images.fingerprint,
@@ -160,13 +177,8 @@ def predict(
         num_classes=made.spec.num_classes,
         teacher_fingerprint=made.fingerprint,
         left_out=images.left_out,
-        shard_index=shard_index,
-        num_shard_workers=num_shard_workers,
         title=f"{_teacher_name(iteration)} labels",
-        closes=closes,
     )
-    if shards.is_finished(directory):
-        _warn_of_class_mix(run, directory)
 
 
 def _stream(

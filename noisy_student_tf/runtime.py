@@ -91,9 +91,10 @@ def _tpu_strategy(address: str) -> tf.distribute.Strategy:
             address
         )
     except (ValueError, tf.errors.OpError) as error:
+        reason, _, _ = str(error).partition("\n")
         raise ValueError(
             f"--runtime.tpu_address={address}: no TPU answers there. Accepted "
             "are local (on a TPU VM), a TPU's name, or grpc://HOST:PORT. "
-            f"TensorFlow says: {error}"
+            f"TensorFlow says: {reason}"
         ) from error
     return tf.distribute.TPUStrategy(resolver)

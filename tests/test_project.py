@@ -41,6 +41,7 @@ STAGES = {
     "starts",
     "stages",
     "model_stages",
+    "model_training",
     "robustness_stage",
     "evaluation_stage",
     "subjects",
@@ -68,7 +69,8 @@ ALLOWED_IMPORTS = {
     "run": BASE | PARTS,
     "starts": BASE | {"model"},
     "stages": BASE | PARTS | {"data_prep", "run"},
-    "model_stages": BASE | PARTS | {"run", "starts"},
+    "model_training": BASE | PARTS | {"run", "starts"},
+    "model_stages": BASE | PARTS | {"run", "model_training"},
     "subjects": BASE | PARTS | {"run"},
     "robustness_stage": BASE | PARTS | {"data_prep", "run", "subjects"},
     "evaluation_stage": BASE
@@ -79,7 +81,7 @@ ALLOWED_IMPORTS = {
     "dry_run": BASE | PARTS | {"data_prep", "starts"},
     "planning": BASE | {"model", "training", "pseudo_labels", "planning"},
     "inspection": BASE | {"pipeline"},
-    "export_stages": BASE | PARTS | {"run", "model_stages"},
+    "export_stages": BASE | PARTS | {"run", "model_training"},
     "self_training": BASE | PARTS | STAGES,
     "run_scripts": BASE
     | PARTS
