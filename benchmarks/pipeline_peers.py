@@ -10,8 +10,6 @@ import json
 import os
 import time
 
-import peer_torchvision
-
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
@@ -139,6 +137,7 @@ def keras_layer(arguments):
 
 def timm(arguments):
     import numpy as np
+    import peer_torchvision  # Beside this file, which is run as a script.
     import PIL.Image
     import torch
     import torch.utils.data

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from noisy_student_tf import files, noised_teacher
+from noisy_student_tf import files, noised_teacher, replicas
 from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import evaluate
 from noisy_student_tf.model import saved
@@ -65,7 +65,7 @@ def make(run: runs.Run, teacher_directory: str, directory: str) -> Labeler:
     )
     if settings.flip:
         predict_fn = teacher.with_flip(predict_fn)
-    predict_fn = teacher.on_replicas(predict_fn, run.strategy)
+    predict_fn = replicas.spread(predict_fn, run.strategy)
     made_of: dict[str, Any] = {
         "models": [saved.fingerprint(each) for each in directories],
         "flip": settings.flip,

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from noisy_student_tf import config as configuration
-from noisy_student_tf import derived, files, fixres, starts
+from noisy_student_tf import derived, files, fixres, replicas, starts
 from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import evaluate, results
 from noisy_student_tf.model import efficientnet, heads, saved
@@ -51,7 +51,8 @@ def train_teacher(run: runs.Run) -> None:
 def _adopt_teacher(run: runs.Run) -> None:
     """Take a trained model as the teacher, measured on this run's images."""
     source = run.config.self_training.teacher_directory
-    model, spec = saved.load(source)
+    with run.strategy.scope():
+        model, spec = saved.load(source)
     class_names = runs.class_names(run)
     if list(spec.class_names) != class_names:
         raise ValueError(
@@ -273,7 +274,9 @@ def _validator(
         return lambda model: {}
 
     # Traced once, not at every validation.
-    compiled = functools.cache(logits_of)
+    compiled = functools.cache(
+        functools.partial(logits_of, strategy=run.strategy)
+    )
 
     def validate(model: keras.Model) -> dict[str, Any]:
         measured = measure(run, compiled(model), spec, split="validation")
@@ -282,9 +285,18 @@ def _validator(
     return validate
 
 
-def logits_of(model: keras.Model) -> LogitsFn:
-    """Return a model as a compiled function of images, without noise."""
-    return tf.function(lambda images: model(images, training=False))
+def logits_of(
+    model: keras.Model, strategy: tf.distribute.Strategy | None = None
+) -> LogitsFn:
+    """Return a model as a compiled function of images, without noise.
+
+    Args:
+        model: Images float32 [batch, height, width, 3] to logits.
+        strategy: In whose scope the model was made; None: in none.
+    """
+    return tf.function(
+        replicas.spread(lambda images: model(images, training=False), strategy)
+    )
 
 
 def measure(
@@ -315,7 +327,7 @@ def _finish_model(
 ) -> None:
     """Measure a trained model on the held-out splits and close its folder."""
     splits = shards.read_manifest(run.workdir.labeled)["splits"]
-    logits_fn = logits_of(model)
+    logits_fn = logits_of(model, run.strategy)
     rows = []
     for split in ("validation", "test"):
         for resolution in _test_resolutions(run, spec):

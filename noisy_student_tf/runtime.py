@@ -67,6 +67,17 @@ def make_strategy(runtime: config.RuntimeConfig) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(names[: runtime.num_devices or None])
 
 
+def own_strategy(strategy: tf.distribute.Strategy) -> tf.distribute.Strategy:
+    """Return a strategy for what one process does while the others wait.
+
+    Variables of a multi-worker strategy are made by all workers together: one
+    of them alone would wait for ever. It gets its first device.
+    """
+    if cluster.num_workers(strategy) == 1:
+        return strategy
+    return make_strategy(config.RuntimeConfig(strategy="one_device"))
+
+
 def _multi_worker_strategy(
     timeout_seconds: float,
 ) -> tf.distribute.Strategy:

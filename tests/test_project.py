@@ -20,6 +20,7 @@ BASE = {
     "presets",
     "files",
     "records",
+    "replicas",
     "workdir",
 }
 PARTS = {
@@ -50,6 +51,7 @@ STAGES = {
 }
 ALLOWED_IMPORTS = {
     "cluster": set(),
+    "replicas": {"cluster"},
     "config": {"config"},
     "presets": {"config"},
     "files": set(),

@@ -146,7 +146,6 @@ def curves(
         )
         axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
         if as_percent:
-            # With as many digits as the range of the values needs.
             axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
         axes.margins(x=0.01)
         if sum(bool(pairs) for _, _, pairs in lines) > 1:
