@@ -78,7 +78,10 @@ _ADAM = {"optimizer.base_learning_rate": 0.1, "optimizer.adam_epsilon": 0.01}
         {},
         # Every gradient is clipped; clipping each replica's part before the
         # sum would give other weights.
-        {"optimizer.global_clip_norm": 0.01},
+        {
+            "optimizer.global_clip_norm": 0.3,
+            "optimizer.base_learning_rate": 8.0,
+        },
         {"optimizer.name": "adamw", **_ADAM},
         {"optimizer.name": "lamb", **_ADAM},
     ],
