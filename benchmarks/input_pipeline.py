@@ -4,9 +4,9 @@ At 224 x 224 from JPEGs of 500 x 375 with RandAugment N=2, M=27, and at 32 x 32
 from PNGs with the SVHN preset's settings: (a) decoding, crop and flip alone,
 (b) ours with RandAugment, with and without decoding, (c) KerasCV's layer,
 Keras' own, Model Garden's and timm's loader (two processes). All do the same
-work: at 32 x 32 the peers also shift and cover, where they decode. Every figure is the middle of
-`--rounds` turns that go around: a busy neighbor hits all alike, and rates by
-processor time hardly see it.
+work: at 32 x 32 peers that decode also shift the image and cover a square.
+Every figure is the middle of `--rounds` turns that go around: a busy neighbor
+hits all alike, and rates by processor time hardly see it.
 
     bash benchmarks/peer_environments.sh .peers
     python -m benchmarks.input_pipeline --peers=.peers

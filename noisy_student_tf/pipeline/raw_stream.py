@@ -171,7 +171,9 @@ def _store_rows(
     chunks = tf.data.Dataset.range(first, tf.int64.max, chunk_size)
     return Rows(
         dataset=chunks.map(make_chunk),
-        read=lambda numbers: store.read(records_of(numbers)),
+        read=lambda numbers: store.read(
+            tf.ensure_shape(records_of(numbers), numbers.shape)
+        ),
         name=lambda number: store.name(records_of(number[tf.newaxis])[0]),
         first_number=first,
         num_rows=num_rows,

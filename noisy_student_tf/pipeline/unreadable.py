@@ -32,29 +32,40 @@ def map_readable(
     """
 
     num_rows = arguments[0].shape[0]
-
-    @tf.autograph.experimental.do_not_convert
-    def call_one(place: tf.Tensor, *row: tf.Tensor) -> tuple[tf.Tensor, Rows]:
-        return place, function(*row)
-
-    one_by_one = tf.data.Dataset.from_tensor_slices(
-        (tf.range(num_rows), *arguments)
-    ).map(call_one)
-    signature = one_by_one.element_spec[1]
+    # Traced once, for two places that call it.
+    traced = tf.function(
+        function,
+        input_signature=[
+            tf.TensorSpec(a.shape[1:], a.dtype) for a in arguments
+        ],
+        autograph=False,
+    )
+    signature = tf.nest.map_structure(
+        lambda result: tf.TensorSpec(result.shape, result.dtype),
+        traced.get_concrete_function().structured_outputs,
+    )
 
     @tf.autograph.experimental.do_not_convert
     def call_all(*rows: tf.Tensor) -> tuple[tf.Tensor, Rows]:
         results = tf.map_fn(
-            lambda row: function(*row), rows, fn_output_signature=signature
+            lambda row: traced(*row), rows, fn_output_signature=signature
         )
         return tf.constant(True), results
+
+    @tf.autograph.experimental.do_not_convert
+    def call_one(place: tf.Tensor, *row: tf.Tensor) -> tuple[tf.Tensor, Rows]:
+        return place, traced(*row)
+
+    def one_by_one() -> tuple[Rows, tf.Tensor]:
+        rows = tf.data.Dataset.from_tensor_slices(
+            (tf.range(num_rows), *arguments)
+        )
+        return _collect(rows.map(call_one), num_rows)
 
     at_once = tf.data.Dataset.from_tensors(arguments).map(call_all)
     is_whole, results = _first_or_zeros(at_once)
     return tf.cond(
-        is_whole,
-        lambda: (results, tf.fill([num_rows], True)),
-        lambda: _collect(one_by_one, num_rows),
+        is_whole, lambda: (results, tf.fill([num_rows], True)), one_by_one
     )
 
 
@@ -240,9 +251,10 @@ def _report(
     """
     named = tf.strings.reduce_join(names, separator="; ")
     printed = tf.print(
-        "warning: rows that cannot be read are replaced:",
+        "warning: rows that cannot be read are replaced,",
+        num_lost,
+        "in this epoch:",
         named,
-        tf.strings.format("({} in this epoch)", num_lost),
         output_stream=sys.stderr,
     )
     check = tf.debugging.Assert(

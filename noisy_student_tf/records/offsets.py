@@ -120,7 +120,9 @@ def read_intact(path: str) -> tuple[list[bytes], list[int]]:
 def _read_each(path: str) -> tuple[list[bytes], list[int]]:
     records, indices = [], []
     for index, offset in enumerate(record_offsets(path)):
-        record = read_at(tf.constant([path]), tf.constant([offset])).numpy()[0]
+        record = read_at(
+            tf.constant([path]), tf.constant([offset], tf.int64)
+        ).numpy()[0]
         if record:
             records.append(record)
             indices.append(index)

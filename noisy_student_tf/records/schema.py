@@ -237,7 +237,9 @@ def parse_pseudo_labeled(
     )
     stored = features[PROBABILITIES]
     num_bytes = num_classes * _HALF_BYTES
-    halves = tf.io.decode_raw(stored, tf.float16, fixed_length=num_bytes)
+    # Of a fixed length it cannot decode float16.
+    words = tf.io.decode_raw(stored, tf.uint16, fixed_length=num_bytes)
+    halves = tf.bitcast(words, tf.float16)
     return {
         "image": features[IMAGE],
         "image_id": features[IMAGE_ID],

@@ -150,7 +150,7 @@ def test_keras_cv_draws_from_the_seed_alone():
     )
     make = tf.function(
         lambda: augment.noise(
-            tf.stack([IMAGE] * 24), policy, _draw(policy, 24)
+            tf.constant(np.stack([IMAGE] * 24)), policy, _draw(policy, 24)
         ),
         autograph=False,
     )
@@ -164,7 +164,7 @@ def test_test_images_are_noised_by_their_seed():
         QUIET, policy="randaugment", horizontal_flip=True, num_ops=1
     )
     noise = tf.function(augment.noise_test_images, autograph=False)
-    images = tf.stack([IMAGE] * 8)
+    images = tf.constant(np.stack([IMAGE] * 8))
     first = noise(images, policy, tf.constant([3, 4]))
     np.testing.assert_array_equal(
         first, noise(images, policy, tf.constant([3, 4]))
