@@ -78,10 +78,11 @@ ALLOWED_IMPORTS = {
     "inspection": BASE | {"pipeline"},
     "export_stages": BASE | PARTS | {"run", "model_stages"},
     "self_training": BASE | PARTS | STAGES,
+    "study": BASE | {"study", "evaluation", "pipeline", "planning"},
     "run_scripts": BASE
     | PARTS
     | STAGES
-    | {"planning", "self_training", "run_scripts"},
+    | {"planning", "self_training", "study", "run_scripts"},
 }
 
 
