@@ -26,6 +26,12 @@ def define_flags() -> None:
         "document", "docs/study.md", "Whose tables and plots are rewritten."
     )
     flags.DEFINE_boolean(
+        "robustness",
+        True,
+        "Measure the models of the main table under corruptions and attacks. "
+        "--norobustness puts it off: the same command without it adds it.",
+    )
+    flags.DEFINE_boolean(
         "dry_run", False, "Print the runs with their estimated time, and stop."
     )
     flags.DEFINE_boolean(
@@ -46,6 +52,7 @@ def main(_: list[str]) -> None:
                 "seeds": list(map(int, values.seeds)),
                 "root": values.workdir.rstrip("/"),
                 "records": values.records,
+                "robustness": values.robustness,
             }
             if values.dry_run:
                 print(

@@ -18,7 +18,6 @@ from noisy_student_tf.study import sharing
 # Of the curves, about so many points are kept.
 _MAX_POINTS = 40
 _DIGITS = 6
-# What grows with the number of classes, or is said elsewhere.
 _CURVES = {
     "train": ("epoch", "loss", "labeled_loss", "unlabeled_loss"),
     "validation": ("raw_accuracy", "ema_accuracy", "ema_loss"),
@@ -63,10 +62,6 @@ def of_run(
     """
     config = workdir.read_config(run)
     names = _model_names(run, config.self_training.num_iterations)
-    results = [
-        _without(row, ("per_class_accuracy", "reliability"))
-        for row in files.read_json(run.results)
-    ]
     return Record(
         arm,
         seed,
@@ -77,7 +72,7 @@ def of_run(
             "labeled": shards.read_manifest(run.labeled)["counts_per_class"],
             "pseudo_labels": list(_pseudo_labels(run, config)),
             "shared": sharing.taken(run),
-            "results": results,
+            "results": list(_results(run, names)),
             "curves": {name: _curves(run, name) for name in names},
             "config": json.loads(
                 config_tree.to_json(config).replace(
@@ -109,8 +104,15 @@ def of_peer(
     )
 
 
-def _without(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in names}
+def _results(
+    run: workdir.Workdir, names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the measurements of all models, the robust ones last."""
+    folders = [files.join(run.root, name) for name in names]
+    if shards.is_finished(run.robustness):
+        folders.append(run.robustness)
+    for folder in folders:
+        yield from shards.read_manifest(folder)["results"]
 
 
 def _model_names(run: workdir.Workdir, num_iterations: int) -> list[str]:

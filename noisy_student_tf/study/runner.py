@@ -15,6 +15,7 @@ from absl import logging
 
 from noisy_student_tf import config as configuration
 from noisy_student_tf import config_tree, files, presets, workdir
+from noisy_student_tf.evaluation import results
 from noisy_student_tf.planning import compute
 from noisy_student_tf.records import shards
 from noisy_student_tf.study import arms, peers, run_records, sharing
@@ -34,16 +35,22 @@ class Job:
         arm: Its configuration.
         seed: Of all its random draws.
         root: The study's folder.
+        robustness: Whether arms that say so are measured under corruptions
+            and attacks. Without, that can still be done later.
     """
 
     arm: arms.Arm
     seed: int
     root: str
+    robustness: bool = True
 
     @property
     def config(self) -> configuration.Config:
         """The whole configuration."""
-        return arms.resolve(self.arm, seed=self.seed, workdir=self.root)
+        config = arms.resolve(self.arm, seed=self.seed, workdir=self.root)
+        if self.robustness:
+            return config
+        return config_tree.override(config, {"evaluation.robustness": False})
 
     @property
     def workdir(self) -> workdir.Workdir:
@@ -55,8 +62,6 @@ class Job:
     @property
     def is_finished(self) -> bool:
         """Tell whether the folder is complete."""
-        if self.arm.kind != "loop":
-            return files.exists(self.workdir.results)
         return shards.is_finished(self.workdir.export) and (
             not self.config.evaluation.robustness
             or shards.is_finished(self.workdir.robustness)
@@ -64,7 +69,11 @@ class Job:
 
 
 def jobs(
-    study: arms.Study, *, seeds: Sequence[int], root: str
+    study: arms.Study,
+    *,
+    seeds: Sequence[int],
+    root: str,
+    robustness: bool = True,
 ) -> Iterator[Job]:
     """Yield the runs of a study in order: a seed after the other.
 
@@ -73,7 +82,7 @@ def jobs(
     """
     for seed in seeds:
         for name in study.arms:
-            yield Job(arms.arm(name), seed, root)
+            yield Job(arms.arm(name), seed, root, robustness)
 
 
 def run(
@@ -82,6 +91,7 @@ def run(
     seeds: Sequence[int],
     root: str,
     records: str,
+    robustness: bool = True,
     execute: Execute | None = None,
 ) -> None:
     """Run what is not finished of a study, and write its records.
@@ -91,19 +101,31 @@ def run(
         seeds: With which seeds.
         root: The study's folder.
         records: Where the record of every finished run is written.
+        robustness: See `Job`.
         execute: Runs a command; None: a process that must succeed.
 
     Raises:
         subprocess.CalledProcessError: A run failed. The study goes on there.
     """
-    for job in jobs(study, seeds=seeds, root=root):
+    for job in jobs(study, seeds=seeds, root=root, robustness=robustness):
         path = run_records.path_of(records, job.arm.name, job.seed)
-        if files.exists(path):
+        if is_recorded(job, records):
             logging.info("%s: recorded already.", path)
             continue
-        complete(job, execute or _execute)
+        make(job, execute or _execute)
         run_records.write(records, _record(job))
         logging.info("Wrote %s.", path)
+
+
+def is_recorded(job: Job, records: str) -> bool:
+    """Tell whether a job's record holds all that the job measures."""
+    path = run_records.path_of(records, job.arm.name, job.seed)
+    if not files.exists(path):
+        return False
+    if not job.config.evaluation.robustness:
+        return True
+    rows = files.read_json(path)["results"]
+    return any(results.is_robustness(row) for row in rows)
 
 
 def _record(job: Job) -> run_records.Record:
@@ -119,12 +141,15 @@ def _record(job: Job) -> run_records.Record:
     )
 
 
-def complete(job: Job, execute: Execute) -> None:
-    """Run one job, and before it those whose folders it needs."""
-    if job.is_finished:
-        return
+def make(job: Job, execute: Execute) -> None:
+    """Run one job, and before it those whose folders it needs.
+
+    A run that is finished but not recorded is started again: it only prints.
+    """
     for name in job.arm.needs:
-        complete(dataclasses.replace(job, arm=arms.arm(name)), execute)
+        needed = dataclasses.replace(job, arm=arms.arm(name), robustness=False)
+        if not needed.is_finished:
+            make(needed, execute)
     if job.arm.kind != "loop":
         data = dataclasses.replace(job, arm=arms.arm(job.arm.needs[0]))
         peers.write(job.config, data.workdir, job.workdir.root)
@@ -200,6 +225,7 @@ def describe(
     root: str,
     records: str,
     multiply_adds_per_second: float,
+    robustness: bool = True,
 ) -> str:
     """Return the runs of a study, what is finished, and what each costs.
 
@@ -207,10 +233,9 @@ def describe(
     """
     lines = []
     seconds = 0.0
-    for job in jobs(study, seeds=seeds, root=root):
+    for job in jobs(study, seeds=seeds, root=root, robustness=robustness):
         cost = _OVERHEAD * multiply_adds(job) / multiply_adds_per_second
-        path = run_records.path_of(records, job.arm.name, job.seed)
-        is_done = files.exists(path)
+        is_done = is_recorded(job, records)
         state = "recorded" if is_done else f"about {cost / 60:.0f} minutes"
         lines.append(f"{job.arm.name}, seed {job.seed}: {state}")
         if not is_done:

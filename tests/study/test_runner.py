@@ -54,8 +54,9 @@ def test_what_an_arm_needs_runs_first_and_once(tmp_path):
         finish(command)
 
     for _ in range(2):
-        runner.complete(job(tmp_path, "no_noise"), execute)
-    assert ran == ["noisy_student", "no_noise"]
+        runner.make(job(tmp_path, "no_noise"), execute)
+    # A finished run that is asked for is started again, to be recorded.
+    assert ran == ["noisy_student", "no_noise", "no_noise"]
 
 
 def test_recorded_runs_are_skipped_without_their_folders(tmp_path, monkeypatch):
@@ -103,7 +104,11 @@ def test_records_keep_what_matters_and_no_path(tmp_path):
         {"class_names": ["a", "b"], "counts_per_class": {"train": [5, 5]}},
     )
     files.make_directories(run.teacher)
-    shards.write_manifest(run.teacher, {"num_parameters": 7, "resolution": 28})
+    row = fakes.test_row("teacher", 0.7)
+    shards.write_manifest(
+        run.teacher,
+        {"num_parameters": 7, "resolution": 28, "results": [row]},
+    )
     lines = [
         {"kind": "train", "step": step, "loss": 1 / step}
         for step in range(1, 101)
@@ -112,8 +117,6 @@ def test_records_keep_what_matters_and_no_path(tmp_path):
         files.join(run.teacher, "metrics.jsonl"),
         "".join(json.dumps(line) + "\n" for line in lines),
     )
-    row = fakes.test_row("teacher", 0.7) | {"reliability": [[1, 0.5, 0.5]]}
-    files.write_json(run.results, [row])
     record = run_records.of_run(
         run, arm="supervised", seed=1, study_directory=root
     )

@@ -107,6 +107,7 @@ def test_finished_stages_are_copied_and_unfinished_ones_are_not(tmp_path):
 
 def test_nothing_is_taken_from_oneself_or_from_what_has_not_begun(tmp_path):
     have = begun(tmp_path / "a" / "seed_0", BASE)
+    files.make_directories(have.labeled)
     shards.write_manifest(have.labeled, {})
     assert sharing.share(have, have, BASE) == []
     nothing = workdir.Workdir(str(tmp_path / "c"))
