@@ -250,6 +250,18 @@ ARMS: tuple[Arm, ...] = (
         _BASELINE,
     ),
     _arm(
+        "fixres",
+        "fine-tuned at 36 pixels, without noise",
+        {
+            "fixres.resolution": 36,
+            "fixres.epochs": 16.0,
+            "fixres.trainable": "after_frozen_blocks",
+            "fixres.frozen_blocks": 1,
+            "fixres.base_learning_rate": 0.08,
+        },
+        _MAIN,
+    ),
+    _arm(
         "plain_pseudo_labels",
         "pseudo-labeling without noise: hard labels, crops and flips alone",
         {
@@ -491,6 +503,21 @@ STUDIES: tuple[Study, ...] = (
                 source=f"{_ABLATIONS}, study 8: B0 77.9 against 77.8",
                 better=_student("large_teacher"),
                 worse=_student("warm_start"),
+            ),
+        ),
+    ),
+    Study(
+        name="fixres",
+        title="FixRes",
+        question="Does fine-tuning at a higher resolution help?",
+        arms=("fixres",),
+        lines=(_FIRST, Subject("fixres", "student_1_fixres")),
+        claims=(
+            Claim(
+                text="fine-tuning at a higher resolution helps",
+                source="released weights: L2 88.2 at 475 pixels, 88.4 at 800",
+                better=Subject("fixres", "student_1_fixres"),
+                worse=_FIRST,
             ),
         ),
     ),

@@ -68,7 +68,7 @@ def of_run(
         {
             "arm": arm,
             "seed": seed,
-            "models": {name: _model(run, name) for name in names},
+            "models": dict(_model(run, name) for name in names),
             "labeled": shards.read_manifest(run.labeled)["counts_per_class"],
             "pseudo_labels": list(_pseudo_labels(run, config)),
             "shared": sharing.taken(run),
@@ -124,10 +124,11 @@ def _model_names(run: workdir.Workdir, num_iterations: int) -> list[str]:
     ]
 
 
-def _model(run: workdir.Workdir, name: str) -> dict[str, Any]:
-    manifest = shards.read_manifest(files.join(run.root, name))
+def _model(run: workdir.Workdir, folder: str) -> tuple[str, dict[str, Any]]:
+    """Return a model's name and what its manifest says of it."""
+    manifest = shards.read_manifest(files.join(run.root, folder))
     kept = ("num_parameters", "resolution", "total_steps", "fingerprint")
-    return {key: manifest.get(key) for key in kept}
+    return manifest["model"], {key: manifest.get(key) for key in kept}
 
 
 def _pseudo_labels(

@@ -29,6 +29,8 @@ def test_studies_name_models_that_their_arms_train(study):
         )
         students = range(1, config.self_training.num_iterations + 1)
         models = {"teacher", *(f"student_{i}" for i in students)}
+        if config.fixres.resolution:
+            models.add("student_1_fixres")
         assert subject.model in models
 
 

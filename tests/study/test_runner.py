@@ -107,7 +107,12 @@ def test_records_keep_what_matters_and_no_path(tmp_path):
     row = fakes.test_row("teacher", 0.7)
     shards.write_manifest(
         run.teacher,
-        {"num_parameters": 7, "resolution": 28, "results": [row]},
+        {
+            "model": "teacher",
+            "num_parameters": 7,
+            "resolution": 28,
+            "results": [row],
+        },
     )
     lines = [
         {"kind": "train", "step": step, "loss": 1 / step}
