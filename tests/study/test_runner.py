@@ -72,6 +72,20 @@ def test_recorded_runs_are_skipped_without_their_folders(tmp_path, monkeypatch):
     )
 
 
+def test_robustness_that_was_put_off_is_to_do(tmp_path):
+    records = str(tmp_path / "records")
+    run_records.write(records, fakes.record("supervised", 1, {"teacher": 0.7}))
+    without = dataclasses.replace(job(tmp_path), robustness=False)
+    assert runner.is_recorded(without, records)
+    assert not runner.is_recorded(job(tmp_path), records)
+    assert "--evaluation.robustness=false" in runner.command(without)
+    baseline, _ = fakes.main_records(
+        1, supervised=0.7, students=(0.7, 0.7, 0.7, 0.7)
+    )
+    run_records.write(records, baseline)
+    assert runner.is_recorded(job(tmp_path), records)
+
+
 def test_dry_run_says_what_is_recorded_and_what_is_to_do(tmp_path):
     records = str(tmp_path / "records")
     run_records.write(records, fakes.record("no_noise", 0, {"student_1": 0.7}))
