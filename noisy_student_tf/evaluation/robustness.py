@@ -213,7 +213,7 @@ def normalize(
         return row
     if not baseline and row["difficulty"] != 1:
         # AlexNet's are known of difficulty 1 alone.
-        unknown = {
+        unknown: dict[str, Any] = {
             "mfr": None,
             "mt5d": None,
             "relative_flips": None,

@@ -127,7 +127,7 @@ def of_claims(
     return _markdown(heading, lines)
 
 
-_MEASURES = {
+_MEASURES: dict[arms.Measure, str] = {
     "accuracy": "top-1",
     "mce": "mCE, less is better",
     "mfr": "mFR, less is better",
