@@ -83,10 +83,11 @@ ALLOWED_IMPORTS = {
     "inspection": BASE | {"pipeline"},
     "export_stages": BASE | PARTS | {"run", "model_training"},
     "self_training": BASE | PARTS | STAGES,
+    "study": BASE | {"study", "evaluation", "pipeline", "planning"},
     "run_scripts": BASE
     | PARTS
     | STAGES
-    | {"planning", "self_training", "run_scripts"},
+    | {"planning", "self_training", "study", "run_scripts"},
 }
 
 
