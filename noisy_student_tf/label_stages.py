@@ -7,7 +7,7 @@ earlier selection is kept: then the teacher only labels those images.
 import dataclasses
 import functools
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -15,7 +15,7 @@ from absl import logging
 
 from data_prep import beam_shards, find_duplicates
 from data_prep import write_pseudo_labeled as pseudo_labeled_writer
-from noisy_student_tf import cluster, files, labeler
+from noisy_student_tf import cluster, files, labeler, replicas
 from noisy_student_tf import config as configuration
 from noisy_student_tf import run as runs
 from noisy_student_tf.pipeline import eval_stream
@@ -172,7 +172,7 @@ def _label_shards(run: runs.Run, iteration: int) -> Callable[..., None]:
         predict_fn=made.predict_fn,
         unlabeled=images.shard_set,
         unlabeled_fingerprint=images.fingerprint,
-        make_shard_stream=functools.partial(_shard_stream, run, made),
+        make_stream=functools.partial(_stream, run, made, images.shard_set),
         directory=directory,
         num_classes=made.spec.num_classes,
         teacher_fingerprint=made.fingerprint,
@@ -181,13 +181,20 @@ def _label_shards(run: runs.Run, iteration: int) -> Callable[..., None]:
     )
 
 
-def _shard_stream(
-    run: runs.Run, made: labeler.Labeler, path: str
+def _stream(
+    run: runs.Run,
+    made: labeler.Labeler,
+    shard_set: shards.ShardSet,
+    paths: Sequence[str],
 ) -> tf.data.Dataset:
-    return eval_stream.make_shard_stream(
-        path,
+    return eval_stream.make_shards_stream(
+        paths,
         resolution=made.spec.resolution,
-        batch_size=run.config.training.evaluation_batch_size,
+        batch_size=predictor.batch_size(
+            shard_set,
+            largest=run.config.training.evaluation_batch_size,
+            num_replicas=replicas.num_local(run.strategy),
+        ),
         crop=runs.test_crop(made.spec),
     )
 

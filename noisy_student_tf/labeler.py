@@ -131,11 +131,9 @@ def _measured(
     if files.exists(path):
         measured = files.read_json(path)
     if measured.get("made_of") != made_of:
-        measured = {
-            "made_of": made_of,
-            **_measure(run, predict_fn, spec),
-        }
-        files.write_json(path, measured)
+        measured = _keep(
+            path, {"made_of": made_of, **_measure(run, predict_fn, spec)}
+        )
     if measured["accuracy"] is None:
         logging.warning(
             "There are no validation images: nothing says how good the "
@@ -152,6 +150,19 @@ def _measured(
     ):
         logging.warning("%s", warning)
     return measured
+
+
+def _keep(path: str, measured: dict[str, Any]) -> dict[str, Any]:
+    """Keep what was measured, and return what is kept.
+
+    Workers measure side by side, and rounding may set their temperatures
+    apart: all take those of the first, for the labels depend on them.
+    """
+    if files.exists(path):
+        if files.read_json(path)["made_of"] == measured["made_of"]:
+            return files.read_json(path)
+        files.remove(path)
+    return files.write_json_once(path, measured)
 
 
 def _measure(
@@ -173,7 +184,8 @@ def _measure(
         crop=runs.test_crop(spec),
     )
     logits_fn = tf.function(
-        lambda images: teacher.log_probabilities(predict_fn(images))
+        lambda images: teacher.log_probabilities(predict_fn(images)),
+        autograph=False,
     )
     if not run.config.labeling.calibrate:
         measured = evaluate.evaluate(logits_fn, stream, spec.num_classes)

@@ -57,6 +57,7 @@ def _adopt_teacher(run: runs.Run) -> None:
         directory=run.workdir.teacher,
         name="teacher",
         model=model,
+        logits_fn=model_training.logits_of(model, alone.strategy),
         spec=spec,
         content={},
     )

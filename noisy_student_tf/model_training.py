@@ -71,6 +71,10 @@ def train(run: runs.Run, recipe: Recipe) -> None:
         epochs=recipe.epochs,
         has_unlabeled=recipe.pseudo_labeled is not None,
     )
+    # Traced once for each model, not at every measurement.
+    compiled = functools.cache(
+        functools.partial(logits_of, strategy=run.strategy)
+    )
     trained = loop.train(
         config=config,
         plan=plan,
@@ -78,13 +82,20 @@ def train(run: runs.Run, recipe: Recipe) -> None:
         strategy=run.strategy,
         models=_model_source(run, recipe, config.seed),
         make_stream=_stream_maker(config, recipe, labeled),
-        evaluate=_validator(run, recipe.spec),
+        evaluate=_validator(run, recipe.spec, compiled),
         title=recipe.name,
         class_names=runs.class_names(run),
         profile_steps=run.profile_steps,
     )
     runs.on_chief(
-        run, lambda: _save(run, recipe, trained, total_steps=plan.total_steps)
+        run,
+        lambda: _save(
+            run,
+            recipe,
+            trained,
+            compiled(trained.ema_model),
+            total_steps=plan.total_steps,
+        ),
     )
 
 
@@ -92,6 +103,7 @@ def _save(
     run: runs.Run,
     recipe: Recipe,
     trained: engine.TrainResult,
+    logits_fn: LogitsFn,
     *,
     total_steps: int,
 ) -> None:
@@ -109,6 +121,7 @@ def _save(
         directory=recipe.directory,
         name=recipe.name,
         model=trained.ema_model,
+        logits_fn=logits_fn,
         spec=recipe.spec,
         content={**content, "step": trained.step},
     )
@@ -167,19 +180,17 @@ def _build(
 
 
 def _validator(
-    run: runs.Run, spec: specs.ModelSpec
+    run: runs.Run,
+    spec: specs.ModelSpec,
+    compiled: Callable[[keras.Model], LogitsFn],
 ) -> Callable[[keras.Model], dict[str, Any]]:
     """Return a function that measures a model on the validation images."""
     if "validation" not in shards.read_manifest(run.workdir.labeled)["splits"]:
         return lambda model: {}
-
-    # Traced once, not at every validation.
-    compiled = functools.cache(
-        functools.partial(logits_of, strategy=run.strategy)
-    )
+    stream = _held_out_stream(run, spec, split="validation")
 
     def validate(model: keras.Model) -> dict[str, Any]:
-        measured = measure(run, compiled(model), spec, split="validation")
+        measured = evaluate.evaluate(compiled(model), stream, spec.num_classes)
         return {name: measured[name] for name in _CURVES}
 
     return validate
@@ -194,27 +205,27 @@ def logits_of(
         model: Images float32 [batch, height, width, 3] to logits.
         strategy: In whose scope the model was made; None: in none.
     """
+    # No branch of a model depends on data; looking for one takes a second.
     return tf.function(
-        replicas.spread(lambda images: model(images, training=False), strategy)
+        replicas.spread(lambda images: model(images, training=False), strategy),
+        autograph=False,
     )
 
 
-def measure(
+def _held_out_stream(
     run: runs.Run,
-    logits_fn: LogitsFn,
     spec: specs.ModelSpec,
     *,
     split: str,
     resolution: int | None = None,
-) -> dict[str, Any]:
-    """Measure a model on a held-out split of the labeled images."""
-    stream = eval_stream.make_eval_stream(
+) -> tf.data.Dataset:
+    """Return a held-out split of the labeled images in test batches."""
+    return eval_stream.make_eval_stream(
         shards.open_split(run.workdir.labeled, split),
         resolution=resolution or spec.resolution,
         batch_size=run.config.training.evaluation_batch_size,
         crop=runs.test_crop(spec),
     )
-    return evaluate.evaluate(logits_fn, stream, spec.num_classes)
 
 
 def close(
@@ -223,12 +234,13 @@ def close(
     directory: str,
     name: str,
     model: keras.Model,
+    logits_fn: LogitsFn,
     spec: specs.ModelSpec,
     content: dict[str, Any],
 ) -> None:
     """Measure a trained model on the held-out splits and close its folder."""
     variables = model.trainable_variables
-    rows = _measure_all(run, name, model, spec)
+    rows = _measure_all(run, name, logits_fn, spec)
     files.remove_temporaries(directory)
     shards.write_manifest(
         directory,
@@ -246,11 +258,10 @@ def close(
 
 
 def _measure_all(
-    run: runs.Run, name: str, model: keras.Model, spec: specs.ModelSpec
+    run: runs.Run, name: str, logits_fn: LogitsFn, spec: specs.ModelSpec
 ) -> list[dict[str, Any]]:
     """Return the rows of all held-out splits and resolutions."""
     splits = shards.read_manifest(run.workdir.labeled)["splits"]
-    logits_fn = logits_of(model, run.strategy)
     return [
         results.make_row(
             model=name,
@@ -258,8 +269,10 @@ def _measure_all(
             split=split,
             resolution=resolution,
             weights="ema",
-            metrics=measure(
-                run, logits_fn, spec, split=split, resolution=resolution
+            metrics=evaluate.evaluate(
+                logits_fn,
+                _held_out_stream(run, spec, split=split, resolution=resolution),
+                spec.num_classes,
             ),
         )
         for split in ("validation", "test")

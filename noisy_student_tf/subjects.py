@@ -123,11 +123,14 @@ def _compile(
     spread = replicas.spread(logits_of, strategy)
     if spread is logits_of:
         shape = tf.TensorSpec([None, resolution, resolution, 3], tf.float32)
-        return tf.function(logits_of, input_signature=[shape]), None
+        compiled = tf.function(
+            logits_of, input_signature=[shape], autograph=False
+        )
+        return compiled, None
     gradient_sign = adversarial.gradient_sign_of(logits_of)
     return (
-        tf.function(spread),
-        tf.function(replicas.spread(gradient_sign, strategy)),
+        tf.function(spread, autograph=False),
+        tf.function(replicas.spread(gradient_sign, strategy), autograph=False),
     )
 
 

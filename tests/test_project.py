@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from run_scripts import write_requirements
+from tests import conftest
 
 ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts")
@@ -82,10 +83,11 @@ ALLOWED_IMPORTS = {
     "inspection": BASE | {"pipeline"},
     "export_stages": BASE | PARTS | {"run", "model_training"},
     "self_training": BASE | PARTS | STAGES,
+    "study": BASE | {"study", "evaluation", "pipeline", "planning"},
     "run_scripts": BASE
     | PARTS
     | STAGES
-    | {"planning", "self_training", "run_scripts"},
+    | {"planning", "self_training", "study", "run_scripts"},
 }
 
 
@@ -134,6 +136,10 @@ def forbidden_imports(path: pathlib.Path, tree: ast.Module) -> list[str]:
         for name in map(without_library, our_imports(tree))
         if not is_allowed(name, ALLOWED_IMPORTS[owner])
     ]
+
+
+def test_the_longest_test_files_are_there():
+    assert all((ROOT / name).is_file() for name in conftest.LONGEST_FIRST)
 
 
 @pytest.mark.parametrize("path", library_files(), ids=str)

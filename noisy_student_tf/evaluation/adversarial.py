@@ -53,7 +53,7 @@ def check_epsilon(epsilon: float) -> None:
 
 def make_gradient_sign(logits_fn: LogitsFn) -> Attack:
     """Return `gradient_sign_of`, compiled once for all attacks."""
-    return tf.function(gradient_sign_of(logits_fn))
+    return tf.function(gradient_sign_of(logits_fn), autograph=False)
 
 
 def gradient_sign_of(logits_fn: LogitsFn) -> Attack:

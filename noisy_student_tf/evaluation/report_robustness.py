@@ -144,7 +144,10 @@ def _sequences(rows: Sequence[Row], style: Any) -> dict[str, Any] | None:
         "rows": [
             row
             | style[_key(row)]
-            | {"mean_flip": robustness_tables.mean_flip(row)}
+            | {
+                "mean_flip": robustness_tables.mean_flip(row),
+                "flip_rate": robustness_tables.flip_rate(row),
+            }
             for row in chosen
         ],
         "plot": markupsafe.Markup(bars),

@@ -215,10 +215,12 @@ def normalize(
         return row
     if not baseline and row["difficulty"] != 1:
         # AlexNet's are known of difficulty 1 alone.
-        unknown = {
+        unknown: dict[str, Any] = {
             "mfr": None,
             "mt5d": None,
             "relative_flips": None,
+            "mfr_of_defined": None,
+            "never_flipped": [],
             "is_recalled": False,
         }
         return row | unknown | {"normalized_by": name}
@@ -228,12 +230,19 @@ def normalize(
         else published.ALEXNET_FLIP_PROBABILITIES
     )
     distances = baseline["top5_distances"] if baseline else None
+    of_defined, never_flipped = robustness_metrics.mean_defined_ratio(
+        row["flip_probabilities"], flips
+    )
     return row | {
         "mfr": robustness_metrics.mean_ratio(row["flip_probabilities"], flips),
         "mt5d": robustness_metrics.mean_ratio(row["top5_distances"], distances)
         if distances
         else None,
         "relative_flips": _ratio_of_means(row["flip_probabilities"], flips),
+        # Where the first is undefined: over the perturbations under which the
+        # baseline flips, and the others.
+        "mfr_of_defined": of_defined,
+        "never_flipped": never_flipped,
         "normalized_by": name,
         # AlexNet's flip probabilities were never found in print.
         "is_recalled": baseline is None,

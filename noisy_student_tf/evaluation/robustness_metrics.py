@@ -141,6 +141,29 @@ def mean_ratio(
     Raises:
         ValueError: A perturbation of the benchmark is missing.
     """
+    percent, left_out = mean_defined_ratio(values, baseline)
+    return None if left_out else percent
+
+
+def mean_defined_ratio(
+    values: Mapping[str, float], baseline: Mapping[str, float]
+) -> tuple[float | None, list[str]]:
+    """Return the mean ratio over the perturbations that have one.
+
+    A baseline that never flips under some perturbation has no ratio there. A
+    mean over the others is another number than mFR: say what it leaves out.
+
+    Args:
+        values: See `mean_ratio`.
+        baseline: See `mean_ratio`.
+
+    Returns:
+        The percentage, None where the baseline is 0 everywhere; and the
+        perturbations that are left out.
+
+    Raises:
+        ValueError: A perturbation of the benchmark is missing.
+    """
     names = robustness_sets.PERTURBATIONS
     missing = [
         name for name in names if name not in values or name not in baseline
@@ -150,8 +173,6 @@ def mean_ratio(
             f"Of these perturbations there is no value: {', '.join(missing)}. "
             "A mean over a part of them is another number: measure all 10."
         )
-    if not all(baseline[name] for name in names):
-        return None
-    return 100 * float(
-        np.mean([values[name] / baseline[name] for name in names])
-    )
+    ratios = [values[name] / baseline[name] for name in names if baseline[name]]
+    left_out = [name for name in names if not baseline[name]]
+    return (100 * float(np.mean(ratios)) if ratios else None), left_out

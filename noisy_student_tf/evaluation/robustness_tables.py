@@ -69,6 +69,19 @@ def number(value: float | None, mark: str = "") -> str:
     return "-" if value is None else f"{value:.1f}{mark}"
 
 
+def flip_rate(row: Row) -> str:
+    """Return mFR; where it is undefined, what is left of it and of how many.
+
+    "93.1 of 8" is the mean over the 8 perturbations under which the model
+    that normalizes flips at all.
+    """
+    if row["mfr"] is not None or row.get("mfr_of_defined") is None:
+        mark = RECALLED_MARK if row["is_recalled"] else ""
+        return number(row["mfr"], mark)
+    num_left = len(row["flip_probabilities"]) - len(row["never_flipped"])
+    return f"{number(row['mfr_of_defined'])} of {num_left}"
+
+
 def _names(row: Row) -> tuple[str, str, str]:
     return row["model"], row["set"], str(row["resolution"])
 
@@ -114,7 +127,7 @@ def _sequence_table(rows: Sequence[Row]) -> str:
                 _percent(row["accuracy"]),
                 _percent(mean_flip(row)),
                 number(row["relative_flips"]),
-                number(row["mfr"], RECALLED_MARK if row["is_recalled"] else ""),
+                flip_rate(row),
                 number(row["mt5d"]),
                 row["normalized_by"],
             )

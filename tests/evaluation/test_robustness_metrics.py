@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from noisy_student_tf.evaluation import published, robustness_metrics
+from noisy_student_tf.evaluation import (
+    published,
+    robustness,
+    robustness_metrics,
+    robustness_tables,
+)
 from noisy_student_tf.records import robustness_sets
 
 # Mean errors over severities, in percent, of ResNeXt-101 32x48d WSL
@@ -98,6 +103,40 @@ def test_a_faultless_baseline_normalizes_nothing():
         robustness_metrics.mean_corruption_error(constant_errors(), baseline)
         is None
     )
+
+
+def sequences(**flips):
+    """Return a row of sequences: 0.1 but for the perturbations named."""
+    names = robustness_sets.PERTURBATIONS
+    return {
+        "measure": robustness.PERTURBATIONS,
+        "difficulty": 1,
+        "flip_probabilities": dict.fromkeys(names, 0.1) | flips,
+        "top5_distances": dict.fromkeys(names, 0.1),
+    }
+
+
+def test_mfr_without_a_baseline_says_of_how_many_perturbations_it_is():
+    baseline = sequences(tilt=0.0, brightness=0.0)
+    row = robustness.normalize(sequences(rotate=0.5), baseline, "teacher")
+    assert row["mfr"] is None
+    assert row["never_flipped"] == ["brightness", "tilt"]
+    # Seven of 1 and one of 5.
+    assert row["mfr_of_defined"] == pytest.approx(150)
+    assert robustness_tables.flip_rate(row) == "150.0 of 8"
+
+
+def test_mfr_with_all_baselines_is_the_mean_of_all():
+    row = robustness.normalize(sequences(rotate=0.5), sequences(), "teacher")
+    assert row["never_flipped"] == []
+    assert robustness_tables.flip_rate(row) == "140.0"
+
+
+def test_nothing_is_left_of_mfr_where_the_baseline_never_flips():
+    never = sequences(**dict.fromkeys(robustness_sets.PERTURBATIONS, 0.0))
+    row = robustness.normalize(sequences(), never, "teacher")
+    assert row["mfr_of_defined"] is None
+    assert robustness_tables.flip_rate(row) == "-"
 
 
 def test_noise_is_compared_with_the_clean_frame():

@@ -17,18 +17,21 @@ BOTH_WAYS = pytest.mark.parametrize("cache_bytes", [2**20, 0])
 def _rows(
     shard_set, count, cache_bytes, *, start_step=0, seed=3, part=None, **options
 ):
-    """Return the first (position, record) pairs, marks left out."""
+    """Return the first (position, record) pairs."""
+    part = part or raw_stream.BatchPart(batch_size=10)
     rows = raw_stream.make_rows(
         shard_set,
         seed=seed,
-        part=part or raw_stream.BatchPart(batch_size=10),
+        part=part,
         start_step=start_step,
         options=raw_stream.ReadOptions(
             shuffle_buffer_size=16, cache_bytes=cache_bytes, **options
         ),
+        chunk_size=4,
     )
-    triples = rows.dataset.filter(lambda number, *_: number >= 0)
-    pairs = triples.map(lambda _, position, row: (position, rows.read(row)))
+    pairs = rows.dataset.map(
+        lambda numbers, handles: (part.positions(numbers), rows.read(handles))
+    ).unbatch()
     return [
         (int(position), record.numpy())
         for position, record in itertools.islice(pairs, count)

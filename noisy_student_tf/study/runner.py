@@ -1,0 +1,246 @@
+"""Runs a study: arm after arm, seed after seed, one process at a time.
+
+Every run has a folder of its own, `WORKDIR/ARM/seed_N`, as complete as if it
+had been started by hand; what another run of the study has made already is
+copied there first. A killed study goes on with the same command.
+"""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from absl import logging
+
+from noisy_student_tf import config as configuration
+from noisy_student_tf import config_tree, files, presets, workdir
+from noisy_student_tf.evaluation import results
+from noisy_student_tf.planning import compute
+from noisy_student_tf.records import shards
+from noisy_student_tf.study import arms, peers, run_records, sharing
+
+# Besides training: evaluation, export and starting, as a share of it.
+_OVERHEAD = 1.5
+_NUM_IMAGES = 60_000
+
+Execute = Callable[[list[str]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run of the study.
+
+    Attributes:
+        arm: Its configuration.
+        seed: Of all its random draws.
+        root: The study's folder.
+        robustness: Whether arms that say so are measured under corruptions
+            and attacks. Without, that can still be done later.
+    """
+
+    arm: arms.Arm
+    seed: int
+    root: str
+    robustness: bool = True
+
+    @property
+    def config(self) -> configuration.Config:
+        """The whole configuration."""
+        config = arms.resolve(self.arm, seed=self.seed, workdir=self.root)
+        if self.robustness:
+            return config
+        return config_tree.override(config, {"evaluation.robustness": False})
+
+    @property
+    def workdir(self) -> workdir.Workdir:
+        """The folders."""
+        return workdir.Workdir(
+            files.join(self.root, self.arm.name, f"seed_{self.seed}")
+        )
+
+    @property
+    def is_finished(self) -> bool:
+        """Tell whether the folder is complete."""
+        return shards.is_finished(self.workdir.export) and (
+            not self.config.evaluation.robustness
+            or shards.is_finished(self.workdir.robustness)
+        )
+
+
+def jobs(
+    study: arms.Study,
+    *,
+    seeds: Sequence[int],
+    root: str,
+    robustness: bool = True,
+) -> Iterator[Job]:
+    """Yield the runs of a study in order: a seed after the other.
+
+    All of a seed's arms run before the next seed, so that a study that was
+    stopped has whole comparisons.
+    """
+    for seed in seeds:
+        for name in study.arms:
+            yield Job(arms.arm(name), seed, root, robustness)
+
+
+def run(
+    study: arms.Study,
+    *,
+    seeds: Sequence[int],
+    root: str,
+    records: str,
+    robustness: bool = True,
+    execute: Execute | None = None,
+) -> None:
+    """Run what is not finished of a study, and write its records.
+
+    Args:
+        study: Which.
+        seeds: With which seeds.
+        root: The study's folder.
+        records: Where the record of every finished run is written.
+        robustness: See `Job`.
+        execute: Runs a command; None: a process that must succeed.
+
+    Raises:
+        subprocess.CalledProcessError: A run failed. The study goes on there.
+    """
+    for job in jobs(study, seeds=seeds, root=root, robustness=robustness):
+        path = run_records.path_of(records, job.arm.name, job.seed)
+        if is_recorded(job, records):
+            logging.info("%s: recorded already.", path)
+            continue
+        make(job, execute or _execute)
+        run_records.write(records, _record(job))
+        logging.info("Wrote %s.", path)
+
+
+def is_recorded(job: Job, records: str) -> bool:
+    """Tell whether a job's record holds all that the job measures."""
+    path = run_records.path_of(records, job.arm.name, job.seed)
+    if not files.exists(path):
+        return False
+    if not job.config.evaluation.robustness:
+        return True
+    rows = files.read_json(path)["results"]
+    return any(results.is_robustness(row) for row in rows)
+
+
+def _record(job: Job) -> run_records.Record:
+    if job.arm.kind != "loop":
+        return run_records.of_peer(
+            job.workdir, job.config, arm=job.arm.name, seed=job.seed
+        )
+    return run_records.of_run(
+        job.workdir,
+        arm=job.arm.name,
+        seed=job.seed,
+        study_directory=job.root,
+    )
+
+
+def make(job: Job, execute: Execute) -> None:
+    """Run one job, and before it those whose folders it needs.
+
+    A run that is finished but not recorded is started again: it only prints.
+    """
+    for name in job.arm.needs:
+        needed = dataclasses.replace(job, arm=arms.arm(name), robustness=False)
+        if not needed.is_finished:
+            make(needed, execute)
+    if job.arm.kind != "loop":
+        data = dataclasses.replace(job, arm=arms.arm(job.arm.needs[0]))
+        peers.write(job.config, data.workdir, job.workdir.root)
+        return
+    for other in _folders(job.root):
+        shared = sharing.share(other, job.workdir, job.config)
+        if shared:
+            logging.info("%s: took %s.", other.root, ", ".join(shared))
+    execute(command(job))
+
+
+def _folders(root: str) -> Iterator[workdir.Workdir]:
+    """Yield the folders of all runs that a study has begun."""
+    for arm in arms.ARMS:
+        directory = files.join(root, arm.name)
+        if files.is_directory(directory):
+            for name in files.list_directory(directory):
+                yield workdir.Workdir(files.join(directory, name))
+
+
+def command(job: Job) -> list[str]:
+    """Return the command line that makes a job's folder."""
+    return [
+        sys.executable,
+        "-m",
+        "run_scripts.noisy_student",
+        f"--workdir={job.workdir.root}",
+        f"--preset={arms.PRESET}",
+        *(f"--{name}={_text(value)}" for name, value in _overrides(job)),
+    ]
+
+
+def _overrides(job: Job) -> Iterator[tuple[str, Any]]:
+    base = dict(config_tree.flatten(presets.preset(arms.PRESET)))
+    for name, value in config_tree.flatten(job.config):
+        if value != base[name]:
+            yield name, value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def _execute(arguments: list[str]) -> None:
+    subprocess.run(arguments, check=True)
+
+
+def multiply_adds(job: Job) -> float:
+    """Return the multiply-adds of training and labeling of a whole run."""
+    if job.arm.kind != "loop":
+        return 0.0
+    config = job.config
+    num_labeled = config.data.labeled_per_class * config.data.num_classes
+    num_unlabeled = _NUM_IMAGES - num_labeled
+    data = compute.Data(
+        num_labeled=num_labeled,
+        num_unlabeled=num_unlabeled,
+        num_rows=num_unlabeled,
+        num_selected=num_unlabeled,
+    )
+    stages = compute.stages(config, data, recompute=False)
+    return sum(stage.multiply_adds for stage in stages)
+
+
+def describe(
+    study: arms.Study,
+    *,
+    seeds: Sequence[int],
+    root: str,
+    records: str,
+    multiply_adds_per_second: float,
+    robustness: bool = True,
+) -> str:
+    """Return the runs of a study, what is finished, and what each costs.
+
+    The estimate is of a run that shares nothing with another.
+    """
+    lines = []
+    seconds = 0.0
+    for job in jobs(study, seeds=seeds, root=root, robustness=robustness):
+        cost = _OVERHEAD * multiply_adds(job) / multiply_adds_per_second
+        is_done = is_recorded(job, records)
+        state = "recorded" if is_done else f"about {cost / 60:.0f} minutes"
+        lines.append(f"{job.arm.name}, seed {job.seed}: {state}")
+        if not is_done:
+            seconds += cost
+            if job.arm.kind == "loop":
+                lines.append("  " + " ".join(command(job)[1:]))
+    lines.append(f"to do: about {seconds / 60:.0f} minutes")
+    return "\n".join(lines)

@@ -1,0 +1,72 @@
+"""Run a table of the study on Fashion-MNIST; write its records and tables.
+
+Each run has a folder, `--workdir`/ARM/seed_N. What is kept of it, without
+weights, goes to `--records`; tables and plots of all records are written into
+`--document`. The same command goes on with a killed study.
+
+    python -m run_scripts.study --name=main --workdir=runs/study
+"""
+
+from absl import flags
+
+from noisy_student_tf import dry_run
+from noisy_student_tf.study import arms, document, runner
+from run_scripts import flags as config_flags
+from run_scripts import stage
+
+
+def define_flags() -> None:
+    """Define what runs, and where it goes."""
+    names = ", ".join(study.name for study in arms.STUDIES)
+    flags.DEFINE_list("name", ["main"], f"Tables to run, among {names}.")
+    flags.DEFINE_string("workdir", None, "Where the runs go.")
+    flags.DEFINE_list("seeds", list(map(str, arms.SEEDS)), "Seeds to run.")
+    flags.DEFINE_string("records", "docs/study/runs", "Records of all runs.")
+    flags.DEFINE_string(
+        "document", "docs/study.md", "Whose tables and plots are rewritten."
+    )
+    flags.DEFINE_boolean(
+        "robustness",
+        True,
+        "Measure the models of the main table under corruptions and attacks. "
+        "--norobustness puts it off: the same command without it adds it.",
+    )
+    flags.DEFINE_boolean(
+        "dry_run", False, "Print the runs with their estimated time, and stop."
+    )
+    flags.DEFINE_boolean(
+        "tables_only", False, "Write the tables of what was recorded, and stop."
+    )
+
+
+def main(_: list[str]) -> None:
+    """Run, or describe, the tables that `--name` names."""
+    values = flags.FLAGS
+    studies = [arms.study(name) for name in values.name]
+    if not values.tables_only:
+        config_flags.require("workdir", "runs/study")
+        stage.set_up_logging()
+        rate = dry_run.measure_rate() if values.dry_run else 0.0
+        for study in studies:
+            where = {
+                "seeds": list(map(int, values.seeds)),
+                "root": values.workdir.rstrip("/"),
+                "records": values.records,
+                "robustness": values.robustness,
+            }
+            if values.dry_run:
+                print(
+                    runner.describe(
+                        study, **where, multiply_adds_per_second=rate
+                    )
+                )
+            else:
+                runner.run(study, **where)
+    if not values.dry_run:
+        document.rewrite(values.document, values.records, arms.SEEDS)
+        print(f"tables: {values.document}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    config_flags.run(main)

@@ -1,0 +1,186 @@
+import dataclasses
+import json
+
+import pytest
+
+from noisy_student_tf import files, workdir
+from noisy_student_tf.records import shards
+from noisy_student_tf.study import arms, document, run_records, runner
+from tests.study import fakes
+
+NOISE = arms.study("noise")
+
+
+def job(tmp_path, arm="supervised", seed=1):
+    return runner.Job(arms.arm(arm), seed, str(tmp_path))
+
+
+def finish(command):
+    """Stand in for a run: close its folder."""
+    flags = dict(word.removeprefix("--").split("=", 1) for word in command[3:])
+    root = flags["workdir"]
+    folders = workdir.Workdir(root)
+    for folder in (folders.export, folders.robustness):
+        files.make_directories(folder)
+        shards.write_manifest(folder, {})
+
+
+def test_command_names_only_what_differs_from_the_preset(tmp_path):
+    command = runner.command(job(tmp_path, "no_noise"))
+    assert command[1:3] == ["-m", "run_scripts.noisy_student"]
+    assert "--preset=fashion_mnist" in command
+    assert "--seed=1" in command
+    assert "--augmentation.unlabeled.policy=none" in command
+    assert "--training.noise_unlabeled=false" in command
+    assert not any("optimizer.momentum" in word for word in command)
+
+
+def test_seeds_come_one_after_the_other(tmp_path):
+    order = [
+        (each.seed, each.arm.name)
+        for each in runner.jobs(NOISE, seeds=[0, 2], root="x")
+    ]
+    assert order == [
+        *((0, name) for name in NOISE.arms),
+        *((2, name) for name in NOISE.arms),
+    ]
+
+
+def test_what_an_arm_needs_runs_first_and_once(tmp_path):
+    ran = []
+
+    def execute(command):
+        ran.append(command[3].split("/")[-2])
+        finish(command)
+
+    for _ in range(2):
+        runner.make(job(tmp_path, "no_noise"), execute)
+    # A finished run that is asked for is started again, to be recorded.
+    assert ran == ["noisy_student", "no_noise", "no_noise"]
+
+
+def test_recorded_runs_are_skipped_without_their_folders(tmp_path, monkeypatch):
+    records = str(tmp_path / "records")
+    for name in NOISE.arms:
+        run_records.write(records, fakes.record(name, 0, {"student_1": 0.7}))
+
+    def execute(command):
+        raise AssertionError(command)
+
+    runner.run(
+        NOISE, seeds=[0], root=str(tmp_path), records=records, execute=execute
+    )
+
+
+def test_robustness_that_was_put_off_is_to_do(tmp_path):
+    records = str(tmp_path / "records")
+    run_records.write(records, fakes.record("supervised", 1, {"teacher": 0.7}))
+    without = dataclasses.replace(job(tmp_path), robustness=False)
+    assert runner.is_recorded(without, records)
+    assert not runner.is_recorded(job(tmp_path), records)
+    assert "--evaluation.robustness=false" in runner.command(without)
+    baseline, _ = fakes.main_records(
+        1, supervised=0.7, students=(0.7, 0.7, 0.7, 0.7)
+    )
+    run_records.write(records, baseline)
+    assert runner.is_recorded(job(tmp_path), records)
+
+
+def test_dry_run_says_what_is_recorded_and_what_is_to_do(tmp_path):
+    records = str(tmp_path / "records")
+    run_records.write(records, fakes.record("no_noise", 0, {"student_1": 0.7}))
+    text = runner.describe(
+        NOISE,
+        seeds=[0],
+        root=str(tmp_path),
+        records=records,
+        multiply_adds_per_second=1e9,
+    )
+    assert "no_noise, seed 0: recorded" in text
+    assert "noised_teacher, seed 0: about" in text
+    assert "--self_training.noised_teacher=true" in text
+
+
+def test_records_keep_what_matters_and_no_path(tmp_path):
+    root = str(tmp_path / "study")
+    run = workdir.Workdir(files.join(root, "supervised", "seed_1"))
+    arm = dataclasses.replace(
+        arms.arm("supervised"),
+        changes={
+            **arms.arm("supervised").changes,
+            "data.unlabeled": "{workdir}/images",
+        },
+    )
+    workdir.write_config(arms.resolve(arm, seed=1, workdir=root), run)
+    files.make_directories(run.labeled)
+    shards.write_manifest(
+        run.labeled,
+        {"class_names": ["a", "b"], "counts_per_class": {"train": [5, 5]}},
+    )
+    files.make_directories(run.teacher)
+    row = fakes.test_row("teacher", 0.7)
+    shards.write_manifest(
+        run.teacher,
+        {
+            "model": "teacher",
+            "num_parameters": 7,
+            "resolution": 28,
+            "results": [row],
+        },
+    )
+    lines = [
+        {"kind": "train", "step": step, "loss": 1 / step}
+        for step in range(1, 101)
+    ]
+    files.write_text(
+        files.join(run.teacher, "metrics.jsonl"),
+        "".join(json.dumps(line) + "\n" for line in lines),
+    )
+    record = run_records.of_run(
+        run, arm="supervised", seed=1, study_directory=root
+    )
+    records = str(tmp_path / "records")
+    run_records.write(records, record)
+    (read,) = run_records.read_all(records)
+    assert read == record
+    assert read.rows("teacher") == [fakes.test_row("teacher", 0.7)]
+    assert read.content["models"]["teacher"]["num_parameters"] == 7
+    assert read.content["curves"]["teacher"]["train"]["step"][-1] == 100
+    assert len(read.content["curves"]["teacher"]["train"]["loss"]) <= 40
+    assert read.content["config"]["data"]["unlabeled"] == "{workdir}/images"
+    path = run_records.path_of(records, "supervised", 1)
+    assert str(tmp_path) not in files.read_text(path)
+
+
+def test_document_gets_tables_and_plots(tmp_path):
+    records = str(tmp_path / "records")
+    for seed in (0, 1):
+        for record in fakes.main_records(
+            seed, supervised=0.7, students=(0.7, 0.72, 0.73, 0.75)
+        ):
+            run_records.write(records, record)
+    path = tmp_path / "study.md"
+    names = [study.name for study in arms.STUDIES]
+    names += ["robustness", "pseudo_labels", "verdicts"]
+    path.write_text(
+        "".join(
+            f"<!-- table: {name} -->\n<!-- end of table -->\n" for name in names
+        )
+    )
+    document.rewrite(str(path), records, (0, 1, 2))
+    first = path.read_text()
+    assert "75.00 (74.2 to 75.8)" in first
+    assert (tmp_path / "study" / "models.svg").exists()
+    claims = (tmp_path / "study" / "claims.svg").read_text()
+    assert "the last student beats" in claims
+    document.rewrite(str(path), records, (0, 1, 2))
+    assert path.read_text() == first
+    assert (tmp_path / "study" / "claims.svg").read_text() == claims
+
+
+def test_document_without_a_place_is_refused(tmp_path):
+    path = tmp_path / "study.md"
+    path.write_text("nothing\n")
+    (tmp_path / "records").mkdir()
+    with pytest.raises(ValueError, match="no place for the table 'main'"):
+        document.rewrite(str(path), str(tmp_path / "records"), (0,))

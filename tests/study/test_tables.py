@@ -1,0 +1,85 @@
+import pytest
+
+from noisy_student_tf.study import arms, measures, tables
+from tests.study import fakes
+
+SEEDS = (0, 1, 2)
+MAIN = arms.study("main")
+
+
+def measured(num_seeds):
+    records = []
+    for seed in range(num_seeds):
+        records += fakes.main_records(
+            seed,
+            supervised=0.70 + 0.01 * seed,
+            students=(0.68, 0.74, 0.75, 0.76 + 0.01 * seed),
+        )
+    return measures.Measurements(records)
+
+
+def line_of(table, beginning):
+    return next(
+        line for line in table.splitlines() if line.startswith(beginning)
+    )
+
+
+def test_models_show_every_seed_the_mean_and_its_interval():
+    table = tables.of_study(MAIN, measured(3), SEEDS)
+    line = line_of(table, "| Noisy Student, student 3")
+    assert "1.50 M" in line
+    assert "76.00 (75.2 to 76.8)" in line
+    # Mean of 76, 77 and 78; deviation 1, t 4.303.
+    assert "**77.00** (74.52 to 79.48)" in line
+
+
+def test_missing_seeds_and_arms_are_named_as_open():
+    table = tables.of_study(MAIN, measured(1), SEEDS)
+    line = line_of(table, "| Noisy Student, student 3")
+    assert line.count(tables.OPEN) == 2
+    assert "76.00 (one seed)" in line
+    nothing = tables.of_study(arms.study("noise"), measured(1), SEEDS)
+    assert line_of(nothing, "| no RandAugment on").count(tables.OPEN) == 4
+
+
+def test_claims_count_points_in_the_papers_direction():
+    table = tables.of_claims(MAIN.claims, measured(3))
+    last = line_of(table, "| the last student beats")
+    assert "+6.00, +6.00, +6.00" in last
+    assert last.endswith("| agrees |")
+    # 30 of 40 errors in 100: mCE 75, of which less is better.
+    assert "+25.00" in line_of(table, "| the student's mCE")
+    assert "+20.00" in line_of(table, "| the student's mFR")
+    assert "+10.00" in line_of(table, "| the student is better under FGSM")
+
+
+def test_verdicts_are_counted_and_the_others_named():
+    text = tables.count_verdicts([MAIN], measured(1))
+    assert "Of 7 directions, 0 agree" in text
+    assert "open: the last student beats" in text
+    text = tables.count_verdicts([MAIN], measured(3))
+    assert text.startswith("Of 7 directions, 7 agree")
+
+
+def test_mfr_says_which_perturbations_the_baseline_withstands():
+    flips = dict.fromkeys(fakes.PERTURBATIONS, 0.1)
+    records = fakes.main_records(0, supervised=0.7, students=[0.7] * 4)
+    row = records[0].rows("teacher")[2]
+    row["flip_probabilities"] = flips | {"tilt": 0.0}
+    found = measures.Measurements(records)
+    relative = found.mfr(arms.Subject("noisy_student", "student_3"), 0)
+    assert relative.percent == pytest.approx(80)
+    assert relative.left_out == ("tilt",)
+    table = tables.of_robustness(MAIN.lines, found)
+    assert line_of(table, "| Noisy Student, student 3").endswith("| tilt |")
+
+
+def test_tables_are_put_in_their_place():
+    document = "a\n<!-- table: x -->\nold\n<!-- end of table -->\nb\n"
+    new = tables.insert(document, "x", "| new |")
+    assert new == (
+        "a\n<!-- table: x -->\n\n| new |\n\n<!-- end of table -->\nb\n"
+    )
+    assert tables.insert(new, "x", "| new |") == new
+    with pytest.raises(ValueError, match="no place for the table 'y'"):
+        tables.insert(document, "y", "")
