@@ -29,7 +29,7 @@ class Case(NamedTuple):
 
 CASES = {
     "32": Case("svhn", 32, 11, 5, True),
-    "32_plain": Case("svhn", 32, 64, 5, False),
+    "32_plain": Case("svhn", 32, 22, 5, False),
     "224": Case("imagenet_b2", 224, 4, 3, False),
 }
 
