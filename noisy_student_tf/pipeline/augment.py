@@ -205,9 +205,8 @@ def pad_crop(image: tf.Tensor, pad: int, draws: tf.Tensor) -> tf.Tensor:
         pad: In pixels, less than the image's sides.
         draws: float32 [2] in [0, 1), of the row and column.
     """
-    padded = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]], "REFLECT")
-    begin = tf.cast(draws * (2 * pad + 1), tf.int32)
-    return tf.slice(padded, tf.concat([begin, [0]], 0), image.shape)
+    corner = tf.cast(draws * (2 * pad + 1), tf.int32)
+    return kernels.reflected_window(image, corner, tf.constant(pad))
 
 
 def apply_policy(

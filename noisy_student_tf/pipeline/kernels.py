@@ -219,22 +219,22 @@ AffineParts = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 @compiled
-def move_pixels(
-    image: tf.Tensor, column_parts: AffineParts, row_parts: AffineParts
+def affine_sources(
+    column_parts: AffineParts, row_parts: AffineParts
 ) -> tf.Tensor:
-    """Take each pixel from where an affine map says, the nearest one.
+    """Return where each byte of an affine map comes from, the nearest pixel.
 
     Args:
-        image: uint8 [height, width, 3] in [0, 255].
         column_parts: The source's column is the rounded sum, in this order,
             of float32 [width] by column, float32 [height] by row, and a
             float32 [] offset; halves are rounded away from zero.
         row_parts: The source's row, likewise.
 
     Returns:
-        uint8 [height, width, 3]; gray where the source lies outside.
+        int32 [height, width * 3], places in the image's bytes; -1 where the
+        source lies outside.
     """
-    height, width = image.shape[:2]
+    (width,), (height,) = column_parts[0].shape, column_parts[1].shape
     column, row = (
         _round_half_away(
             tf.repeat(by_column, 3)[tf.newaxis] + by_row[:, tf.newaxis] + offset
@@ -243,11 +243,51 @@ def move_pixels(
     )  # float32 [height, width * 3] each
     is_inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     pixel = tf.cast(row, tf.int32) * width + tf.cast(column, tf.int32)
-    source = pixel * 3 + np.tile(np.arange(3, dtype=np.int32), width)
+    channel = np.tile(np.arange(3, dtype=np.int32), width)
+    return tf.where(is_inside, pixel * 3 + channel, -1)
+
+
+@compiled
+def take_bytes(image: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
+    """Take each byte from another place.
+
+    Apart from `affine_sources`, whose arithmetic is vectorized, as this is not.
+
+    Args:
+        image: uint8 [height, width, 3] in [0, 255].
+        sources: int32 [height, width * 3]; -1 stands for gray, 128.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
     flat = tf.reshape(image, [-1])
-    moved = tf.gather(flat, tf.where(is_inside, source, 0))
-    moved = tf.where(is_inside, moved, np.uint8(FILL))
+    moved = tf.gather(flat, tf.maximum(sources, 0))
+    moved = tf.where(sources < 0, np.uint8(FILL), moved)
     return tf.reshape(moved, image.shape)
+
+
+@compiled
+def reflected_window(
+    image: tf.Tensor, corner: tf.Tensor, pad: tf.Tensor
+) -> tf.Tensor:
+    """Reflect pixels around an image and cut its size out.
+
+    Args:
+        image: uint8 [height, width, 3] in [0, 255].
+        corner: int32 [2], row and column of the window in the padded image.
+        pad: int32 [], pixels on each side.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    rows, columns = (
+        (size - 1) - tf.abs((size - 1) - tf.abs(tf.range(size) + first - pad))
+        for size, first in zip(image.shape[:2], tf.unstack(corner), strict=True)
+    )
+    channel = np.tile(np.arange(3, dtype=np.int32), image.shape[1])
+    places = tf.repeat(columns, 3) * 3 + channel
+    sources = rows[:, tf.newaxis] * (image.shape[1] * 3) + places
+    return take_bytes(image, sources)
 
 
 def _round_half_away(values: tf.Tensor) -> tf.Tensor:

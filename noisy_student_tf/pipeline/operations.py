@@ -199,7 +199,8 @@ def geometric(
         tf.gather(tf.constant(np.stack(parts)), sign)
         for parts in zip(*both, strict=True)
     ]
-    return kernels.move_pixels(image, tuple(chosen[:3]), tuple(chosen[3:]))
+    sources = kernels.affine_sources(tuple(chosen[:3]), tuple(chosen[3:]))
+    return kernels.take_bytes(image, sources)
 
 
 def _affine_parts(
