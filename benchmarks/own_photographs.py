@@ -28,6 +28,9 @@ flags.DEFINE_string("workdir", "runs/own_photographs", "Of everything.")
 flags.DEFINE_integer("labeled_per_class", 20, "Pictures in labeled/CLASS.")
 flags.DEFINE_integer("unlabeled_per_class", 50, "Of a class in unlabeled/.")
 
+# In the order of `photographs.load`.
+NAMES = ("temple", "flower", "astronaut", "coffee", "cat", "rocket")
+
 
 def main(arguments: list[str]) -> None:
     """Write the pictures and the weights, import these, and run the loop."""
@@ -63,15 +66,18 @@ def write_pictures(directory: pathlib.Path) -> None:
     """Write both folders."""
     generator = np.random.default_rng(1)
     num_labeled = flags.FLAGS.labeled_per_class
-    for index, photograph in enumerate(photographs.load()):
-        folder = directory / "labeled" / f"photograph_{index}"
-        folder.mkdir(parents=True)
-        unlabeled = directory / "unlabeled"
-        unlabeled.mkdir(exist_ok=True)
-        for i in range(num_labeled + flags.FLAGS.unlabeled_per_class):
-            path = unlabeled / f"{index}_{i}.jpg"
-            if i < num_labeled:
-                path = folder / f"{i}.jpg"
+    num_unlabeled = flags.FLAGS.unlabeled_per_class
+    (directory / "unlabeled" / "more").mkdir(parents=True)
+    loaded = photographs.load()
+    for index, (name, photograph) in enumerate(zip(NAMES, loaded, strict=True)):
+        labeled = directory / "labeled" / name
+        labeled.mkdir(parents=True)
+        for i in range(num_labeled):
+            crop(photograph, generator).save(labeled / f"{i}.jpg", quality=88)
+        for i in range(num_unlabeled):
+            # Some of them one folder deeper.
+            folder = directory / "unlabeled" / ("more" if i % 2 else "")
+            path = folder / f"{index * num_unlabeled + i}.jpg"
             crop(photograph, generator).save(path, quality=88)
 
 
