@@ -152,23 +152,32 @@ def augmented_only(setting: Setting) -> tf.data.Dataset:
     """Return batches of pictures that are noised but were decoded before."""
     pictures = photographs.crops(64, width=setting.size, height=setting.size)
     held = tf.constant(np.stack(pictures))
-    count = len(pictures) if randaugment.is_small(setting.size) else 1
+    count = len(pictures)
 
     @tf.autograph.experimental.do_not_convert
-    def noise(begin: tf.Tensor) -> tf.Tensor:
-        rows = begin + tf.range(count, dtype=tf.int64)
-        images = tf.gather(held, rows % len(pictures))
+    def draw(begin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         draws = augment.draw(
             setting.policy, seed=1, first_position=begin, count=count
         )
-        return augment.apply_policy(images, setting.policy, draws)
+        return held, draws
 
-    chunks = raw_stream.map_in_order(
-        tf.data.Dataset.range(0, 10**9, count), noise
-    )
-    return raw_stream.finish(
-        chunks.rebatch(setting.batch_size, drop_remainder=True)
-    )
+    @tf.autograph.experimental.do_not_convert
+    def noise(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+        if not is_small:
+            images, draws = images[tf.newaxis], draws[tf.newaxis]
+        noised = augment.apply_policy(images, setting.policy, draws)
+        return noised if is_small else noised[0]
+
+    is_small = randaugment.is_small(setting.size)
+    drawn = tf.data.Dataset.range(0, 10**9, count).map(draw)
+    if is_small:
+        batches = raw_stream.map_in_order(drawn, noise).rebatch(
+            setting.batch_size, drop_remainder=True
+        )
+    else:
+        images = raw_stream.map_in_order(drawn.unbatch(), noise)
+        batches = images.batch(setting.batch_size, drop_remainder=True)
+    return raw_stream.finish(batches)
 
 
 def measure(stream: tf.data.Dataset, batch_size: int) -> Rates:

@@ -56,6 +56,16 @@ def _rows(image: tf.Tensor) -> tf.Tensor:
 
 
 @compiled
+def channels(image: tf.Tensor) -> tf.Tensor:
+    """Return the values of each channel in a row: int32 [3, height * width].
+
+    Args:
+        image: uint8 [height, width, 3] in [0, 255].
+    """
+    return tf.cast(tf.transpose(tf.reshape(image, [-1, 3])), tf.int32)
+
+
+@compiled
 def stretch(image: tf.Tensor) -> tf.Tensor:
     """Stretch each channel's values to [0, 255].
 
@@ -215,55 +225,21 @@ def smooth_blend(
     return tf.reshape(tf.concat([rows[:1], middle, rows[-1:]], 0), image.shape)
 
 
-AffineParts = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-
-
 @compiled
-def affine_sources(
-    column_parts: AffineParts, row_parts: AffineParts
-) -> tf.Tensor:
-    """Return where each byte of an affine map comes from, the nearest pixel.
-
-    Args:
-        column_parts: The source's column is the rounded sum, in this order,
-            of float32 [width] by column, float32 [height] by row, and a
-            float32 [] offset; halves are rounded away from zero.
-        row_parts: The source's row, likewise.
-
-    Returns:
-        int32 [height, width * 3], places in the image's bytes; -1 where the
-        source lies outside.
-    """
-    (width,), (height,) = column_parts[0].shape, column_parts[1].shape
-    column, row = (
-        _round_half_away(
-            tf.repeat(by_column, 3)[tf.newaxis] + by_row[:, tf.newaxis] + offset
-        )
-        for by_column, by_row, offset in (column_parts, row_parts)
-    )  # float32 [height, width * 3] each
-    is_inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    pixel = tf.cast(row, tf.int32) * width + tf.cast(column, tf.int32)
-    channel = np.tile(np.arange(3, dtype=np.int32), width)
-    return tf.where(is_inside, pixel * 3 + channel, -1)
-
-
-@compiled
-def take_bytes(image: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
-    """Take each byte from another place.
-
-    Apart from `affine_sources`, whose arithmetic is vectorized, as this is not.
+def take_pixels(image: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
+    """Take each pixel from another place.
 
     Args:
         image: uint8 [height, width, 3] in [0, 255].
-        sources: int32 [height, width * 3]; -1 stands for gray, 128.
+        sources: int32 [height, width], row * width + column; -1 stands for
+            gray, 128.
 
     Returns:
         uint8 [height, width, 3].
     """
-    flat = tf.reshape(image, [-1])
-    moved = tf.gather(flat, tf.maximum(sources, 0))
-    moved = tf.where(sources < 0, np.uint8(FILL), moved)
-    return tf.reshape(moved, image.shape)
+    moved = tf.gather(tf.reshape(image, [-1, 3]), tf.maximum(sources, 0))
+    is_outside = (sources < 0)[..., tf.newaxis]
+    return tf.where(is_outside, np.uint8(FILL), moved)
 
 
 @compiled
@@ -284,16 +260,8 @@ def reflected_window(
         (size - 1) - tf.abs((size - 1) - tf.abs(tf.range(size) + first - pad))
         for size, first in zip(image.shape[:2], tf.unstack(corner), strict=True)
     )
-    channel = np.tile(np.arange(3, dtype=np.int32), image.shape[1])
-    places = tf.repeat(columns, 3) * 3 + channel
-    sources = rows[:, tf.newaxis] * (image.shape[1] * 3) + places
-    return take_bytes(image, sources)
-
-
-def _round_half_away(values: tf.Tensor) -> tf.Tensor:
-    whole = tf.cast(tf.cast(values, tf.int32), tf.float32)
-    is_half = tf.cast(tf.abs(values - whole) >= 0.5, tf.float32)
-    return whole + tf.sign(values) * is_half
+    sources = rows[:, tf.newaxis] * image.shape[1] + columns
+    return take_pixels(image, sources)
 
 
 def blend(first: tf.Tensor, second: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:

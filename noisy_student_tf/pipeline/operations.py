@@ -8,6 +8,7 @@ Written for speed on CPU, of loops that XLA compiles (`kernels`). All but
 `equalize` can be part of a larger compiled function.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -25,13 +26,11 @@ def autocontrast(image: tf.Tensor) -> tf.Tensor:
 
 def equalize(image: tf.Tensor) -> tf.Tensor:
     """Make each channel's histogram as flat as a table of values can."""
-    return kernels.lookup(image, equalize_tables(image[tf.newaxis])[0])
+    return kernels.lookup(image, _tables(kernels.channels(image))[0])
 
 
 def equalize_tables(images: tf.Tensor) -> tf.Tensor:
     """Return what `equalize` makes of each value, for `kernels.lookup`.
-
-    Histograms are what XLA is slow at.
 
     Args:
         images: uint8 [batch, height, width, 3]; the batch may be unknown.
@@ -39,22 +38,28 @@ def equalize_tables(images: tf.Tensor) -> tf.Tensor:
     Returns:
         uint8 [batch, 768], 256 entries for each channel.
     """
+    height, width = images.shape[1:3]
+    pixels = tf.reshape(images, [-1, height * width, 3])
+    rows = tf.reshape(tf.transpose(pixels, [0, 2, 1]), [-1, height * width])
+    return _tables(tf.cast(rows, tf.int32))
+
+
+def _tables(channels: tf.Tensor) -> tf.Tensor:
+    """Return the tables, uint8 [batch, 768].
+
+    Histograms are what XLA is slow at.
+
+    Args:
+        channels: int32 [batch * 3, pixels].
+    """
     histograms = tf.raw_ops.DenseBincount(
-        input=_channels(images),
+        input=channels,
         size=kernels.NUM_VALUES,
         weights=tf.constant([], tf.int32),
         binary_output=False,
     )
     tables = equalize_table(histograms)
     return tf.reshape(tables, [-1, 3 * kernels.NUM_VALUES])
-
-
-def _channels(images: tf.Tensor) -> tf.Tensor:
-    """Return each channel's values in a row: int32 [batch * 3, pixels]."""
-    height, width = images.shape[1:3]
-    pixels = tf.reshape(images, [-1, height * width, 3])
-    rows = tf.transpose(pixels, [0, 2, 1])
-    return tf.cast(tf.reshape(rows, [-1, height * width]), tf.int32)
 
 
 def equalize_table(histogram: tf.Tensor) -> tf.Tensor:
@@ -190,35 +195,37 @@ def geometric(
         is_negative: bool []; turns the argument's sign around.
     """
     height, width = image.shape[:2]
-    both = [
-        _affine_parts(_matrix(operation, signed, height, width), height, width)
-        for signed in (argument, -argument)
-    ]
-    sign = tf.cast(is_negative, tf.int32)
-    chosen = [
-        tf.gather(tf.constant(np.stack(parts)), sign)
-        for parts in zip(*both, strict=True)
-    ]
-    sources = kernels.affine_sources(tuple(chosen[:3]), tuple(chosen[3:]))
-    return kernels.take_bytes(image, sources)
+    both = tf.constant(
+        np.stack(
+            [
+                _sources(operation, signed, height, width)
+                for signed in (argument, -argument)
+            ]
+        )
+    )
+    sources = tf.gather(both, tf.cast(is_negative, tf.int32))
+    return kernels.take_pixels(image, sources)
 
 
-def _affine_parts(
-    matrix: np.ndarray, height: int, width: int
-) -> list[np.ndarray]:
-    """Split an affine map into what depends on column, row and neither.
+@functools.cache
+def _sources(
+    operation: str, argument: float, height: int, width: int
+) -> np.ndarray:
+    """Return which pixel each pixel comes from: int32 [height, width].
 
-    Args:
-        matrix: float32 [2, 3]: (x, y) of the source from (x, y, 1).
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
-
-    Returns:
-        float32 [width], [height] and [] for x, then for y.
+    It is row * width + column of the nearest one, -1 where it lies outside.
+    Summed in float32 and in this order, halves rounded away from zero, as the
+    published projective transform does.
     """
+    matrix = _matrix(operation, argument, height, width)
     x = np.arange(width, dtype=np.float32)
-    y = np.arange(height, dtype=np.float32)
-    return [part for row in matrix for part in (row[0] * x, row[1] * y, row[2])]
+    y = np.arange(height, dtype=np.float32)[:, np.newaxis]
+    places = np.stack([row[0] * x + row[1] * y + row[2] for row in matrix])
+    whole = np.trunc(places)
+    is_half = np.abs(places - whole) >= 0.5
+    column, row = (whole + np.sign(places) * is_half).astype(np.int32)
+    is_inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return np.where(is_inside, row * width + column, -1).astype(np.int32)
 
 
 def _matrix(
