@@ -3,9 +3,10 @@
 At 224 x 224 from JPEGs of 500 x 375 with RandAugment N=2, M=27, and at 32 x 32
 from PNGs with the SVHN preset's settings: (a) decoding, crop and flip alone,
 (b) ours with RandAugment, with and without decoding, (c) KerasCV's layer,
-Keras' own, Model Garden's and timm's loader. Every figure is the middle of
-`--rounds` turns that go around: a busy neighbor hits all alike, and rates by
-processor time hardly see it.
+Keras' own, Model Garden's and timm's loader (two processes). All do the same
+work: at 32 x 32 peers that decode also shift the image and cover a square.
+Every figure is the middle of `--rounds` turns that go around: a busy neighbor
+hits all alike, and rates by processor time hardly see it.
 
     bash benchmarks/peer_environments.sh .peers
     python -m benchmarks.input_pipeline --peers=.peers
@@ -31,11 +32,16 @@ from absl import app, flags
 
 from benchmarks import photographs, pipeline_peers
 from noisy_student_tf import config, presets
-from noisy_student_tf.pipeline import augment, raw_stream, train_stream
+from noisy_student_tf.pipeline import (
+    augment,
+    randaugment,
+    raw_stream,
+    train_stream,
+)
 from noisy_student_tf.records import schema, shards
 
 flags.DEFINE_string("peers", ".peers", "Folder of the peers' environments.")
-flags.DEFINE_float("seconds", 5.0, "Length of one measurement.")
+flags.DEFINE_float("seconds", 2.0, "Length of one measurement.")
 flags.DEFINE_integer("rounds", 3, "Measurements of each, taken in turns.")
 flags.DEFINE_integer("num_pictures", 256, "Different pictures.")
 flags.DEFINE_list("only", None, "Names of the only ones to be measured.")
@@ -146,17 +152,22 @@ def augmented_only(setting: Setting) -> tf.data.Dataset:
     """Return batches of pictures that are noised but were decoded before."""
     pictures = photographs.crops(64, width=setting.size, height=setting.size)
     held = tf.constant(np.stack(pictures))
+    count = len(pictures) if randaugment.is_small(setting.size) else 1
 
     @tf.autograph.experimental.do_not_convert
-    def noise(i: tf.Tensor) -> dict[str, tf.Tensor]:
-        image = tf.gather(held, i % len(pictures))
-        seed = tf.stack([tf.constant(1, tf.int64), i])
-        return {"images": augment.apply_policy(image, setting.policy, seed)}
+    def noise(begin: tf.Tensor) -> tf.Tensor:
+        rows = begin + tf.range(count, dtype=tf.int64)
+        images = tf.gather(held, rows % len(pictures))
+        draws = augment.draw(
+            setting.policy, seed=1, first_position=begin, count=count
+        )
+        return augment.apply_policy(images, setting.policy, draws)
 
-    numbers = tf.data.Dataset.range(10**9)
-    images = raw_stream.map_in_order(numbers, noise)
+    chunks = raw_stream.map_in_order(
+        tf.data.Dataset.range(0, 10**9, count), noise
+    )
     return raw_stream.finish(
-        images.batch(setting.batch_size, drop_remainder=True)
+        chunks.rebatch(setting.batch_size, drop_remainder=True)
     )
 
 

@@ -8,13 +8,14 @@ import glob
 import io
 import json
 import os
-import sys
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 NUM_OPS = 2
+# What the settings of small images do after the policy.
+PAD_PIXELS, CUTOUT_PIXELS = 4, 8
 WARM_UP_BATCHES = 3
 
 
@@ -84,12 +85,30 @@ def tensorflow_rates(arguments, augment, per_batch=False):
         image = tf.ensure_shape(image, [size, size, 3])
         return tf.image.random_flip_left_right(image) if size >= 64 else image
 
-    def measure(images):
+    def shift_and_cover(image):
+        image = tf.cast(image, tf.uint8)
+        ends = tf.random.uniform([2], 0, size, tf.int32)
+        rows, columns = (
+            tf.abs(tf.range(size) - end) < CUTOUT_PIXELS
+            for end in tf.unstack(ends)
+        )
+        is_covered = rows[:, tf.newaxis, tf.newaxis] & columns[:, tf.newaxis]
+        image = tf.where(is_covered, tf.constant(128, tf.uint8), image)
+        border = [PAD_PIXELS, PAD_PIXELS]
+        image = tf.pad(image, [border, border, [0, 0]], "REFLECT")
+        return tf.image.random_crop(image, [size, size, 3])
+
+    def measure(images, finish=None):
         if per_batch:
             batches = images.batch(batch_size, drop_remainder=True)
             batches = batches.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
         else:
-            images = images.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+            images = images.map(
+                lambda image: (
+                    finish(augment(image)) if finish else augment(image)
+                ),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
             batches = images.batch(batch_size, drop_remainder=True)
         iterator = iter(batches.prefetch(tf.data.AUTOTUNE))
         return rate(lambda: next(iterator), batch_size, arguments.seconds)
@@ -98,7 +117,8 @@ def tensorflow_rates(arguments, augment, per_batch=False):
     decoded = records.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     held = tf.stack(list(records.take(len(contents)).map(decode)))
     held = tf.data.Dataset.from_tensor_slices(held).repeat()
-    return {"with_decoding": measure(decoded), "without": measure(held)}
+    finish = shift_and_cover if size < 64 else None
+    return {"with_decoding": measure(decoded, finish), "without": measure(held)}
 
 
 def model_garden(arguments):
@@ -136,25 +156,36 @@ def keras_layer(arguments):
     return tensorflow_rates(arguments, layer, per_batch=True)
 
 
+def small_transform(policy, size):
+    """Return timm's policy, a square that is covered, and a pad crop."""
+    import numpy as np
+    import PIL.Image
+    from torchvision import transforms
+
+    shift = transforms.RandomCrop(
+        size, padding=PAD_PIXELS, padding_mode="reflect"
+    )
+
+    def transform(image):
+        pixels = np.array(policy(image))
+        row, column = np.random.randint(size, size=2)
+        pixels[
+            max(row - CUTOUT_PIXELS, 0) : row + CUTOUT_PIXELS,
+            max(column - CUTOUT_PIXELS, 0) : column + CUTOUT_PIXELS,
+        ] = 128
+        return shift(PIL.Image.fromarray(pixels))
+
+    return transform
+
+
 def timm(arguments):
     import numpy as np
+    import peer_torchvision  # Beside this file, which is run as a script.
     import PIL.Image
     import torch
     import torch.utils.data
 
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        # Its operators may be built for another torch; their schemas are all
-        # that importing it asks for.
-        for name in [n for n in sys.modules if n.startswith("torchvision")]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(
-                f"{name}(Tensor dets, Tensor scores, float iou_threshold)"
-                " -> Tensor"
-            )
+    schemas = peer_torchvision.import_torchvision()  # noqa: F841  Lives on.
     from timm.data import auto_augment, create_transform
 
     name = f"rand-m{arguments.magnitude:g}-n{NUM_OPS}"
@@ -168,8 +199,9 @@ def timm(arguments):
             use_prefetcher=True,
         )
     else:
-        policy = auto_augment.rand_augment_transform(name, {})
-        transform = policy
+        transform = small_transform(
+            auto_augment.rand_augment_transform(name, {}), arguments.size
+        )
 
     class Pictures(torch.utils.data.Dataset):
         def __len__(self):

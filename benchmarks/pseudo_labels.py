@@ -1,19 +1,22 @@
 """Measure selection, relabeling and prediction of pseudo-labels.
 
-Selection runs over synthetic prediction files of 0.1, 1 and all `--images`
-(the column of probabilities, which selection does not read, is empty in them),
-in a process of its own per size, whose greatest memory is that of the whole
-program, TensorFlow included. Relabeling
-writes the selected of many small records; prediction labels small pictures
-with an EfficientNet-B0, alternating with the bare forward pass on tensors in
-memory. The last line is one JSON object.
+Selection runs over synthetic prediction files of 0.1, 1 and all `--images`, in
+a process of its own per size, whose greatest memory is that of the whole
+program, TensorFlow included, and whose passes run one after the other in it.
+Files of up to a million rows have a real column of probabilities; in larger
+ones that column, which selection does not read, is empty. Relabeling writes
+the selected of many small records. Prediction labels PNGs of 32 pixels by the
+net for SVHN, and JPEGs of 500 x 375 by an EfficientNet-B0 at 224, alternating
+with the bare forward pass on tensors in memory; what is traced once a run is
+left out. The last line is one JSON object.
 
     python -m benchmarks.pseudo_labels --images=10000000 --classes=1000
 """
 
+import dataclasses
+import functools
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -22,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -29,12 +33,13 @@ import tensorflow as tf
 from absl import app, flags
 
 import run_scripts  # noqa: F401  Sets what TensorFlow reads at its import.
+from benchmarks import photographs
 from data_prep import pseudo_labeled_shard
 from noisy_student_tf import config
 from noisy_student_tf.model import efficientnet
 from noisy_student_tf.model import spec as specs
 from noisy_student_tf.pipeline import eval_stream
-from noisy_student_tf.pseudo_labels import predict, select
+from noisy_student_tf.pseudo_labels import label_stream, predict, select
 from noisy_student_tf.records import (
     parquet_files,
     predictions,
@@ -46,6 +51,7 @@ FLAGS = flags.FLAGS
 
 _ROWS_PER_FILE = 1_000_000
 _ROWS_PER_GROUP = 8192
+_ROWS_WITH_PROBABILITIES = 1_000_000
 _ROUNDS = 5
 _PROJECTED_IMAGES = 300_000_000
 
@@ -55,7 +61,10 @@ def define_flags() -> None:
     flags.DEFINE_integer("classes", 1000, "Classes of the predictions.")
     flags.DEFINE_string("directory", "", "Scratch space. Empty: temporary.")
     flags.DEFINE_integer("relabeled", 60_000, "Small records relabeled. 0: no.")
-    flags.DEFINE_integer("predicted", 512, "Pictures predicted. 0: none.")
+    flags.DEFINE_integer(
+        "predicted", 4096, "Small pictures predicted; 1/16 as many large ones."
+    )
+    flags.DEFINE_bool("selected", True, "Whether selection is measured.")
     flags.DEFINE_string("select_only", "", "Predictions to select from; inner.")
 
 
@@ -69,35 +78,51 @@ def main(_: Sequence[str]) -> None:
     sizes = [*sizes, FLAGS.images][: len(sizes) + (FLAGS.images > sizes[-1])]
     selections = []
     try:
-        for num_images in sizes:
+        for num_images in sizes if FLAGS.selected else []:
             selections.append(run_selection(directory, num_images))
             print(selections[-1], flush=True)
         relabeling = measure_relabeling(directory) if FLAGS.relabeled else {}
         print(relabeling, flush=True)
-        prediction = measure_prediction(directory) if FLAGS.predicted else {}
-        print(prediction, flush=True)
+        prediction = {}
+        for case in cases() if FLAGS.predicted else []:
+            prediction[case.name] = measure_prediction(directory, case)
+            print(prediction[case.name], flush=True)
     finally:
         shutil.rmtree(directory)
-    largest = selections[-1]
     print(
         json.dumps(
             {
-                "rows_per_second": largest["rows_per_cpu_second"],
-                "peak_memory_mb": largest["peak_memory_mb"],
-                "selection": selections,
+                **summarize(selections),
                 "relabeling": relabeling,
                 "prediction": prediction,
-                "projection_300m": project(largest),
                 "load_average": os.getloadavg(),
             }
         )
     )
 
 
+def summarize(selections: list[dict]) -> dict:
+    """Return the numbers of the largest selection, and what they promise."""
+    if not selections:
+        return {}
+    largest = selections[-1]
+    return {
+        "rows_per_second": largest["rows_per_cpu_second"],
+        "peak_memory_mb": largest["peak_memory_mb"],
+        "selection": selections,
+        "projection_300m": project(largest),
+    }
+
+
 def run_selection(directory: str, num_images: int) -> dict:
     """Write predictions and select from them in another process."""
     source = os.path.join(directory, f"predictions_{num_images}")
-    write_predictions(source, num_images, FLAGS.classes)
+    write_predictions(
+        source,
+        num_images,
+        FLAGS.classes,
+        has_probabilities=num_images <= _ROWS_WITH_PROBABILITIES,
+    )
     command = [
         sys.executable,
         "-m",
@@ -207,14 +232,23 @@ def measure_selection(source: str) -> dict:
     processor = time.process_time() - processor
     wall = time.monotonic() - wall
     shutil.rmtree(f"{source}_selection")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "num_images": num_images,
         "num_selected": summary.total("num_selected"),
         "rows_per_cpu_second": round(num_images / processor),
         "rows_per_wall_second": round(num_images / wall),
-        "peak_memory_mb": round(peak),
+        "peak_memory_mb": peak_memory_mb(),
     }
+
+
+def peak_memory_mb() -> int:
+    """Return the greatest resident memory of this process.
+
+    `getrusage` would begin with that of the process which started this one.
+    """
+    with open("/proc/self/status") as file:
+        (line,) = (line for line in file if line.startswith("VmHWM"))
+    return round(int(line.split()[1]) / 1024)
 
 
 def measure_relabeling(directory: str) -> dict:
@@ -267,13 +301,15 @@ def measure_relabeling(directory: str) -> dict:
 
 
 def rates(functions: Sequence[Callable[[], Any]], num_items: int) -> list:
-    """Return median items per second of alternating rounds, the first left."""
+    """Return items per second: medians of alternating rounds, but the first.
+
+    Each function is called once more to begin with: it traces and warms up.
+    """
     seconds: list[list[tuple[float, float]]] = [[] for _ in functions]
     for _ in range(_ROUNDS + 1):
         for each, function in zip(seconds, functions, strict=True):
             wall, processor = time.monotonic(), time.process_time()
-            # A function may say when the part to be measured began.
-            wall, processor = function() or (wall, processor)
+            function()
             each.append(
                 (time.monotonic() - wall, time.process_time() - processor)
             )
@@ -295,89 +331,158 @@ def rates(functions: Sequence[Callable[[], Any]], num_items: int) -> list:
     return results
 
 
-def measure_prediction(directory: str) -> dict:
-    """Label pictures with a B0, and run its forward pass alone."""
-    num_images, side, batch_size = FLAGS.predicted, 64, 64
-    model = build_model(side)
-    # A small shard first: what is traced and warmed up by it is not counted.
-    paths = [os.path.join(directory, f"pictures_{i}") for i in range(2)]
-    write_pictures(paths[0], batch_size, side)
-    write_pictures(paths[1], num_images, side)
-    total = num_images + batch_size
-    shard_set = shards.ShardSet(tuple(paths), total, "image", 0, total)
-    output = os.path.join(directory, "predicted")
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Pictures that are predicted, and by what."""
 
-    # Traced once: a run labels for hours with what it traced.
+    name: str
+    model: config.ModelConfig
+    num_classes: int
+    num_shards: int
+    records_per_shard: int
+    batch_size: int
+    width: int
+    height: int
+    encoding: str
+
+    @property
+    def num_images(self) -> int:
+        """Pictures in all shards."""
+        return self.num_shards * self.records_per_shard
+
+
+def cases() -> list[Case]:
+    """Return the two kinds of pictures."""
+    num_small = FLAGS.predicted
+    return [
+        Case(
+            name="svhn_32",
+            model=config.ModelConfig(resolution=32, small_image_strides=True),
+            num_classes=10,
+            num_shards=4,
+            records_per_shard=num_small // 4,
+            batch_size=512,
+            width=32,
+            height=32,
+            encoding="PNG",
+        ),
+        Case(
+            name="b0_224",
+            model=config.ModelConfig(resolution=224),
+            num_classes=1000,
+            num_shards=2,
+            records_per_shard=num_small // 32,
+            batch_size=64,
+            width=500,
+            height=375,
+            encoding="JPEG",
+        ),
+    ]
+
+
+def measure_prediction(directory: str, case: Case) -> dict:
+    """Label pictures, decode them alone, and run the bare forward pass.
+
+    Everything that a shard or a batch costs is counted: reading, decoding,
+    the forward pass, checks, writing, the manifest.
+    """
+    root = os.path.join(directory, case.name)
+    os.makedirs(root)
+    shard_set = write_pictures(root, case)
+    model = build_model(case)
+    output = os.path.join(root, "predicted")
+
+    # Traced once, as in a run, which labels for hours with what it traced:
+    # here across the rounds.
+    compile_once = functools.cache(label_stream.compile_labeling)
+
     @tf.function
     def predict_fn(images: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(model(images, training=False))
 
-    def predict_all() -> tuple[float, float]:
-        started = []
-
-        def make_shard_stream(path: str) -> tf.data.Dataset:
-            started.append((time.monotonic(), time.process_time()))
-            return picture_stream(path, side, batch_size)
-
-        shutil.rmtree(output, ignore_errors=True)
-        predict.predict(
-            predict_fn=predict_fn,
-            num_classes=FLAGS.classes,
-            unlabeled=shard_set,
-            unlabeled_fingerprint="synthetic",
-            make_shard_stream=make_shard_stream,
-            directory=output,
-            teacher_fingerprint="synthetic",
-        )
-        return started[1]
-
-    stream = picture_stream(paths[1], side, batch_size)
+    stream = eval_stream.make_shards_stream(
+        shard_set.paths,
+        resolution=case.model.resolution,
+        batch_size=case.batch_size,
+        crop="whole" if case.model.small_image_strides else "center",
+    )
     batches = [batch["images"] for batch in stream]
+
+    def predict_all() -> None:
+        shutil.rmtree(output, ignore_errors=True)
+        with mock.patch.object(label_stream, "compile_labeling", compile_once):
+            predict.predict(
+                predict_fn=predict_fn,
+                num_classes=case.num_classes,
+                unlabeled=shard_set,
+                unlabeled_fingerprint="synthetic",
+                make_stream=lambda _: stream,
+                directory=output,
+                teacher_fingerprint="synthetic",
+            )
 
     def forward() -> None:
         for images in batches:
             predict_fn(images).numpy()
 
-    predicted, bare = rates([predict_all, forward], num_images)
+    def decode() -> None:
+        for _ in stream:
+            pass
+
+    predicted, bare, decoded = rates(
+        [predict_all, forward, decode], case.num_images
+    )
+    forward_cost, decode_cost = (
+        1 / each["per_cpu_second"] for each in (bare, decoded)
+    )
     return {
-        "num_images": num_images,
-        "resolution": side,
+        "num_images": case.num_images,
+        "records_per_shard": case.records_per_shard,
+        "batch_size": case.batch_size,
         "predict": predicted,
         "forward": bare,
+        "decode": decoded,
         "ratio": round(
             predicted["per_wall_second"] / bare["per_wall_second"], 3
         ),
         "ratio_of_cpu_seconds": round(
             predicted["per_cpu_second"] / bare["per_cpu_second"], 3
         ),
+        # What decoding on the forward pass's own cores leaves at best.
+        "forward_over_forward_and_decode": round(
+            forward_cost / (forward_cost + decode_cost), 3
+        ),
     }
 
 
-def build_model(side: int) -> efficientnet.EfficientNet:
-    names = tuple(map(str, range(FLAGS.classes)))
+def build_model(case: Case) -> efficientnet.EfficientNet:
+    names = tuple(map(str, range(case.num_classes)))
     spec = specs.from_config(
-        config.ModelConfig(resolution=side),
-        num_classes=len(names),
-        class_names=names,
+        case.model, num_classes=len(names), class_names=names
     )
     return efficientnet.build(spec)
 
 
-def picture_stream(path: str, side: int, batch_size: int) -> tf.data.Dataset:
-    return eval_stream.make_shard_stream(
-        path, resolution=side, batch_size=batch_size
-    )
-
-
-def write_pictures(path: str, num_images: int, side: int) -> None:
-    generator = np.random.default_rng(0)
-    with shards.open_writer(path) as writer:
-        for number in range(num_images):
-            noise = generator.integers(0, 256, (8, 8, 3), np.uint8)
-            picture = tf.image.resize(noise, [side, side])
-            encoded = tf.io.encode_jpeg(tf.cast(picture, tf.uint8)).numpy()
-            image_id = schema.make_id("benchmark", str(number))
-            writer.write(schema.encode_image(image=encoded, image_id=image_id))
+def write_pictures(root: str, case: Case) -> shards.ShardSet:
+    """Write shards of parts of photographs."""
+    encoded = [
+        photographs.encode(picture, case.encoding)
+        for picture in photographs.crops(
+            64, width=case.width, height=case.height
+        )
+    ]
+    paths = []
+    for shard in range(case.num_shards):
+        paths.append(os.path.join(root, f"pictures_{shard}"))
+        with shards.open_writer(paths[-1]) as writer:
+            for number in range(case.records_per_shard):
+                image_id = schema.make_id("benchmark", f"{shard}/{number}")
+                picture = encoded[number % len(encoded)]
+                writer.write(
+                    schema.encode_image(image=picture, image_id=image_id)
+                )
+    total = case.num_images
+    return shards.ShardSet(tuple(paths), total, "image", 0, total)
 
 
 def project(largest: dict) -> dict:

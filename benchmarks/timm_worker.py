@@ -13,8 +13,12 @@ import sys
 import time
 
 import numpy as np
-import timm
+import peer_torchvision
 import torch
+
+SCHEMAS = peer_torchvision.import_torchvision()
+
+import timm  # noqa: E402  Imports torchvision.
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)

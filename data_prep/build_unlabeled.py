@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from absl import app, flags
 
 from data_prep import (
+    file_plans,
     items,
     labeled_plans,
     manifests,
@@ -52,16 +53,8 @@ def build(
     labeled = shards.read_manifest(labeled_directory)
     if manifests.is_done(directory, data):
         return
-    source, listed, num_same_id = _list_unlabeled(data, labeled_directory)
-    plans = labeled_plans.plan_shards(
-        source,
-        listed,
-        split=splits.UNLABELED,
-        directory=directory,
-        data=data,
-        labeled_directory=labeled_directory,
-    )
-    labels = {item.image_id: item.label for item in listed}
+    planned = _plan(data, directory, labeled_directory)
+    plans = planned.plans
     shard_building.prepare_directory(directory, plans)
     shard_building.run(
         plans, runner=data.beam_runner, beam_options=beam_options
@@ -70,16 +63,71 @@ def build(
         plans,
         data=data,
         class_names=labeled["class_names"],
-        source={"unlabeled": source.specification},
+        source={"unlabeled": planned.specification},
     )
-    manifest["excluded"]["num_same_id"] = num_same_id
+    manifest["excluded"]["num_same_id"] += planned.num_same_id
     if not manifest["splits"][splits.UNLABELED]["num_records"]:
-        raise ValueError(_nothing_left(source.specification))
-    knows_truth = list(source.class_names) == labeled["class_names"]
+        raise ValueError(_nothing_left(planned.specification))
+    knows_truth = list(planned.class_names) == labeled["class_names"]
     path = files.join(directory, sidecars.TRUTH)
-    sidecars.write_truth(path, _truth(plans, labels) if knows_truth else [])
+    sidecars.write_truth(
+        path, _truth(plans, planned.labels) if knows_truth else []
+    )
     manifest["checksums"][sidecars.TRUTH] = shards.fingerprint(path)
     shards.write_manifest(directory, manifest)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Planned:
+    """The shards to make, and what the source told.
+
+    Attributes:
+        specification: Of the source.
+        plans: One per shard.
+        class_names: Of the true labels; empty where they are not known.
+        labels: Id to true label, where they are known.
+        num_same_id: Images left out because the labeled ones have their ids.
+    """
+
+    specification: str
+    plans: Sequence[shard_building.Plan]
+    class_names: tuple[str, ...] = ()
+    labels: dict[bytes, int | None] = dataclasses.field(default_factory=dict)
+    num_same_id: int = 0
+
+
+def _plan(
+    data: config.DataConfig, directory: str, labeled_directory: str
+) -> _Planned:
+    if data.unlabeled and data.unlabeled_by_file:
+        by_file = sources.open_by_file(data.unlabeled)
+        return _Planned(
+            by_file.specification,
+            file_plans.plan_unlabeled(
+                by_file,
+                directory=directory,
+                data=data,
+                labeled_directory=labeled_directory,
+                excluded_indexes=tuple(
+                    _comparable_indexes(data, labeled_directory)
+                ),
+            ),
+        )
+    source, listed, num_same_id = _list_unlabeled(data, labeled_directory)
+    return _Planned(
+        source.specification,
+        labeled_plans.plan_shards(
+            source,
+            listed,
+            split=splits.UNLABELED,
+            directory=directory,
+            data=data,
+            labeled_directory=labeled_directory,
+        ),
+        class_names=source.class_names,
+        labels={item.image_id: item.label for item in listed},
+        num_same_id=num_same_id,
+    )
 
 
 def _nothing_left(specification: str) -> str:
@@ -114,7 +162,14 @@ def _list_unlabeled(
 def _labeled_ids(
     data: config.DataConfig, labeled_directory: str
 ) -> frozenset[bytes]:
-    """Return the ids of labeled images that mean the same in this source.
+    paths = _comparable_indexes(data, labeled_directory)
+    return frozenset(sidecars.read_column(paths, "image_id").to_pylist())
+
+
+def _comparable_indexes(
+    data: config.DataConfig, labeled_directory: str
+) -> list[str]:
+    """Return indexes of labeled images whose ids mean the same in this source.
 
     Other folders may have the same name and files of the same names; pictures
     that they share are found by content.
@@ -125,7 +180,7 @@ def _labeled_ids(
         origin = data.evaluation if is_held_out_source else data.labeled
         if data.unlabeled == origin:
             paths += sidecars.split_indexes(labeled_directory, split)
-    return frozenset(sidecars.read_column(paths, "image_id").to_pylist())
+    return paths
 
 
 def _truth(
@@ -167,6 +222,13 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         "Unreadable images tolerated.",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "by_file",
+        default.unlabeled_by_file,
+        "Shards of whole tar or TFRecord files, which the workers list; for "
+        "heaps whose listing fits no memory.",
+        flag_values=values,
+    )
     flags.DEFINE_integer(
         "num_shards", default.num_shards, "Shards.", flag_values=values
     )
@@ -190,6 +252,7 @@ def main(argv: Sequence[str]) -> None:
     data = dataclasses.replace(
         config_tree.from_dict(config.DataConfig, made_with),
         unlabeled=FLAGS.source,
+        unlabeled_by_file=FLAGS.by_file,
         max_corrupt_fraction=FLAGS.max_corrupt_fraction,
         num_shards=FLAGS.num_shards,
         max_stored_side=FLAGS.max_stored_side,

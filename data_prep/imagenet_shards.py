@@ -131,7 +131,7 @@ def plan_test(data: config.DataConfig, directory: str) -> list[ForeignPlan]:
 
 def _find(specification: str) -> list[str]:
     pattern = specification.removeprefix(_PREFIX)
-    paths = source_records.expand(specification, pattern)
+    paths = items.expand(specification, pattern)
     # The manifest names them from another directory.
     return [p if files.is_remote(p) else os.path.abspath(p) for p in paths]
 

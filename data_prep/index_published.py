@@ -21,7 +21,7 @@ import tensorflow as tf
 from absl import app, flags
 from google.protobuf import message
 
-from data_prep import beam_shards, source_records, write_pseudo_labeled
+from data_prep import beam_shards, items, write_pseudo_labeled
 from noisy_student_tf import files
 from noisy_student_tf.records import schema, shards
 
@@ -65,7 +65,7 @@ def index(
         ValueError: A file is damaged, or a record is no pseudo-label of so
             many classes.
     """
-    paths = source_records.expand(pattern, pattern)
+    paths = items.expand(pattern, pattern)
     # The manifest names them from another directory.
     paths = [p if files.is_remote(p) else os.path.abspath(p) for p in paths]
     files.make_directories(directory)

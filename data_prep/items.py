@@ -2,9 +2,10 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+from noisy_student_tf import files
 from noisy_student_tf.records import schema
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
@@ -25,6 +26,10 @@ class Item:
     key: str
     label: int | None
     locator: Any
+
+
+# A file's path to its images; a module's function, which workers import.
+ListFile = Callable[[str], Iterator[Item]]
 
 
 class Reader(Protocol):
@@ -58,6 +63,23 @@ class Source:
     is_shuffled: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class FileSource:
+    """Files that each list their own images: nothing holds all of them.
+
+    Attributes:
+        specification: What the user wrote, such as `tar:/data/heap/*.tar`.
+        paths: The files, in order.
+        reader: Reads the pictures of the listings.
+        list_file: Lists one of them.
+    """
+
+    specification: str
+    paths: tuple[str, ...]
+    reader: Reader
+    list_file: ListFile
+
+
 def make_item(
     source_name: str, key: str, label: int | None, locator: Any
 ) -> Item:
@@ -82,3 +104,49 @@ def has_image_extension(path: str) -> bool:
 def base_name(path: str) -> str:
     """Return the last part of a path, whether or not it ends with a slash."""
     return path.rstrip("/").rpartition("/")[2]
+
+
+def expand(specification: str, pattern: str) -> list[str]:
+    """Return the files that match.
+
+    Raises:
+        FileNotFoundError: None does.
+    """
+    paths = files.glob(pattern)
+    if not paths:
+        raise FileNotFoundError(f"{specification}: no file matches.")
+    return paths
+
+
+def check_ids(specification: str, listed: Iterable[Item]) -> None:
+    """Check that every id occurs once.
+
+    Raises:
+        ValueError: Two images have the same id.
+    """
+    seen: dict[bytes, str] = {}
+    for item in listed:
+        if item.image_id in seen:
+            raise ValueError(
+                f"{specification}: {seen[item.image_id]!r} and {item.key!r} "
+                f"have the same id {item.image_id.hex()}, made of the source's "
+                "name and the key. Rename or remove one of them."
+            )
+        seen[item.image_id] = item.key
+
+
+def check_file_names(specification: str, paths: Iterable[str]) -> None:
+    """Check that files whose names stand in ids have different ones.
+
+    Raises:
+        ValueError: Two have the same name.
+    """
+    seen: dict[str, str] = {}
+    for path in paths:
+        name = base_name(path)
+        if name in seen:
+            raise ValueError(
+                f"{specification}: {seen[name]} and {path} have the same name, "
+                "which stands in their images' ids. Rename one of them."
+            )
+        seen[name] = path

@@ -1,5 +1,6 @@
 """Sums up written shards in a data directory's manifest, and checks them."""
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -72,87 +73,113 @@ def summarize(
         ValueError: More pictures of one source are corrupt than
             `max_corrupt_fraction` allows.
     """
-    tables = [sidecars.read_index(plan.index_path) for plan in plans]
-    summaries = [sidecars.read_summary(table) for table in tables]
-    _check_corrupt(plans, summaries, data.max_corrupt_fraction)
-    schemas = {plan.split: plan.schema for plan in plans}
-    by_split: dict[str, list[pa.Table]] = {}
-    paths: dict[str, list[str]] = {}
+    found: dict[str, _Split] = {}
+    origins: dict[str, _Origin] = {}
     checksums: dict[str, str] = {}
-    for plan, table, summary in zip(plans, tables, summaries, strict=True):
-        by_split.setdefault(plan.split, []).append(table)
-        paths.setdefault(plan.split, []).append(plan.shard_path)
+    excluded: list[str] = []
+    num_same_id = 0
+    for plan in plans:
+        # One at a time: together they hold every image.
+        table = sidecars.read_index(plan.index_path, ["label"])
+        summary = sidecars.read_summary(table)
+        found.setdefault(plan.split, _Split(plan.schema)).add(
+            plan.shard_path, table
+        )
+        origins.setdefault(plan.specification, _Origin()).add(table, summary)
         if summary.sha256:
             checksums[plan.shard_path] = summary.sha256
         checksums[plan.index_name] = shards.fingerprint(plan.index_path)
-    corrupt = [entry for summary in summaries for entry in summary.corrupt]
-    excluded = [key for summary in summaries for key in summary.excluded]
+        excluded += summary.excluded
+        num_same_id += summary.num_same_id
+    for specification, origin in origins.items():
+        _check_corrupt(specification, origin, data.max_corrupt_fraction)
+    corrupt = [entry for each in origins.values() for entry in each.corrupt]
+    num_classes = len(class_names)
     return {
         "splits": {
             split: shards.split_manifest(
-                paths=paths[split],
-                num_records=sum(table.num_rows for table in by_split[split]),
-                schema=schemas[split],
-                num_classes=0
-                if split == splits.UNLABELED
-                else len(class_names),
+                paths=each.paths,
+                num_records=each.num_records,
+                schema=each.schema,
+                num_classes=0 if split == splits.UNLABELED else num_classes,
             )
-            for split in by_split
+            for split, each in found.items()
         },
         "class_names": list(class_names),
         "source": source,
         "corrupt": corrupt,
         "num_corrupt": len(corrupt),
         "counts_per_class": {
-            split: _count_labels(by_split[split], len(class_names))
-            for split in by_split
+            split: [each.labels[label] for label in range(num_classes)]
+            for split, each in found.items()
             if split != splits.UNLABELED
         },
-        "excluded": {"num_identical": len(excluded), "keys": excluded},
+        "excluded": {
+            "num_identical": len(excluded),
+            "num_same_id": num_same_id,
+            "keys": excluded,
+        },
         "checksums": checksums,
         "configuration": _configuration(data),
     }
 
 
-def _count_labels(tables: list[pa.Table], num_classes: int) -> list[int]:
-    counts = [0] * num_classes
-    for table in tables:
+@dataclasses.dataclass
+class _Split:
+    """What the indexes of one split say."""
+
+    schema: shards.Schema
+    paths: list[str] = dataclasses.field(default_factory=list)
+    num_records: int = 0
+    labels: collections.Counter[int] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+
+    def add(self, path: str, table: pa.Table) -> None:
+        """Count a shard."""
+        self.paths.append(path)
+        self.num_records += table.num_rows
         for entry in pc.value_counts(table.column("label")).to_pylist():
-            if entry["values"] is not None:
-                counts[entry["values"]] += entry["counts"]
-    return counts
+            self.labels[entry["values"]] += entry["counts"]
+
+
+@dataclasses.dataclass
+class _Origin:
+    """What became of the pictures of one source."""
+
+    num_items: int = 0
+    corrupt: list[dict[str, str]] = dataclasses.field(default_factory=list)
+
+    def add(self, table: pa.Table, summary: sidecars.ShardSummary) -> None:
+        """Count a shard."""
+        self.corrupt += summary.corrupt
+        self.num_items += table.num_rows + len(summary.excluded)
+        self.num_items += len(summary.corrupt)
 
 
 def _check_corrupt(
-    plans: Sequence[shard_building.Plan],
-    summaries: Sequence[sidecars.ShardSummary],
-    max_corrupt_fraction: float,
+    specification: str, origin: _Origin, max_corrupt_fraction: float
 ) -> None:
-    """Check the share of corrupt pictures of each source.
+    """Check the share of corrupt pictures of a source.
 
     Raises:
         ValueError: It is beyond the fraction.
     """
-    num_items: dict[str, int] = {}
-    corrupt: dict[str, list[dict[str, str]]] = {}
-    for plan, summary in zip(plans, summaries, strict=True):
-        name = plan.specification
-        num_items[name] = num_items.get(name, 0) + plan.num_items
-        corrupt.setdefault(name, []).extend(summary.corrupt)
-    for name, entries in corrupt.items():
-        named = [f"{entry['key']}: {entry['reason']}" for entry in entries]
-        message = (
-            f"{name}: {len(entries)} of {num_items[name]} images cannot be "
-            f"used ({name_some(named)})"
+    entries = origin.corrupt
+    if not entries:
+        return
+    named = [f"{entry['key']}: {entry['reason']}" for entry in entries]
+    message = (
+        f"{specification}: {len(entries)} of {origin.num_items} images cannot "
+        f"be used ({name_some(named)})"
+    )
+    if len(entries) > max_corrupt_fraction * origin.num_items:
+        raise ValueError(
+            f"{message}, more than --data.max_corrupt_fraction="
+            f"{max_corrupt_fraction}. Remove or mend them, or raise the "
+            "fraction, and build again."
         )
-        if len(entries) > max_corrupt_fraction * num_items[name]:
-            raise ValueError(
-                f"{message}, more than --data.max_corrupt_fraction="
-                f"{max_corrupt_fraction}. Remove or mend them, or raise the "
-                "fraction, and build again."
-            )
-        if entries:
-            logging.warning("%s; they are left out.", message)
+    logging.warning("%s; they are left out.", message)
 
 
 def find_overlap(

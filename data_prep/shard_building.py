@@ -5,6 +5,7 @@ keys. A finished shard is skipped, so a killed build goes on where it stopped.
 """
 
 import dataclasses
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ _SHARD_PATTERN = re.compile(
 
 
 class Plan(Protocol):
-    """One shard to make: `ShardPlan`, or a foreign file to index."""
+    """One shard to make: of listed pictures, of files, or a file to index."""
 
     @property
     def specification(self) -> str:
@@ -44,7 +45,7 @@ class Plan(Protocol):
 
     @property
     def num_items(self) -> int:
-        """Pictures that were listed."""
+        """Pictures that were listed; 0 where they are found in a file."""
 
     @property
     def index_name(self) -> str:
@@ -129,10 +130,14 @@ class ShardPlan:
             f"{self.max_side} {excluded} {digest.hexdigest()}"
         )
 
-    def write(self) -> None:
-        """Write the shard, picture by picture, and then its index."""
+    def write(self, *, num_same_id: int = 0) -> None:
+        """Write the shard, picture by picture, and then its index.
+
+        Args:
+            num_same_id: Pictures left out before, for the index to keep.
+        """
         excluded_hashes = _read_hashes(self.excluded_directory)
-        summary = sidecars.ShardSummary()
+        summary = sidecars.ShardSummary(num_same_id=num_same_id)
         rows: list[tuple[Any, ...]] = []
         path = files.join(self.directory, self.shard_path)
         with (
@@ -179,6 +184,13 @@ def _read_hashes(directory: str) -> frozenset[bytes]:
     """Return the content hashes of all pictures of a labeled directory."""
     if not directory:
         return frozenset()
+    manifest = shards.fingerprint(files.join(directory, shards.MANIFEST))
+    return _hashes(directory, manifest)
+
+
+# A worker reads them once, not for each shard: a second for ImageNet's.
+@functools.lru_cache(1)
+def _hashes(directory: str, _: str) -> frozenset[bytes]:
     paths: list[str] = []
     for split in shards.read_manifest(directory)["splits"]:
         paths += sidecars.split_indexes(directory, split)

@@ -42,12 +42,14 @@ class ShardSummary:
         sha256: Of the shard's file, in hex; empty for foreign files.
         corrupt: `{"key", "reason"}` of the pictures that could not be used.
         excluded: Keys of pictures left out as copies of labeled ones.
+        num_same_id: Pictures left out as labeled ones by their ids.
         class_names: Label (as text) -> name, where the records tell it.
     """
 
     sha256: str = ""
     corrupt: list[dict[str, str]] = dataclasses.field(default_factory=list)
     excluded: list[str] = dataclasses.field(default_factory=list)
+    num_same_id: int = 0
     class_names: dict[str, str] = dataclasses.field(default_factory=dict)
 
 

@@ -79,18 +79,6 @@ def name_classes(
     return tuple(found.get(label, str(label)) for label in range(num_classes))
 
 
-def expand(specification: str, pattern: str) -> list[str]:
-    """Return the files that match.
-
-    Raises:
-        FileNotFoundError: None does.
-    """
-    paths = files.glob(pattern)
-    if not paths:
-        raise FileNotFoundError(f"{specification}: no file matches.")
-    return paths
-
-
 def read_examples(path: str) -> Iterator[tuple[int, int, tf.train.Example]]:
     """Yield (offset, size, record) of a TFRecord file's data.
 
@@ -122,10 +110,10 @@ def open_imagenet(pattern: str) -> items.Source:
         FileNotFoundError: No file matches.
         ValueError: A file is damaged, or a record has no label from 1 on.
     """
-    specification = f"imagenet:{pattern}"
+    specification = f"{IMAGENET}:{pattern}"
     listed = []
     names: dict[int, str] = {}
-    for path in expand(specification, pattern):
+    for path in items.expand(specification, pattern):
         for index, (offset, size, example) in enumerate(read_examples(path)):
             key = record_key(path, index)
             label = imagenet_label(example, key)
@@ -141,6 +129,30 @@ def open_imagenet(pattern: str) -> items.Source:
     )
 
 
+def open_imagenet_files(pattern: str) -> items.FileSource:
+    """Open `imagenet:GLOB` without listing it.
+
+    Raises:
+        FileNotFoundError: No file matches.
+        ValueError: Two files have the same name.
+    """
+    specification = f"{IMAGENET}:{pattern}"
+    paths = items.expand(specification, pattern)
+    items.check_file_names(specification, paths)
+    return items.FileSource(
+        specification=specification,
+        paths=tuple(paths),
+        reader=RecordReader(),
+        list_file=_list_imagenet_file,
+    )
+
+
+def _list_imagenet_file(path: str) -> Iterator[items.Item]:
+    for index, (offset, size, _) in enumerate(read_examples(path)):
+        key = record_key(path, index)
+        yield items.make_item(IMAGENET, key, None, (path, offset, size))
+
+
 def open_shards(specification: str) -> items.Source:
     """Open our own shards: a directory, DIR#SPLIT, or a glob; ids are kept.
 
@@ -152,26 +164,7 @@ def open_shards(specification: str) -> items.Source:
         ValueError: A file is damaged, or holds other records.
     """
     paths = _find_shards(specification)
-    listed = []
-    for path in paths:
-        for index, (offset, size, example) in enumerate(read_examples(path)):
-            key = record_key(path, index)
-            image_id = bytes_of(example, schema.IMAGE_ID)
-            if len(image_id) != schema.ID_BYTES:
-                raise ValueError(
-                    f"{path}: record {index} has no {schema.IMAGE_ID}: these "
-                    "are not our own shards. ImageNet's records are read as "
-                    f"imagenet:{specification}."
-                )
-            labels = example.features.feature[schema.LABEL].int64_list.value
-            listed.append(
-                items.Item(
-                    image_id=image_id,
-                    key=key,
-                    label=labels[0] if labels else None,
-                    locator=(path, offset, size),
-                )
-            )
+    listed = [item for path in paths for item in _list_shard(path)]
     return items.Source(
         specification=specification,
         name="shards",
@@ -179,6 +172,43 @@ def open_shards(specification: str) -> items.Source:
         reader=RecordReader(),
         list_items=lambda: listed,
     )
+
+
+def open_shard_files(specification: str) -> items.FileSource:
+    """Open our own shards without listing their images.
+
+    Raises:
+        FileNotFoundError: No shard matches.
+    """
+    return items.FileSource(
+        specification=specification,
+        paths=tuple(_find_shards(specification)),
+        reader=RecordReader(),
+        list_file=_list_shard,
+    )
+
+
+def _list_shard(path: str) -> Iterator[items.Item]:
+    """Yield a shard's images with their labels.
+
+    Raises:
+        ValueError: The file is damaged, or holds other records.
+    """
+    for index, (offset, size, example) in enumerate(read_examples(path)):
+        image_id = bytes_of(example, schema.IMAGE_ID)
+        if len(image_id) != schema.ID_BYTES:
+            raise ValueError(
+                f"{path}: record {index} has no {schema.IMAGE_ID}: these are "
+                "not our own shards. ImageNet's records are read as "
+                f"imagenet:{path}."
+            )
+        labels = example.features.feature[schema.LABEL].int64_list.value
+        yield items.Item(
+            image_id=image_id,
+            key=record_key(path, index),
+            label=labels[0] if labels else None,
+            locator=(path, offset, size),
+        )
 
 
 def _find_shards(specification: str) -> list[str]:

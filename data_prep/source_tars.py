@@ -15,6 +15,9 @@ from noisy_student_tf import files
 # Of one reader; a shard's images may lie in more files than may be open.
 _MAX_OPEN_FILES = 64
 
+# The name of the source in ids; the archive's name is in the key.
+_NAME = "tar"
+
 
 @dataclasses.dataclass(frozen=True)
 class RangeReader:
@@ -63,9 +66,7 @@ def open_tar(pattern: str) -> items.Source:
             absolute or leads out of the archive.
     """
     specification = f"tar:{pattern}"
-    paths = files.glob(pattern)
-    if not paths:
-        raise FileNotFoundError(f"{specification}: no file matches.")
+    paths = items.expand(specification, pattern)
     members = [member for path in paths for member in _list_members(path)]
     class_names: tuple[str, ...] = ()
     if all("/" in member.name for member in members):
@@ -73,26 +74,51 @@ def open_tar(pattern: str) -> items.Source:
             member.name.partition("/")[0] for member in members
         )
     labels = {name: label for label, name in enumerate(class_names)}
-    # The archive's name is in the key.
-    name = "tar"
 
     def list_items() -> list[items.Item]:
         return [
-            items.make_item(
-                name,
-                f"{items.base_name(member.archive)}/{member.name}",
-                labels.get(member.name.partition("/")[0]),
-                (member.archive, member.offset, member.size),
-            )
+            _make_item(member, labels.get(member.name.partition("/")[0]))
             for member in members
         ]
 
     return items.Source(
         specification=specification,
-        name=name,
+        name=_NAME,
         class_names=class_names,
         reader=RangeReader(),
         list_items=list_items,
+    )
+
+
+def open_tar_files(pattern: str) -> items.FileSource:
+    """Open `tar:GLOB` without listing it; classes are not looked for.
+
+    Raises:
+        FileNotFoundError: No file matches.
+        ValueError: Two files have the same name.
+    """
+    specification = f"tar:{pattern}"
+    paths = items.expand(specification, pattern)
+    items.check_file_names(specification, paths)
+    return items.FileSource(
+        specification=specification,
+        paths=tuple(paths),
+        reader=RangeReader(),
+        list_file=_list_file,
+    )
+
+
+def _list_file(path: str) -> Iterator[items.Item]:
+    for member in _list_members(path):
+        yield _make_item(member, None)
+
+
+def _make_item(member: _Member, label: int | None) -> items.Item:
+    return items.make_item(
+        _NAME,
+        f"{items.base_name(member.archive)}/{member.name}",
+        label,
+        (member.archive, member.offset, member.size),
     )
 
 

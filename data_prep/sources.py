@@ -24,6 +24,11 @@ _OPENERS: dict[str, Callable[[str], items.Source]] = {
     "imagenet": source_records.open_imagenet,
 }
 
+_FILE_OPENERS: dict[str, Callable[[str], items.FileSource]] = {
+    "tar": source_tars.open_tar_files,
+    "imagenet": source_records.open_imagenet_files,
+}
+
 ACCEPTED = (
     "digits, idx:DIR or idx:DIR#t10k, folder:DIR, files:DIR, csv:FILE, "
     "tar:GLOB, tfds:NAME or tfds:NAME/SPLIT, imagenet:GLOB, or a directory or "
@@ -54,6 +59,26 @@ def open_source(specification: str) -> items.Source:
     return source_records.open_shards(specification)
 
 
+def open_by_file(specification: str) -> items.FileSource:
+    """Open a source whose files list their images where they are read.
+
+    Raises:
+        ValueError: It is no source of such files.
+        FileNotFoundError: What it names does not exist.
+    """
+    kind, _, argument = specification.partition(":")
+    if kind in _FILE_OPENERS:
+        return _FILE_OPENERS[kind](argument)
+    if kind in _OPENERS:
+        raise ValueError(
+            f"--data.unlabeled={specification} with --data.unlabeled_by_file: "
+            "accepted are sources of files that hold many images: tar:GLOB, "
+            "imagenet:GLOB, or a directory or glob of our own shards. Pack the "
+            "images, or list them all with --data.unlabeled_by_file=False."
+        )
+    return source_records.open_shard_files(specification)
+
+
 def list_checked(source: items.Source) -> list[items.Item]:
     """List a source's images, at least one and every id once.
 
@@ -66,14 +91,5 @@ def list_checked(source: items.Source) -> list[items.Item]:
             f"{source.specification}: there are no images. Looked for files "
             f"ending in {', '.join(items.EXTENSIONS)}."
         )
-    seen: dict[bytes, str] = {}
-    for item in listed:
-        if item.image_id in seen:
-            raise ValueError(
-                f"{source.specification}: {seen[item.image_id]!r} and "
-                f"{item.key!r} have the same id {item.image_id.hex()}, made "
-                f"of the source's name {source.name!r} and the key. Rename or "
-                "remove one of them."
-            )
-        seen[item.image_id] = item.key
+    items.check_ids(source.specification, listed)
     return listed

@@ -6,6 +6,7 @@ network is timed on this machine; estimates are multiply-adds over that rate.
 
 import collections
 import dataclasses
+import itertools
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 
 from data_prep import (
+    file_plans,
+    imagenet_shards,
     labeled_plans,
     pictures,
     shard_building,
@@ -122,6 +125,12 @@ def count_images(
 def _plan_unlabeled(
     data: configuration.DataConfig, workdir: workdirs.Workdir
 ) -> Sequence[shard_building.Plan]:
+    if data.unlabeled and data.unlabeled_by_file:
+        return file_plans.plan_unlabeled(
+            sources.open_by_file(data.unlabeled),
+            directory=workdir.unlabeled,
+            data=data,
+        )
     if data.unlabeled:
         source = sources.open_source(data.unlabeled)
         listed = sources.list_checked(source)
@@ -144,13 +153,28 @@ def _plan_unlabeled(
 
 
 def _count(plans: Sequence[shard_building.Plan]) -> int:
-    """Count images; those of files that are read in place by their size."""
+    """Count images; those of files that are not listed, by their size."""
     listed = sum(plan.num_items for plan in plans)
-    in_place = [plan.shard_path for plan in plans if not plan.num_items]
+    by_file = [
+        (plan, path)
+        for plan in plans
+        if isinstance(plan, file_plans.FilesPlan)
+        for path in plan.paths
+    ]
+    if by_file:
+        plan, first = by_file[0]
+        num_first = sum(1 for _ in plan.list_file(first))
+        total_bytes = sum(files.size_bytes(path) for _, path in by_file)
+        listed += round(num_first * total_bytes / files.size_bytes(first))
+    in_place = [
+        plan.shard_path
+        for plan in plans
+        if isinstance(plan, imagenet_shards.ForeignPlan)
+    ]
     if not in_place:
         return listed
-    first = tf.data.TFRecordDataset(in_place[0]).take(_SAMPLED_PICTURES)
-    record_bytes = statistics.mean(len(record.numpy()) for record in first)
+    examples = tf.data.TFRecordDataset(in_place[0]).take(_SAMPLED_PICTURES)
+    record_bytes = statistics.mean(len(record.numpy()) for record in examples)
     total_bytes = sum(files.size_bytes(path) for path in in_place)
     return listed + round(total_bytes / record_bytes)
 
@@ -160,9 +184,13 @@ def _sample(
 ) -> Iterator[tuple[int, float]]:
     """Yield the stored bytes of a few pictures, and the seconds they took."""
     for plan in plans[:1]:
-        if not isinstance(plan, shard_building.ShardPlan):
+        if isinstance(plan, shard_building.ShardPlan):
+            wanted = plan.items[:_SAMPLED_PICTURES]
+        elif isinstance(plan, file_plans.FilesPlan):
+            images = plan.list_file(plan.paths[0])
+            wanted = tuple(itertools.islice(images, _SAMPLED_PICTURES))
+        else:
             continue
-        wanted = plan.items[:_SAMPLED_PICTURES]
         with plan.reader.open(wanted) as read:
             for item in wanted:
                 started = time.monotonic()
@@ -314,7 +342,9 @@ def measure_rate() -> float:
         class_names=tuple("0123456789"),
     )
     model = efficientnet.build(spec)
-    forward = tf.function(lambda images: model(images, training=False))
+    forward = tf.function(
+        lambda images: model(images, training=False), autograph=False
+    )
     images = tf.zeros(
         [_TIMED_BATCH_SIZE, _TIMED_RESOLUTION, _TIMED_RESOLUTION, 3]
     )

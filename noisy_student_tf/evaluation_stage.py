@@ -151,6 +151,7 @@ def _measure_one(
             fgsm_epsilons=options.fgsm_epsilons,
             pgd_epsilons=options.pgd_epsilons,
             pgd_iterations=options.pgd_iterations,
+            gradient_sign=subject.gradient_sign,
         )
     return rows
 

@@ -83,7 +83,9 @@ def export(
     # Should it fail, it fails here: an error while tf.map_fn is traced leaves
     # the process in a state in which no strategy's scope can be entered.
     tf.function(
-        preprocess, input_signature=[tf.TensorSpec([], tf.string)]
+        preprocess,
+        input_signature=[tf.TensorSpec([], tf.string)],
+        autograph=False,
     ).get_concrete_function()
     assets = describe(
         spec=spec,

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf import export as exporter
-from noisy_student_tf import files, model_stages
+from noisy_student_tf import files, model_training
 from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.model import efficientnet, folding, saved
@@ -158,7 +158,7 @@ def compare(
         ValueError: The run has no held-out images.
     """
     split = _held_out_split(run)
-    reference = model_stages.logits_of(model)
+    reference = model_training.logits_of(model)
     totals = [metrics.zeros(spec.num_classes)] * 2
     num_equal, largest = 0, 0.0
     stream = eval_stream.make_eval_stream(

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import IO, Any
 
 import tensorflow as tf
@@ -126,6 +126,17 @@ def write_json(path: str, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
+def write_json_once(path: str, content: Any) -> Any:
+    """Write a JSON file if there is none, and return what it holds.
+
+    Of several processes all get the content of the first one, unless two
+    write within the same milliseconds.
+    """
+    if not exists(path):
+        write_json(path, content)
+    return read_json(path)
+
+
 def remove(path: str) -> None:
     """Remove a file or a directory with all in it; a missing one is fine."""
     if not exists(path):
@@ -136,12 +147,22 @@ def remove(path: str) -> None:
         tf.io.gfile.remove(path)
 
 
-def remove_temporaries(directory: str) -> None:
-    """Remove what killed writers left in a directory."""
-    if is_directory(directory):
-        for name in tf.io.gfile.listdir(directory):
-            if _TEMPORARY_MARK in name:
-                remove(join(directory, name.rstrip("/")))
+def remove_temporaries(
+    directory: str, *, of: Collection[str] | None = None
+) -> None:
+    """Remove what killed writers left in a directory.
+
+    Args:
+        directory: Where they wrote.
+        of: Names of the files that nobody writes any more; None: nobody
+            writes there at all.
+    """
+    if not is_directory(directory):
+        return
+    for name in tf.io.gfile.listdir(directory):
+        whole, mark, _ = name.rstrip("/").partition(_TEMPORARY_MARK)
+        if mark and (of is None or whole in of):
+            remove(join(directory, name.rstrip("/")))
 
 
 def copy(source: str, destination: str) -> None:

@@ -7,6 +7,7 @@ earlier selection is kept: then the teacher only labels those images.
 import dataclasses
 import functools
 import shlex
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -14,7 +15,7 @@ from absl import logging
 
 from data_prep import beam_shards, find_duplicates
 from data_prep import write_pseudo_labeled as pseudo_labeled_writer
-from noisy_student_tf import cluster, files, labeler
+from noisy_student_tf import cluster, files, labeler, replicas
 from noisy_student_tf import config as configuration
 from noisy_student_tf import run as runs
 from noisy_student_tf.pipeline import eval_stream
@@ -48,27 +49,34 @@ def label(run: runs.Run, iteration: int) -> None:
         return
     first = selecting_iteration(run.config.self_training, iteration)
     for each in dict.fromkeys((first, iteration)):
-        _predict_share(run, each)
-        runs.on_chief(run, functools.partial(_predict_and_select, run, each))
+        _predict_together(run, each)
+        runs.on_chief(run, functools.partial(_select_and_write, run, each))
 
 
-def _predict_share(run: runs.Run, iteration: int) -> None:
-    """Label this worker's share; the chief closes the directory later."""
-    num_workers = cluster.num_workers(run.strategy)
-    if num_workers == 1:
+def _predict_together(run: runs.Run, iteration: int) -> None:
+    """Let each worker label its share of the shards, and the chief close."""
+    directory = run.workdir.predictions(iteration)
+    if runs.is_done(directory, f"Predictions for student {iteration}"):
         return
-    predict(
-        run,
-        iteration,
-        shard_index=cluster.worker_index(run.strategy),
-        num_shard_workers=num_workers,
-        closes=False,
-    )
-    cluster.wait_for_all(run.strategy)
+    # All workers make the teacher's variables together, and once.
+    label_shards = _label_shards(run, iteration)
+    num_workers = cluster.num_workers(run.strategy)
+    if num_workers > 1:
+        label_shards(
+            shard_index=cluster.worker_index(run.strategy),
+            num_shard_workers=num_workers,
+            closes=False,
+        )
+        cluster.wait_for_all(run.strategy)
+
+    def label_the_rest_and_close() -> None:
+        label_shards()
+        _warn_of_class_mix(run, directory)
+
+    runs.on_chief(run, label_the_rest_and_close)
 
 
-def _predict_and_select(run: runs.Run, iteration: int) -> None:
-    predict(run, iteration)
+def _select_and_write(run: runs.Run, iteration: int) -> None:
     select(run, iteration)
     write_pseudo_labeled(run, iteration)
 
@@ -137,7 +145,6 @@ def predict(
     *,
     shard_index: int = 0,
     num_shard_workers: int = 1,
-    closes: bool = True,
 ) -> None:
     """Let the student's teacher label the unlabeled images.
 
@@ -147,34 +154,47 @@ def predict(
     directory = run.workdir.predictions(iteration)
     if runs.is_done(directory, f"Predictions for student {iteration}"):
         return
-    teacher_directory = _teacher_directory(run, iteration)
-    images = _images(run, iteration)
-    made = labeler.make(run, teacher_directory, directory)
-    predictor.predict(
-        predict_fn=made.predict_fn,
-        unlabeled=images.shard_set,
-        unlabeled_fingerprint=images.fingerprint,
-        make_shard_stream=functools.partial(_shard_stream, run, made),
-        directory=directory,
-        num_classes=made.spec.num_classes,
-        teacher_fingerprint=made.fingerprint,
-        left_out=images.left_out,
-        shard_index=shard_index,
-        num_shard_workers=num_shard_workers,
-        title=f"{_teacher_name(iteration)} labels",
-        closes=closes,
+    _label_shards(run, iteration)(
+        shard_index=shard_index, num_shard_workers=num_shard_workers
     )
     if shards.is_finished(directory):
         _warn_of_class_mix(run, directory)
 
 
-def _shard_stream(
-    run: runs.Run, made: labeler.Labeler, path: str
+def _label_shards(run: runs.Run, iteration: int) -> Callable[..., None]:
+    """Return `predictor.predict` of an iteration, to be told the share."""
+    teacher_directory = _teacher_directory(run, iteration)
+    directory = run.workdir.predictions(iteration)
+    images = _images(run, iteration)
+    made = labeler.make(run, teacher_directory, directory)
+    return functools.partial(
+        predictor.predict,
+        predict_fn=made.predict_fn,
+        unlabeled=images.shard_set,
+        unlabeled_fingerprint=images.fingerprint,
+        make_stream=functools.partial(_stream, run, made, images.shard_set),
+        directory=directory,
+        num_classes=made.spec.num_classes,
+        teacher_fingerprint=made.fingerprint,
+        left_out=images.left_out,
+        title=f"{_teacher_name(iteration)} labels",
+    )
+
+
+def _stream(
+    run: runs.Run,
+    made: labeler.Labeler,
+    shard_set: shards.ShardSet,
+    paths: Sequence[str],
 ) -> tf.data.Dataset:
-    return eval_stream.make_shard_stream(
-        path,
+    return eval_stream.make_shards_stream(
+        paths,
         resolution=made.spec.resolution,
-        batch_size=run.config.training.evaluation_batch_size,
+        batch_size=predictor.batch_size(
+            shard_set,
+            largest=run.config.training.evaluation_batch_size,
+            num_replicas=replicas.num_local(run.strategy),
+        ),
         crop=runs.test_crop(made.spec),
     )
 

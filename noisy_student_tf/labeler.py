@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from noisy_student_tf import files, noised_teacher
+from noisy_student_tf import files, noised_teacher, replicas
 from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import evaluate
 from noisy_student_tf.model import saved
@@ -65,7 +65,7 @@ def make(run: runs.Run, teacher_directory: str, directory: str) -> Labeler:
     )
     if settings.flip:
         predict_fn = teacher.with_flip(predict_fn)
-    predict_fn = teacher.on_replicas(predict_fn, run.strategy)
+    predict_fn = replicas.spread(predict_fn, run.strategy)
     made_of: dict[str, Any] = {
         "models": [saved.fingerprint(each) for each in directories],
         "flip": settings.flip,
@@ -131,11 +131,9 @@ def _measured(
     if files.exists(path):
         measured = files.read_json(path)
     if measured.get("made_of") != made_of:
-        measured = {
-            "made_of": made_of,
-            **_measure(run, predict_fn, spec),
-        }
-        files.write_json(path, measured)
+        measured = _keep(
+            path, {"made_of": made_of, **_measure(run, predict_fn, spec)}
+        )
     if measured["accuracy"] is None:
         logging.warning(
             "There are no validation images: nothing says how good the "
@@ -152,6 +150,19 @@ def _measured(
     ):
         logging.warning("%s", warning)
     return measured
+
+
+def _keep(path: str, measured: dict[str, Any]) -> dict[str, Any]:
+    """Keep what was measured, and return what is kept.
+
+    Workers measure side by side, and rounding may set their temperatures
+    apart: all take those of the first, for the labels depend on them.
+    """
+    if files.exists(path):
+        if files.read_json(path)["made_of"] == measured["made_of"]:
+            return files.read_json(path)
+        files.remove(path)
+    return files.write_json_once(path, measured)
 
 
 def _measure(
@@ -173,7 +184,8 @@ def _measure(
         crop=runs.test_crop(spec),
     )
     logits_fn = tf.function(
-        lambda images: teacher.log_probabilities(predict_fn(images))
+        lambda images: teacher.log_probabilities(predict_fn(images)),
+        autograph=False,
     )
     if not run.config.labeling.calibrate:
         measured = evaluate.evaluate(logits_fn, stream, spec.num_classes)

@@ -30,25 +30,13 @@ def predict_fn(
     model.trainable = False
     fold_in = tf.random.experimental.stateless_fold_in
 
-    def noised_image(arguments: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        image, image_seed = arguments
-        return augment.noise_decoded(image, policy=policy, seed=image_seed)
-
     # No Python branch depends on data here.
     @tf.autograph.experimental.do_not_convert
     def probabilities(images: tf.Tensor) -> tf.Tensor:
         root = tf.constant([seed, 0], tf.int32)
         batch_seed = fold_in(root, tf.bitcast(tf.reduce_sum(images), tf.int32))
-        index = tf.range(tf.shape(images)[0])
-        seeds = tf.map_fn(
-            lambda i: fold_in(batch_seed, i),
-            index,
-            fn_output_signature=tf.int32,
-        )
-        noised = tf.map_fn(
-            noised_image,
-            (decode.to_uint8(images), seeds),
-            fn_output_signature=tf.TensorSpec(images.shape[1:], tf.uint8),
+        noised = augment.noise_test_images(
+            decode.to_uint8(images), policy, batch_seed
         )
         logits = model(noised, training=True, noise_seed=batch_seed)
         return tf.nn.softmax(logits)

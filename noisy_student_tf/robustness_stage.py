@@ -12,7 +12,7 @@ import tensorflow as tf
 from absl import logging
 
 from data_prep import build_robustness, evaluation_sources
-from noisy_student_tf import files, subjects
+from noisy_student_tf import files, runtime, subjects
 from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import results, robustness
 from noisy_student_tf.model import saved
@@ -96,7 +96,12 @@ def _measure_model(
         if content["fingerprint"] == fingerprint:
             return content["rows"]
     logging.info("Robustness of %s at %d pixels.", name, resolution)
-    subject = subjects.load(path, resolution=resolution, name=name)
+    subject = subjects.load(
+        path,
+        resolution=resolution,
+        name=name,
+        strategy=runtime.own_strategy(run.strategy),
+    )
     rows = _label(
         _measure_all(run, subject, split),
         subject,
@@ -151,6 +156,7 @@ def _measure_all(run: runs.Run, subject: subjects.Subject, split: str) -> Rows:
         *robustness.measure_attacks(
             subject.logits_fn,
             held_out.take(max(num_images // min(batch_size, num_images), 1)),
+            gradient_sign=subject.gradient_sign,
         ),
     ]
 

@@ -67,6 +67,17 @@ def make_strategy(runtime: config.RuntimeConfig) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(names[: runtime.num_devices or None])
 
 
+def own_strategy(strategy: tf.distribute.Strategy) -> tf.distribute.Strategy:
+    """Return a strategy for what one process does while the others wait.
+
+    Variables of a multi-worker strategy are made by all workers together: one
+    of them alone would wait for ever. It gets its first device.
+    """
+    if cluster.num_workers(strategy) == 1:
+        return strategy
+    return make_strategy(config.RuntimeConfig(strategy="one_device"))
+
+
 def _multi_worker_strategy(
     timeout_seconds: float,
 ) -> tf.distribute.Strategy:
@@ -80,9 +91,10 @@ def _tpu_strategy(address: str) -> tf.distribute.Strategy:
             address
         )
     except (ValueError, tf.errors.OpError) as error:
+        reason, _, _ = str(error).partition("\n")
         raise ValueError(
             f"--runtime.tpu_address={address}: no TPU answers there. Accepted "
             "are local (on a TPU VM), a TPU's name, or grpc://HOST:PORT. "
-            f"TensorFlow says: {error}"
+            f"TensorFlow says: {reason}"
         ) from error
     return tf.distribute.TPUStrategy(resolver)

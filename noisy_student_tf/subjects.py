@@ -8,9 +8,9 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from noisy_student_tf import files
+from noisy_student_tf import files, replicas
 from noisy_student_tf import run as runs
-from noisy_student_tf.evaluation import evaluate
+from noisy_student_tf.evaluation import adversarial, evaluate
 from noisy_student_tf.model import saved
 from noisy_student_tf.pipeline import decode
 
@@ -26,12 +26,14 @@ class Subject:
         name: In the tables.
         architecture: The published variant's name.
         logits_fn: Images float32 [batch, resolution, resolution, 3] in
-            [0, 255] to logits float32 [batch, num_classes], compiled.
+            [0, 255] to logits float32 [batch, num_classes], compiled, on all
+            replicas of the strategy.
         num_classes: Of the logits.
         class_names: One a class, or empty.
         resolution: Side of the test images in pixels.
         crop: The test crop.
         weights: Which weights are measured.
+        gradient_sign: For attacks, on all replicas; None: that of logits_fn.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Subject:
     resolution: int
     crop: decode.TestCrop
     weights: Literal["ema", "raw"]
+    gradient_sign: adversarial.Attack | None = None
 
 
 def load(
@@ -50,6 +53,7 @@ def load(
     weights: Literal["ema", "raw"] = "ema",
     resolution: int = 0,
     name: str = "",
+    strategy: tf.distribute.Strategy | None = None,
 ) -> Subject:
     """Load a model's directory, an imported one's, or a SavedModel.
 
@@ -59,6 +63,8 @@ def load(
             the averages.
         resolution: Side of the test images in pixels. 0: the model's own.
         name: In the tables. Empty: the last part of the path.
+        strategy: Over whose replicas each batch is divided, of one process;
+            SavedModels compute on one device. None: one device.
 
     Raises:
         FileNotFoundError: There is no model.
@@ -67,7 +73,7 @@ def load(
     """
     name = name or path.rstrip("/").rpartition("/")[2]
     if files.exists(files.join(path, saved.SPEC_FILE)):
-        return _load_directory(path, weights, resolution, name)
+        return _load_directory(path, weights, resolution, name, strategy)
     if files.exists(files.join(path, _SAVED_MODEL)):
         return _load_saved_model(path, weights, resolution, name)
     raise FileNotFoundError(
@@ -77,13 +83,23 @@ def load(
 
 
 def _load_directory(
-    path: str, weights: Literal["ema", "raw"], resolution: int, name: str
+    path: str,
+    weights: Literal["ema", "raw"],
+    resolution: int,
+    name: str,
+    strategy: tf.distribute.Strategy | None,
 ) -> Subject:
-    model, spec = saved.load(path, weights=weights)
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        model, spec = saved.load(path, weights=weights)
+    logits_fn, gradient_sign = _compile(
+        model, resolution or spec.resolution, strategy
+    )
     return Subject(
         name=name,
         architecture=spec.name,
-        logits_fn=_compile(model, resolution or spec.resolution),
+        logits_fn=logits_fn,
+        gradient_sign=gradient_sign,
         num_classes=spec.num_classes,
         class_names=spec.class_names,
         resolution=resolution or spec.resolution,
@@ -92,11 +108,29 @@ def _load_directory(
     )
 
 
-def _compile(model: keras.Model, resolution: int) -> evaluate.LogitsFn:
-    """Compile a model without noise, once for batches of all sizes."""
-    shape = tf.TensorSpec([None, resolution, resolution, 3], tf.float32)
-    return tf.function(
-        lambda images: model(images, training=False), input_signature=[shape]
+def _compile(
+    model: keras.Model, resolution: int, strategy: tf.distribute.Strategy
+) -> tuple[evaluate.LogitsFn, adversarial.Attack | None]:
+    """Compile a model without noise, and its gradient on several replicas.
+
+    On one device it is compiled once for batches of all sizes, elsewhere once
+    for each size.
+    """
+
+    def logits_of(images: tf.Tensor) -> tf.Tensor:
+        return model(images, training=False)
+
+    spread = replicas.spread(logits_of, strategy)
+    if spread is logits_of:
+        shape = tf.TensorSpec([None, resolution, resolution, 3], tf.float32)
+        compiled = tf.function(
+            logits_of, input_signature=[shape], autograph=False
+        )
+        return compiled, None
+    gradient_sign = adversarial.gradient_sign_of(logits_of)
+    return (
+        tf.function(spread, autograph=False),
+        tf.function(replicas.spread(gradient_sign, strategy), autograph=False),
     )
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import tensorflow as tf
+
 from noisy_student_tf import config as configuration
 from noisy_student_tf import config_tree, files
 
@@ -143,11 +145,19 @@ def write_config(config: configuration.Config, workdir: Workdir) -> None:
     Raises:
         ValueError: The directory was made with another configuration; the
             differing fields are listed.
+        OSError: The directory cannot be written.
     """
     check_config(config, workdir)
-    if not files.exists(workdir.config):
+    if files.exists(workdir.config):
+        return
+    try:
         files.make_directories(workdir.root)
         files.write_text(workdir.config, config_tree.to_json(config))
+    except (OSError, tf.errors.OpError) as error:
+        raise OSError(
+            f"--workdir={workdir.root}: it cannot be written ({error}). Name "
+            "a directory that can, local or remote."
+        ) from error
 
 
 def read_config(workdir: Workdir) -> configuration.Config:

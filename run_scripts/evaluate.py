@@ -24,6 +24,7 @@ from noisy_student_tf import config as configuration
 from noisy_student_tf import (
     evaluation_stage,
     robustness_stage,
+    runtime,
     self_training,
     subjects,
 )
@@ -99,18 +100,25 @@ def _measure_sets() -> None:
         )
     sets = [evaluation_stage.parse_set(text) for text in FLAGS.sets]
     stage.set_up_logging()
+    config = config_flags.override_from_flags(configuration.Config())
+    options = _options(config)
+    strategy = runtime.own_strategy(runtime.make_strategy(config.runtime))
     models = [
-        subjects.load(path, weights=FLAGS.weights, resolution=FLAGS.resolution)
+        subjects.load(
+            path,
+            weights=FLAGS.weights,
+            resolution=FLAGS.resolution,
+            strategy=strategy,
+        )
         for path in FLAGS.model
     ]
-    rows = evaluation_stage.measure(_name_apart(models), sets, _options())
+    rows = evaluation_stage.measure(_name_apart(models), sets, options)
     evaluation_stage.write(rows, FLAGS.output_dir)
     print(robustness_tables.format_all(rows), end="")
     print(f"page: {evaluation_page.write_page(FLAGS.output_dir)}")
 
 
-def _options() -> evaluation_stage.Options:
-    config = config_flags.override_from_flags(configuration.Config())
+def _options(config: configuration.Config) -> evaluation_stage.Options:
     attacks = FLAGS.robustness
     return evaluation_stage.Options(
         batch_size=config.training.evaluation_batch_size,

@@ -9,5 +9,6 @@ source run_scripts/environment.sh
 prepare_environment dev
 say "Running the tests (about 12 minutes on two cores)"
 # A later -n among the arguments wins over this one.
-# One process keeps a file: its fixtures are made once.
-exec .venv/bin/python -m pytest -n 2 --dist=loadfile "$@"
+# One process keeps a file: its fixtures are made once. The longest files
+# begin (tests/conftest.py), not those of the most tests.
+exec .venv/bin/python -m pytest -n 2 --dist=loadfile --no-loadscope-reorder "$@"

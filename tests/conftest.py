@@ -9,14 +9,38 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import types
 
-import keras
 import pytest
 
-from noisy_student_tf import runtime
-from tests.serving import small_exports
+# Several processes begin with these, so that none has one left at the end.
+LONGEST_FIRST = (
+    "tests/test_self_training.py",
+    "tests/training/test_loop.py",
+    "tests/training/test_step.py",
+    "tests/test_label_stages.py",
+    "tests/test_export.py",
+    "tests/pipeline/test_train_stream.py",
+)
 
-# Several replicas on one CPU; a test that needs one device takes the first.
-runtime.make_logical_cpus(4)
+
+def pytest_configure(config):
+    """Make devices in the processes that run tests.
+
+    The one that only deals them out to others is spared the import of
+    TensorFlow, which takes seconds.
+    """
+    if config.getoption("dist", "no") == "no":
+        from noisy_student_tf import runtime
+
+        # Several replicas on one CPU; a test of one device takes the first.
+        runtime.make_logical_cpus(4)
+
+
+def pytest_collection_modifyitems(items):
+    """Let the longest files begin."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(
+        key=lambda item: ranks.get(item.nodeid.split("::")[0], len(ranks))
+    )
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -26,12 +50,16 @@ def keras_names_afresh():
     A Keras model that builds itself in its first call leaves its name scope
     open, and variables made later carry its name in their paths.
     """
+    import keras
+
     keras.utils.clear_session()
 
 
 @pytest.fixture(scope="session")
 def small_export(tmp_path_factory):
     """Write a SavedModel; return its `directory` and the `model` it is of."""
+    from tests.serving import small_exports
+
     directory = str(tmp_path_factory.mktemp("export") / "saved_model")
     model = small_exports.make_model()
     small_exports.write(model, directory)

@@ -70,9 +70,23 @@ def test_lists_leave_out_half_written_files(directory):
         files.join(directory, "a"),
         files.join(directory, "b"),
     ]
+    files.remove_temporaries(directory, of={"a"})
+    assert files.exists(half_written)
+    files.remove_temporaries(directory, of={"a", "c"})
+    assert not files.exists(half_written)
+    with files.open_file(half_written, "w") as file:
+        file.write("x")
     files.remove_temporaries(directory)
     assert not files.exists(half_written)
     assert files.list_directory(directory) == ["a", "b"]
+
+
+def test_of_several_writers_the_first_one_is_read(directory):
+    path = files.join(directory, "kept.json")
+    assert [files.write_json_once(path, each) for each in (1, 2)] == [1, 1]
+    assert files.list_directory(directory) == ["kept.json"]
+    files.remove(path)
+    assert files.write_json_once(path, 3) == 3
 
 
 def test_a_glob_takes_several_patterns(directory):

@@ -5,13 +5,13 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf import config, fixres
-from noisy_student_tf.training import loop, schedules
+from noisy_student_tf.training import loop, state
 from tests.training import tiny
 
 
 def fine_tune(directory, settings):
     """Return the weights before and after two steps, by their paths."""
-    configuration = tiny.make_config()
+    configuration = tiny.make_config(**{"optimizer.schedule": "constant"})
     start = tiny.build()
     for variable in start.weights:
         variable.assign(variable + 0.01)
@@ -24,13 +24,16 @@ def fine_tune(directory, settings):
         plan=tiny.make_plan(configuration, total_steps=2, has_unlabeled=False),
         directory=str(directory),
         strategy=tf.distribute.OneDeviceStrategy("/cpu:0"),
-        build_model=tiny.build,
+        models=state.ModelSource(
+            build=tiny.build,
+            load_weights=load,
+            choose_trained=lambda model: fixres.trainable_variables(
+                model, settings
+            ),
+        ),
         make_stream=functools.partial(tiny.make_stream, num_unlabeled=0),
         evaluate=tiny.evaluate,
         title="fixres",
-        trainable=lambda model: fixres.trainable_variables(model, settings),
-        initial_weights=load,
-        learning_rate=schedules.constant(0.1),
     )
     return start, result
 

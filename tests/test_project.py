@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from run_scripts import write_requirements
+from tests import conftest
 
 ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts")
@@ -20,6 +21,7 @@ BASE = {
     "presets",
     "files",
     "records",
+    "replicas",
     "workdir",
 }
 PARTS = {
@@ -39,6 +41,7 @@ STAGES = {
     "starts",
     "stages",
     "model_stages",
+    "model_training",
     "robustness_stage",
     "evaluation_stage",
     "subjects",
@@ -50,6 +53,7 @@ STAGES = {
 }
 ALLOWED_IMPORTS = {
     "cluster": set(),
+    "replicas": {"cluster"},
     "config": {"config"},
     "presets": {"config"},
     "files": set(),
@@ -65,7 +69,8 @@ ALLOWED_IMPORTS = {
     "run": BASE | PARTS,
     "starts": BASE | {"model"},
     "stages": BASE | PARTS | {"data_prep", "run"},
-    "model_stages": BASE | PARTS | {"run", "starts"},
+    "model_training": BASE | PARTS | {"run", "starts"},
+    "model_stages": BASE | PARTS | {"run", "model_training"},
     "subjects": BASE | PARTS | {"run"},
     "robustness_stage": BASE | PARTS | {"data_prep", "run", "subjects"},
     "evaluation_stage": BASE
@@ -76,7 +81,7 @@ ALLOWED_IMPORTS = {
     "dry_run": BASE | PARTS | {"data_prep", "starts"},
     "planning": BASE | {"model", "training", "pseudo_labels", "planning"},
     "inspection": BASE | {"pipeline"},
-    "export_stages": BASE | PARTS | {"run", "model_stages"},
+    "export_stages": BASE | PARTS | {"run", "model_training"},
     "self_training": BASE | PARTS | STAGES,
     "study": BASE | {"study", "evaluation", "pipeline", "planning", "run"},
     "run_scripts": BASE
@@ -131,6 +136,10 @@ def forbidden_imports(path: pathlib.Path, tree: ast.Module) -> list[str]:
         for name in map(without_library, our_imports(tree))
         if not is_allowed(name, ALLOWED_IMPORTS[owner])
     ]
+
+
+def test_the_longest_test_files_are_there():
+    assert all((ROOT / name).is_file() for name in conftest.LONGEST_FIRST)
 
 
 @pytest.mark.parametrize("path", library_files(), ids=str)

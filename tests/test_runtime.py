@@ -95,7 +95,9 @@ def test_tpu_step_is_constructed(monkeypatch):
         settings=configuration.optimizer,
         seed=3,
         strategy=strategy,
-        build_model=lambda: tiny.build(synchronized=True, dropout_rate=0.5),
+        source=state.ModelSource(
+            build=lambda: tiny.build(synchronized=True, dropout_rate=0.5)
+        ),
         schedule=plan.make_schedule(made, configuration),
     )
     settings = step.StepSettings(

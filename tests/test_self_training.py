@@ -17,10 +17,9 @@ from noisy_student_tf import (
     dry_run,
     files,
     label_stages,
-    model_stages,
     presets,
+    runtime,
     self_training,
-    stages,
     workdir,
 )
 from noisy_student_tf import (
@@ -31,6 +30,7 @@ from run_scripts import (
     evaluate,
     export,
     finetune_fixres,
+    noisy_student,
     predict,
     select,
     train,
@@ -48,6 +48,13 @@ STAGES = (
     "student_1",
     "fixres",
 )
+
+
+# Tracing its operations takes seconds.
+WITHOUT_POLICY = {
+    "augmentation.labeled.policy": "none",
+    "augmentation.unlabeled.policy": "none",
+}
 
 
 def make_run(root, strategy=None, **overrides) -> runs.Run:
@@ -109,24 +116,6 @@ def test_repeated_command_changes_nothing(finished):
     assert [path.stat().st_mtime_ns for path in paths] == before
 
 
-def test_scripts_of_single_stages_make_the_same_run(finished, tmp_path):
-    again = make_run(tmp_path / "again")
-    workdir.write_config(again.config, again.workdir)
-    stages.build_labeled(again)
-    stages.build_unlabeled(again)
-    root = f"--workdir={again.workdir.root}"
-    scripts.run(train, root, "--iteration=0")
-    scripts.run(predict, root, "--shard_index=0", "--num_shard_workers=2")
-    scripts.run(predict, root, "--shard_index=1", "--num_shard_workers=2")
-    scripts.run(select, root)
-    scripts.run(train, root, "--iteration=1")
-    scripts.run(finetune_fixres, root)
-    scripts.run(export, root)
-    scripts.run(evaluate, root)
-    assert shards.is_finished(again.workdir.export)
-    assert outcome(again.workdir.root) == outcome(finished.workdir.root)
-
-
 def test_dry_run_writes_nothing_and_counts_everything(tmp_path):
     text = dry_run.describe(
         presets.preset("tiny"), workdir.Workdir(str(tmp_path / "run"))
@@ -161,6 +150,7 @@ def test_student_of_another_run_teaches_a_remote_one(finished):
     run = make_run(
         "ram://another-run",
         **{
+            **WITHOUT_POLICY,
             "self_training.teacher_directory": source,
             "fixres.resolution": 0,
         },
@@ -175,10 +165,16 @@ def test_student_of_another_run_teaches_a_remote_one(finished):
     assert files.exists("ram://another-run/report.html")
 
 
-def test_teacher_trains_on_two_replicas(finished, tmp_path):
-    run = make_run(tmp_path, strategy=strategies.mirrored(2))
+def test_script_trains_a_teacher_on_two_replicas(
+    finished, tmp_path, monkeypatch
+):
+    shorter = {"training.teacher_epochs": 1, "fixres.resolution": 0}
+    run = make_run(tmp_path, **WITHOUT_POLICY, **shorter)
     shutil.copytree(finished.workdir.labeled, run.workdir.labeled)
-    model_stages.train_teacher(run)
+    workdir.write_config(run.config, run.workdir)
+    two = strategies.mirrored(2)
+    monkeypatch.setattr(runtime, "make_strategy", lambda _: two)
+    scripts.run(train, f"--workdir={tmp_path}", "--iteration=0")
     alone = shards.read_manifest(finished.workdir.teacher)
     teacher = shards.read_manifest(run.workdir.teacher)
     assert teacher["num_parameters"] == alone["num_parameters"]
@@ -221,11 +217,26 @@ def kill_in(stage: str, root: pathlib.Path) -> None:
     process.wait()
 
 
-def test_killed_in_stages_ends_as_if_never_killed(finished, tmp_path):
-    """benchmarks.kill_and_resume does so in all of them, at any moment."""
+def test_killed_and_finished_by_scripts_ends_as_if_never_killed(
+    finished, tmp_path, capsys
+):
+    """benchmarks.kill_and_resume kills in all stages, at any moment."""
     root = tmp_path / "killed"
-    for stage in ("teacher", "predictions_1", "student_1"):
-        kill_in(stage, root)
-        assert not (root / "export" / "saved_model").exists()
-    assert start(root).wait() == 0
+    flag = f"--workdir={root}"
+    kill_in("teacher", root)
+    kill_in("predictions_1", root)
+    scripts.run(predict, flag, "--shard_index=0", "--num_shard_workers=2")
+    scripts.run(predict, flag, "--shard_index=1", "--num_shard_workers=2")
+    scripts.run(select, flag)
+    kill_in("student_1", root)
+    assert not (root / "export").exists()
+    scripts.run(train, flag, "--iteration=1")
+    scripts.run(finetune_fixres, flag)
+    scripts.run(export, flag)
+    scripts.run(evaluate, flag)
+    assert outcome(str(root)) == outcome(finished.workdir.root)
+    # The command of the whole loop finds nothing left to do.
+    capsys.readouterr()
+    scripts.run(noisy_student, "--preset=tiny", flag)
+    assert f"classifier: {root}/export/saved_model" in capsys.readouterr().out
     assert outcome(str(root)) == outcome(finished.workdir.root)

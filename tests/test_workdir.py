@@ -12,6 +12,12 @@ def test_written_configuration_is_read_back(tmp_path):
     assert workdir.read_config(folder) == run
 
 
+def test_directory_that_cannot_be_written_is_named():
+    folder = workdir.Workdir("/proc/version/run")
+    with pytest.raises(OSError, match="--workdir=/proc/version/run: it cannot"):
+        workdir.write_config(config.Config(), folder)
+
+
 def test_another_configuration_is_refused_with_the_differing_fields(tmp_path):
     folder = workdir.Workdir(str(tmp_path))
     workdir.write_config(config.Config(), folder)

@@ -38,6 +38,12 @@ class DataConfig:
     validation_fraction: float = options.option(
         0.1, "Share of the labeled source held out for choices (validation)."
     )
+    unlabeled_by_file: bool = options.option(
+        False,
+        "Unlabeled shards of whole tar or TFRecord files, which the workers "
+        "list: for heaps whose listing fits no memory (300 million images: "
+        "117 GB). Files are not mixed, and true labels are not kept.",
+    )
     num_shards: int = options.option(8, "TFRecord shards per split.")
     max_corrupt_fraction: float = options.option(
         0.01, "Unreadable images tolerated, as a share of each source."

@@ -169,7 +169,9 @@ class TrainingConfig:
         "checkpoint, to go on behind the batches since then. 0: it stops.",
     )
     evaluation_batch_size: int = options.option(
-        1024, "Global batch of evaluation and prediction."
+        1024,
+        "Global batch of evaluation and prediction; prediction halves it "
+        "where shards are small.",
     )
     shuffle_buffer_size: int = options.option(
         16384, "Raw records held for shuffling, per stream (ImageNet: 2 GB)."

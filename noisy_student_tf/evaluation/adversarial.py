@@ -52,9 +52,12 @@ def check_epsilon(epsilon: float) -> None:
 
 
 def make_gradient_sign(logits_fn: LogitsFn) -> Attack:
-    """Return the direction in which every pixel raises its image's loss.
+    """Return `gradient_sign_of`, compiled once for all attacks."""
+    return tf.function(gradient_sign_of(logits_fn), autograph=False)
 
-    Compiled once, for all strengths of all attacks.
+
+def gradient_sign_of(logits_fn: LogitsFn) -> Attack:
+    """Return the direction in which every pixel raises its image's loss.
 
     Args:
         logits_fn: Images float32 [batch, height, width, 3] in [0, 255] to
@@ -65,7 +68,6 @@ def make_gradient_sign(logits_fn: LogitsFn) -> Attack:
         float32 [batch, height, width, 3].
     """
 
-    @tf.function
     def gradient_sign(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(images)
@@ -139,6 +141,7 @@ def measure(
     logits_fn: LogitsFn,
     stream: tf.data.Dataset,
     attacks: Sequence[tuple[float, int]],
+    gradient_sign: Attack | None = None,
 ) -> list[dict[str, Any]]:
     """Return how many images stay right under each attack.
 
@@ -148,6 +151,7 @@ def measure(
             to [0, 255] first.
         attacks: (epsilon in pixels, iterations) of each: 1 iteration is FGSM,
             more are PGD.
+        gradient_sign: Of the model; None: `make_gradient_sign`.
 
     Returns:
         For each attack `num_images` and `num_correct`.
@@ -157,7 +161,7 @@ def measure(
     """
     for epsilon, _ in attacks:
         check_epsilon(epsilon)
-    gradient_sign = make_gradient_sign(logits_fn)
+    gradient_sign = gradient_sign or make_gradient_sign(logits_fn)
     num_images = 0
     num_correct = [0] * len(attacks)
     for batch in stream:

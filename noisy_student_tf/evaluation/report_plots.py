@@ -134,13 +134,19 @@ def curves(
                 marker="o" if len(points) == 1 else None,
                 markersize=3,
             )
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+        steps = {step for _, _, pairs in lines for step, _ in pairs}
+        axes.xaxis.set_major_locator(
+            # There are no whole numbers about a single one.
+            ticker.FixedLocator(list(steps))
+            if len(steps) == 1
+            else ticker.MaxNLocator(5, integer=True)
+        )
         axes.xaxis.set_major_formatter(
             ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
         )
         axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
         if as_percent:
-            axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+            axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
         axes.margins(x=0.01)
         if sum(bool(pairs) for _, _, pairs in lines) > 1:
             axes.legend(loc="best", handlelength=1.8)

@@ -139,6 +139,7 @@ def measure_attacks(
     fgsm_epsilons: Sequence[float] = adversarial.FGSM_EPSILONS,
     pgd_epsilons: Sequence[float] = (adversarial.PGD_EPSILON,),
     pgd_iterations: int = adversarial.PGD_ITERATIONS,
+    gradient_sign: adversarial.Attack | None = None,
 ) -> list[dict[str, Any]]:
     """Measure a model under FGSM and PGD of several strengths.
 
@@ -148,6 +149,7 @@ def measure_attacks(
         fgsm_epsilons: In pixels of [0, 255].
         pgd_epsilons: In pixels of [0, 255].
         pgd_iterations: Steps of PGD.
+        gradient_sign: See `adversarial.measure`.
 
     Returns:
         A row per attack; FGSM of epsilon 0, no attack, comes first.
@@ -155,7 +157,7 @@ def measure_attacks(
     kinds = [(FGSM, epsilon, 1) for epsilon in (0.0, *fgsm_epsilons)]
     kinds += [(PGD, epsilon, pgd_iterations) for epsilon in pgd_epsilons]
     measured = adversarial.measure(
-        logits_fn, stream, [kind[1:] for kind in kinds]
+        logits_fn, stream, [kind[1:] for kind in kinds], gradient_sign
     )
     rows = []
     for (kind, epsilon, iterations), counts in zip(

@@ -2,7 +2,8 @@
 
 At inference batch normalization is a factor and a shift of each channel. The
 factor is multiplied into the kernel of the convolution before it, the shift
-becomes its bias; a third of the operations is gone.
+becomes its bias; a third of the operations is gone. So is the division of the
+images by their deviation, which is part of the first kernel.
 """
 
 from typing import Any
@@ -11,6 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf.model import efficientnet, layers, normalization
+
+# On maps of up to this side 1 x 1 convolutions are products of matrices. On
+# larger ones TensorFlow's convolution is faster, which takes swish along.
+_FEW_PIXELS = 2
 
 
 class FoldedEfficientNet(tf.Module):
@@ -27,13 +32,17 @@ class FoldedEfficientNet(tf.Module):
 
         Args:
             model: What is folded.
-            multiplies: 1 x 1 convolutions are products of matrices, which
-                TensorFlow is faster at. Other runtimes are faster with
-                convolutions, which they recognize.
+            multiplies: 1 x 1 convolutions of small maps are products of
+                matrices, which TensorFlow is faster at. Other runtimes are
+                faster with convolutions, which they recognize.
         """
         super().__init__()
-        self._spec = model.spec
-        self._stem = _Convolution(model.stem_conv, model.stem_norm)
+        self._mean_rgb = np.array(model.spec.mean_rgb, np.float32)
+        self._stem = _Convolution(
+            model.stem_conv,
+            model.stem_norm,
+            input_factor=1 / np.array(model.spec.std_rgb),
+        )
         self._blocks = [_Block(block, multiplies) for block in model.blocks]
         self._head = _Convolution(
             model.head_conv, model.head_norm, multiplies=multiplies
@@ -54,8 +63,7 @@ class FoldedEfficientNet(tf.Module):
         Returns:
             float32 [batch, features], means over the last map.
         """
-        x = efficientnet.normalize_images(images, self._spec)
-        x = _swish(self._stem(x))
+        x = _swish(self._stem(_subtract(images, self._mean_rgb)))
         for block in self._blocks:
             x = block(x)
         x = _swish(self._head(x))
@@ -74,10 +82,13 @@ class _Convolution(tf.Module):
         conv: Any,
         norm: normalization.BatchNormalization | None = None,
         *,
-        multiplies: bool = True,
+        multiplies: bool = False,
+        input_factor: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         kernel = np.array(conv.kernel, np.float64)
+        if input_factor is not None:
+            kernel *= input_factor[:, np.newaxis]
         self._is_depthwise = kernel.shape[3] == 1 and hasattr(
             conv, "depth_multiplier"
         )
@@ -88,34 +99,27 @@ class _Convolution(tf.Module):
             factor, bias = _factor_and_shift(norm)
             is_depthwise = self._is_depthwise
             kernel *= factor[:, np.newaxis] if is_depthwise else factor
-        is_pointwise = kernel.shape[:2] == (1, 1) and self._strides == [1, 1]
-        if is_pointwise and multiplies:
-            kernel = kernel[0, 0]  # A product of matrices.
+        self._multiplies = multiplies
         self._kernel = tf.Variable(kernel.astype(np.float32))
         self._bias = tf.Variable(bias.astype(np.float32))
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         kernel, strides = self._kernel, [1, *self._strides, 1]
+        if self._multiplies and _has_few_pixels(inputs):
+            return self._multiply(inputs)
         if self._is_depthwise:
             outputs = tf.nn.depthwise_conv2d(inputs, kernel, strides, "SAME")
-        elif kernel.shape.rank == 2:
-            return self._multiply(inputs)
         else:
             outputs = tf.nn.conv2d(inputs, kernel, strides, "SAME")
         return tf.nn.bias_add(outputs, self._bias)
 
     def _multiply(self, inputs: tf.Tensor) -> tf.Tensor:
         # [batch * height * width, channels], or [batch, channels]
-        rows = inputs
-        if inputs.shape.rank > 2:
-            rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
-        rows = tf.nn.bias_add(tf.matmul(rows, self._kernel), self._bias)
-        if inputs.shape.rank == 2:
-            return rows
-        shape = tf.concat([tf.shape(inputs)[:-1], tf.shape(rows)[1:]], axis=0)
-        outputs = tf.reshape(rows, shape)
-        outputs.set_shape([*inputs.shape[:-1], rows.shape[-1]])
-        return outputs
+        channels, filters = self._kernel.shape[2:]
+        kernel = tf.reshape(self._kernel, [channels, filters])
+        rows = tf.reshape(inputs, [-1, channels])
+        rows = tf.nn.bias_add(tf.matmul(rows, kernel), self._bias)
+        return tf.reshape(rows, [-1, *inputs.shape[1:-1], filters])
 
 
 class _Block(tf.Module):
@@ -131,8 +135,10 @@ class _Block(tf.Module):
         self._depthwise = _Convolution(
             block.depthwise_conv, block.depthwise_norm
         )
-        self._reduce = _Convolution(block.squeeze_excite.reduce)
-        self._gate = _Convolution(block.squeeze_excite.expand)
+        self._reduce = _Convolution(
+            block.squeeze_excite.reduce, multiplies=True
+        )
+        self._gate = _Convolution(block.squeeze_excite.expand, multiplies=True)
         self._project = _Convolution(
             block.project_conv, block.project_norm, multiplies=multiplies
         )
@@ -147,6 +153,23 @@ class _Block(tf.Module):
         gate = tf.sigmoid(self._gate(_swish(self._reduce(means))))
         x = self._project(x * gate[:, tf.newaxis, tf.newaxis])
         return inputs + x if self._has_identity else x
+
+
+def _has_few_pixels(inputs: tf.Tensor) -> bool:
+    """Tell whether maps are small; [batch, channels] is one pixel."""
+    sides = inputs.shape[1:-1]
+    return all(side is not None and side <= _FEW_PIXELS for side in sides)
+
+
+def _subtract(images: tf.Tensor, color: np.ndarray) -> tf.Tensor:
+    """Subtract a color from images, whole rows of pixels at a time.
+
+    TensorFlow is slow at subtracting as few as three numbers.
+    """
+    images = tf.cast(images, tf.float32)
+    row = tf.tile(color, [tf.shape(images)[2]])
+    rows = tf.reshape(images, [-1, tf.size(row)]) - row
+    return tf.ensure_shape(tf.reshape(rows, tf.shape(images)), images.shape)
 
 
 def _factor_and_shift(

@@ -219,6 +219,23 @@ def to_uint8(image: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(image, 0.0, 255.0), tf.uint8)
 
 
+def resize_to_uint8(image: tf.Tensor, resolution: int) -> tf.Tensor:
+    """Resize to a square of bytes: uint8 [resolution, resolution, 3].
+
+    Args:
+        image: uint8 [height, width, 3] in [0, 255].
+        resolution: Side of the result in pixels.
+    """
+    # Small images mostly have their size, and resizing costs what decoding
+    # does.
+    resized = tf.cond(
+        tf.reduce_all(tf.shape(image)[:2] == resolution),
+        lambda: image,
+        lambda: to_uint8(resize(image, resolution)),
+    )
+    return tf.ensure_shape(resized, [resolution, resolution, 3])
+
+
 def test_image(
     encoded: tf.Tensor, resolution: int, *, crop: TestCrop = "center"
 ) -> tf.Tensor:
@@ -234,13 +251,27 @@ def test_image(
         float32 [resolution, resolution, 3]; bicubic values overshoot
         [0, 255].
     """
+    return resize(test_part(encoded, resolution, crop=crop), resolution)
+
+
+def test_part(
+    encoded: tf.Tensor, resolution: int, *, crop: TestCrop
+) -> tf.Tensor:
+    """Return the part of a picture that becomes its test image.
+
+    Args:
+        encoded: string [].
+        resolution: Side of the model's images in pixels.
+        crop: As for `test_image`.
+
+    Returns:
+        uint8 [height, width, 3] in [0, 255].
+    """
     if crop == "whole":
-        image = decode(encoded)
-    else:
-        image = decode_box(
-            encoded, lambda size: center_box(size, resolution=resolution)
-        )
-    return resize(image, resolution)
+        return decode(encoded)
+    return decode_box(
+        encoded, lambda size: center_box(size, resolution=resolution)
+    )
 
 
 def crop_and_resize(

@@ -7,6 +7,8 @@ import tensorflow as tf
 from noisy_student_tf.pipeline import decode, raw_stream
 from noisy_student_tf.records import schema, shards
 
+_Parse = Callable[..., dict[str, tf.Tensor]]
+
 
 def make_eval_stream(
     shard_set: shards.ShardSet,
@@ -93,22 +95,64 @@ def make_parts_stream(
     )
 
 
-def make_shard_stream(
-    path: str,
+def make_shards_stream(
+    paths: Sequence[str],
     *,
     resolution: int,
     batch_size: int,
     crop: decode.TestCrop = "center",
     record_schema: shards.Schema = "image",
 ) -> tf.data.Dataset:
-    """Return the batches of one shard file, as `make_eval_stream` does."""
-    return _make_batches(
-        tf.data.TFRecordDataset(path),
-        record_schema=record_schema,
-        resolution=resolution,
-        batch_size=batch_size,
-        crop=crop,
+    """Return the batches of several shards, one after the other.
+
+    No batch has images of two shards: a shard's batches are the same whichever
+    others are read. The pipeline is traced once for all of them, and the next
+    shard is read while the last one's images are still decoded.
+
+    Args:
+        paths: The shards.
+        resolution: Side of the images in pixels.
+        batch_size: Of every batch; the last one of each shard is padded.
+        crop: "center" or "whole".
+        record_schema: How a record is parsed.
+
+    Returns:
+        As of `make_eval_stream`, and `shards` int32 [batch], the place of the
+        batch's shard among `paths`. Shards without records have no batch.
+    """
+
+    def read(place: tf.Tensor, path: tf.Tensor) -> tf.data.Dataset:
+        batches = tf.data.TFRecordDataset(path).batch(batch_size)
+        places = tf.fill([batch_size], tf.cast(place, tf.int32))
+        padded = batches.map(lambda batch: (_pad(batch, batch_size), places))
+        return padded.prefetch(1)
+
+    make_example = _example_maker(
+        _parser(record_schema), resolution=resolution, crop=crop
     )
+    nothing = _padding(resolution)
+
+    @tf.autograph.experimental.do_not_convert
+    def make_padded(
+        record: tf.Tensor, place: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        example = tf.cond(
+            tf.equal(record, b""), lambda: nothing, lambda: make_example(record)
+        )
+        return {**example, "shards": place}
+
+    listed = tf.data.Dataset.from_tensor_slices(list(paths)).enumerate()
+    examples = raw_stream.map_in_order(
+        listed.flat_map(read).unbatch(), make_padded
+    )
+    return raw_stream.finish(examples.batch(batch_size, drop_remainder=True))
+
+
+def _pad(records: tf.Tensor, size: int) -> tf.Tensor:
+    """Return string [size], with empty records behind the given ones."""
+    missing = size - tf.shape(records)[0]
+    padded = tf.concat([records, tf.fill([missing], b"")], axis=0)
+    return tf.ensure_shape(padded, [size])
 
 
 def make_encoded_stream(
@@ -149,24 +193,50 @@ def _make_batches(
 ) -> tf.data.Dataset:
     return _batch(
         records,
-        schema.parse_imagenet
-        if record_schema == "imagenet"
-        else schema.parse_image,
+        _parser(record_schema),
         resolution=resolution,
         batch_size=batch_size,
         crop=crop,
     )
 
 
+def _parser(record_schema: shards.Schema) -> _Parse:
+    if record_schema == "imagenet":
+        return schema.parse_imagenet
+    return schema.parse_image
+
+
 def _batch(
     records: tf.data.Dataset,
-    parse: Callable[..., dict[str, tf.Tensor]],
+    parse: _Parse,
     *,
     resolution: int,
     batch_size: int,
     crop: decode.TestCrop,
     has_parts: bool = False,
 ) -> tf.data.Dataset:
+    make_example = _example_maker(
+        parse, resolution=resolution, crop=crop, has_parts=has_parts
+    )
+    nothing = _padding(resolution)
+    if has_parts:
+        nothing["parts"] = tf.constant(0)
+    padding = tf.data.Dataset.from_tensors(nothing).repeat(batch_size - 1)
+    # What is dropped is padding alone: the last image's batch is full.
+    examples = raw_stream.map_in_order(records, make_example)
+    examples = examples.concatenate(padding)
+    return raw_stream.finish(examples.batch(batch_size, drop_remainder=True))
+
+
+def _example_maker(
+    parse: _Parse,
+    *,
+    resolution: int,
+    crop: decode.TestCrop,
+    has_parts: bool = False,
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """Return a function of a record to what stands in a batch."""
+
     @tf.autograph.experimental.do_not_convert
     def make_example(*record: tf.Tensor) -> dict[str, tf.Tensor]:
         parsed = parse(*record)
@@ -180,16 +250,14 @@ def _batch(
             example["parts"] = tf.cast(parsed["part"], tf.int32)
         return example
 
-    nothing = {
+    return make_example
+
+
+def _padding(resolution: int) -> dict[str, tf.Tensor]:
+    """Return what stands in a batch where there is no image."""
+    return {
         "images": tf.zeros([resolution, resolution, 3]),
         "labels": tf.constant(schema.NO_LABEL),
         "image_ids": tf.constant(b""),
         "is_valid": tf.constant(False),
     }
-    if has_parts:
-        nothing["parts"] = tf.constant(0)
-    padding = tf.data.Dataset.from_tensors(nothing).repeat(batch_size - 1)
-    # What is dropped is padding alone: the last image's batch is full.
-    examples = raw_stream.map_in_order(records, make_example)
-    examples = examples.concatenate(padding)
-    return raw_stream.finish(examples.batch(batch_size, drop_remainder=True))

@@ -3,10 +3,14 @@
 On a CPU `tf.gather` of a byte takes 5 ns and a chain of element-wise
 operations writes each of its results to memory; compiled, a chain is one loop.
 Each function here is compiled once for every image size of a process, in some
-tenths of a second, and shared by all streams.
+tenths of a second, and shared by all streams; called by a function that is
+compiled itself, it becomes a part of that one.
+
+Loops run over rows of width * 3 bytes: an inner loop over three channels is not
+vectorized.
 
 XLA may contract a product and a sum into one rounding, or two constant factors
-into one, which moves values across a whole number now and then; `_rounded`
+into one, which moves values across a whole number now and then; `rounded`
 keeps the steps apart, so that pixels equal the published ones.
 """
 
@@ -24,10 +28,10 @@ _GRAY_WEIGHTS = (
 # Beyond every product of a pixel and a factor.
 _BEYOND = 1e30
 
-_compiled = tf.function(jit_compile=True, autograph=False)
+compiled = tf.function(jit_compile=True, autograph=False)
 
 
-@_compiled
+@compiled
 def lookup(image: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     """Replace every value by its entry in its channel's table.
 
@@ -41,38 +45,102 @@ def lookup(image: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.gather(table, _entries(image)), image.shape)
 
 
-@_compiled
-def table_entries(image: tf.Tensor) -> tf.Tensor:
-    """Return which of a table's 768 entries each value has.
+def _entries(image: tf.Tensor) -> tf.Tensor:
+    first = np.tile(np.arange(3, dtype=np.int32) * NUM_VALUES, image.shape[1])
+    return tf.cast(_rows(image), tf.int32) + first
+
+
+def _rows(image: tf.Tensor) -> tf.Tensor:
+    height, width = image.shape[:2]
+    return tf.reshape(image, [height, width * 3])
+
+
+@compiled
+def stretch(image: tf.Tensor) -> tf.Tensor:
+    """Stretch each channel's values to [0, 255].
 
     Args:
         image: uint8 [height, width, 3] in [0, 255].
 
     Returns:
-        int32 [height * width * 3].
+        uint8 [height, width, 3].
     """
-    return tf.reshape(_entries(image), [-1])
+    width = image.shape[1]
+    rows = _rows(image)
+    low, high = (
+        tf.cast(reduce(tf.reshape(reduce(rows, 0), [width, 3]), 0), tf.float32)
+        for reduce in (tf.reduce_min, tf.reduce_max)
+    )  # [3] each
+    varies = high > low
+    # A constant channel stays as it is: scale 1, offset 0.
+    scale = tf.where(varies, 255.0 / tf.where(varies, high - low, 1.0), 1.0)
+    offset = tf.where(varies, rounded(-low * scale), 0.0)
+    scale, offset = (tf.tile(part, [width]) for part in (scale, offset))
+    values = rounded(tf.cast(rows, tf.float32) * scale) + offset
+    return tf.reshape(to_uint8(values), image.shape)
 
 
-def _entries(image: tf.Tensor) -> tf.Tensor:
+@compiled
+def invert_from(image: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
+    """Invert the values from a threshold, uint8 [], on."""
+    return tf.where(image < threshold, image, np.uint8(255) - image)
+
+
+@compiled
+def add_below(
+    image: tf.Tensor, threshold: tf.Tensor, addition: tf.Tensor
+) -> tf.Tensor:
+    """Add an int32 [] to the values below a threshold, uint8 [], clipped."""
+    added = tf.minimum(tf.cast(image, tf.int32) + addition, 255)
+    return tf.where(image < threshold, tf.cast(added, tf.uint8), image)
+
+
+@compiled
+def constant_blend(
+    constant: tf.Tensor, image: tf.Tensor, factor: tf.Tensor
+) -> tf.Tensor:
+    """Blend with one value; factor 0 is the value, 1 the image.
+
+    Args:
+        constant: float32 [] in [0, 255].
+        image: uint8 [height, width, 3] in [0, 255].
+        factor: float32 [].
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    return to_uint8(blend(constant, tf.cast(image, tf.float32), factor))
+
+
+@compiled
+def fill_square(
+    image: tf.Tensor, center: tf.Tensor, pad: tf.Tensor
+) -> tf.Tensor:
+    """Cover a square, which may overlap the border, with gray.
+
+    Args:
+        image: uint8 [height, width, 3] in [0, 255].
+        center: int32 [2], row and column.
+        pad: int32 [], half the side.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
     height, width = image.shape[:2]
-    first = np.tile(np.arange(3, dtype=np.int32) * NUM_VALUES, width)
-    # Rows of width * 3 vectorize; an axis of three does not.
-    values = tf.reshape(image, [height, width * 3])
-    return tf.cast(values, tf.int32) + first
+    rows = np.arange(height)
+    columns = np.repeat(np.arange(width), 3)
+    is_row, is_column = (
+        (places >= middle - pad) & (places < middle + pad)
+        for places, middle in zip(
+            (rows, columns), tf.unstack(center), strict=True
+        )
+    )
+    is_inside = is_row[:, tf.newaxis] & is_column[tf.newaxis]
+    covered = tf.where(is_inside, np.uint8(FILL), _rows(image))
+    return tf.reshape(covered, image.shape)
 
 
-@_compiled
-def value_range(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return each channel's least and largest value, uint8 [3] each."""
-    height, width = image.shape[:2]
-    rows = tf.reshape(image, [height, width * 3])
-    low = tf.reshape(tf.reduce_min(rows, 0), [width, 3])
-    high = tf.reshape(tf.reduce_max(rows, 0), [width, 3])
-    return tf.reduce_min(low, 0), tf.reduce_max(high, 0)
-
-
-@_compiled
+@compiled
 def gray_blend(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """Blend with the gray image.
 
@@ -95,16 +163,22 @@ def gray(image: tf.Tensor) -> tf.Tensor:
     Returns:
         float32 [height, width, 1] in [0, 255].
     """
-    shares = _rounded(tf.cast(image, tf.float32) * np.float32(1 / 255))
+    shares = rounded(tf.cast(image, tf.float32) * np.float32(1 / 255))
     red, green, blue = _GRAY_WEIGHTS
     # In the order of the published matrix product.
-    values = _rounded(shares[..., 0] * red) + _rounded(shares[..., 1] * green)
-    values = values + _rounded(shares[..., 2] * blue)
-    values = tf.cast(_rounded(values) * 255.5, tf.uint8)
+    values = rounded(shares[..., 0] * red) + rounded(shares[..., 1] * green)
+    values = values + rounded(shares[..., 2] * blue)
+    values = tf.cast(rounded(values) * 255.5, tf.uint8)
     return tf.cast(values[..., tf.newaxis], tf.float32)
 
 
-@_compiled
+@compiled
+def products(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Return all values times a factor: float32 [height, width * 3]."""
+    return rounded(tf.cast(_rows(image), tf.float32) * factor)
+
+
+@compiled
 def smooth_blend(
     neighbors: tf.Tensor,
     centers: tf.Tensor,
@@ -116,13 +190,14 @@ def smooth_blend(
     Args:
         neighbors: float32 [height, width * 3], values times 1 / 13.
         centers: float32 [height, width * 3], values times 5 / 13.
-        image: uint8 [height, width * 3] in [0, 255].
+        image: uint8 [height, width, 3] in [0, 255].
         factor: float32 []; 0 is smooth, 1 the image.
 
     Returns:
-        uint8 [height - 2, (width - 2) * 3].
+        uint8 [height, width, 3]; the border of one pixel is the image's.
     """
-    height, length = image.shape[0] - 2, image.shape[1] - 6
+    rows = _rows(image)
+    height, length = rows.shape[0] - 2, rows.shape[1] - 6
 
     def shifted(values: tf.Tensor, row: int, column: int) -> tf.Tensor:
         first = column * 3
@@ -134,18 +209,20 @@ def smooth_blend(
             part = centers if row == column == 1 else neighbors
             smooth += shifted(part, row, column)
     smooth = tf.floor(tf.clip_by_value(smooth, 0.0, 255.0))
-    inner = tf.cast(shifted(image, 1, 1), tf.float32)
-    return to_uint8(blend(smooth, inner, factor))
+    inner = tf.cast(shifted(rows, 1, 1), tf.float32)
+    inner = to_uint8(blend(smooth, inner, factor))
+    middle = tf.concat([rows[1:-1, :3], inner, rows[1:-1, -3:]], 1)
+    return tf.reshape(tf.concat([rows[:1], middle, rows[-1:]], 0), image.shape)
 
 
 AffineParts = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
-@_compiled
-def source_pixels(
+@compiled
+def affine_sources(
     column_parts: AffineParts, row_parts: AffineParts
 ) -> tf.Tensor:
-    """Return from which pixel each pixel of an affine map comes, the nearest.
+    """Return where each byte of an affine map comes from, the nearest pixel.
 
     Args:
         column_parts: The source's column is the rounded sum, in this order,
@@ -154,33 +231,63 @@ def source_pixels(
         row_parts: The source's row, likewise.
 
     Returns:
-        int32 [height * width], row * width + column; height * width where
-        the source lies outside.
+        int32 [height, width * 3], places in the image's bytes; -1 where the
+        source lies outside.
     """
     (width,), (height,) = column_parts[0].shape, column_parts[1].shape
     column, row = (
-        _round_half_away(by_column[tf.newaxis] + by_row[:, tf.newaxis] + offset)
+        _round_half_away(
+            tf.repeat(by_column, 3)[tf.newaxis] + by_row[:, tf.newaxis] + offset
+        )
         for by_column, by_row, offset in (column_parts, row_parts)
-    )  # float32 [height, width] each
+    )  # float32 [height, width * 3] each
     is_inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    source = tf.where(is_inside, row * width + column, float(height * width))
-    return tf.reshape(tf.cast(source, tf.int32), [-1])
+    pixel = tf.cast(row, tf.int32) * width + tf.cast(column, tf.int32)
+    channel = np.tile(np.arange(3, dtype=np.int32), width)
+    return tf.where(is_inside, pixel * 3 + channel, -1)
 
 
-@_compiled
-def take_pixels(image: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
-    """Take each pixel from another one.
+@compiled
+def take_bytes(image: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
+    """Take each byte from another place.
+
+    Apart from `affine_sources`, whose arithmetic is vectorized, as this is not.
 
     Args:
         image: uint8 [height, width, 3] in [0, 255].
-        source: int32 [height * width]; height * width stands for gray, 128.
+        sources: int32 [height, width * 3]; -1 stands for gray, 128.
 
     Returns:
         uint8 [height, width, 3].
     """
-    pixels = tf.reshape(image, [-1, 3])
-    pixels = tf.concat([pixels, np.full([1, 3], FILL, np.uint8)], 0)
-    return tf.reshape(tf.gather(pixels, source), image.shape)
+    flat = tf.reshape(image, [-1])
+    moved = tf.gather(flat, tf.maximum(sources, 0))
+    moved = tf.where(sources < 0, np.uint8(FILL), moved)
+    return tf.reshape(moved, image.shape)
+
+
+@compiled
+def reflected_window(
+    image: tf.Tensor, corner: tf.Tensor, pad: tf.Tensor
+) -> tf.Tensor:
+    """Reflect pixels around an image and cut its size out.
+
+    Args:
+        image: uint8 [height, width, 3] in [0, 255].
+        corner: int32 [2], row and column of the window in the padded image.
+        pad: int32 [], pixels on each side.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    rows, columns = (
+        (size - 1) - tf.abs((size - 1) - tf.abs(tf.range(size) + first - pad))
+        for size, first in zip(image.shape[:2], tf.unstack(corner), strict=True)
+    )
+    channel = np.tile(np.arange(3, dtype=np.int32), image.shape[1])
+    places = tf.repeat(columns, 3) * 3 + channel
+    sources = rows[:, tf.newaxis] * (image.shape[1] * 3) + places
+    return take_bytes(image, sources)
 
 
 def _round_half_away(values: tf.Tensor) -> tf.Tensor:
@@ -191,10 +298,11 @@ def _round_half_away(values: tf.Tensor) -> tf.Tensor:
 
 def blend(first: tf.Tensor, second: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """Return first + factor * (second - first), float32, unclipped."""
-    return first + _rounded(factor * (second - first))
+    return first + rounded(factor * (second - first))
 
 
-def _rounded(product: tf.Tensor) -> tf.Tensor:
+def rounded(product: tf.Tensor) -> tf.Tensor:
+    """Return a float32 product, and keep XLA from contracting it."""
     # A limit on one side alone is optimized away where the sign is known.
     return tf.clip_by_value(product, -_BEYOND, _BEYOND)
 

@@ -4,8 +4,8 @@ Images are uint8 [height, width, 3] in [0, 255] of static shape; arguments are
 Python numbers, so that whatever follows from them is computed once. Arguments
 beyond an operation's nominal range do what the published code does with them.
 
-Written for speed on CPU: byte arithmetic or a table of values where that is
-exact, and loops that XLA compiles (`kernels`) where it is not.
+Written for speed on CPU, of loops that XLA compiles (`kernels`). All but
+`equalize` can be part of a larger compiled function.
 """
 
 import math
@@ -16,50 +16,62 @@ import tensorflow as tf
 from noisy_student_tf.pipeline import kernels
 
 _SOLARIZE_ADD_THRESHOLD = 128
-_VALUES = np.arange(kernels.NUM_VALUES)
 
 
 def autocontrast(image: tf.Tensor) -> tf.Tensor:
     """Stretch each channel's values to [0, 255]."""
-    low, high = (
-        tf.cast(values, tf.float32)[:, tf.newaxis]
-        for values in kernels.value_range(image)
-    )  # [3, 1] each
-    varies = high > low
-    # A constant channel stays as it is: scale 1, offset 0.
-    scale = tf.where(varies, 255.0 / tf.where(varies, high - low, 1.0), 1.0)
-    offset = tf.where(varies, -low * scale, 0.0)
-    table = kernels.to_uint8(_VALUES.astype(np.float32) * scale + offset)
-    return kernels.lookup(image, tf.reshape(table, [-1]))
+    return kernels.stretch(image)
 
 
 def equalize(image: tf.Tensor) -> tf.Tensor:
     """Make each channel's histogram as flat as a table of values can."""
-    histogram = tf.raw_ops.DenseBincount(
-        input=kernels.table_entries(image),
-        size=3 * kernels.NUM_VALUES,
+    return kernels.lookup(image, equalize_tables(image[tf.newaxis])[0])
+
+
+def equalize_tables(images: tf.Tensor) -> tf.Tensor:
+    """Return what `equalize` makes of each value, for `kernels.lookup`.
+
+    Histograms are what XLA is slow at.
+
+    Args:
+        images: uint8 [batch, height, width, 3]; the batch may be unknown.
+
+    Returns:
+        uint8 [batch, 768], 256 entries for each channel.
+    """
+    histograms = tf.raw_ops.DenseBincount(
+        input=_channels(images),
+        size=kernels.NUM_VALUES,
         weights=tf.constant([], tf.int32),
         binary_output=False,
     )
-    table = equalize_table(tf.reshape(histogram, [3, kernels.NUM_VALUES]))
-    return kernels.lookup(image, tf.reshape(table, [-1]))
+    tables = equalize_table(histograms)
+    return tf.reshape(tables, [-1, 3 * kernels.NUM_VALUES])
+
+
+def _channels(images: tf.Tensor) -> tf.Tensor:
+    """Return each channel's values in a row: int32 [batch * 3, pixels]."""
+    height, width = images.shape[1:3]
+    pixels = tf.reshape(images, [-1, height * width, 3])
+    rows = tf.transpose(pixels, [0, 2, 1])
+    return tf.cast(tf.reshape(rows, [-1, height * width]), tf.int32)
 
 
 def equalize_table(histogram: tf.Tensor) -> tf.Tensor:
     """Return the new value of each value.
 
     Args:
-        histogram: int32 [3, 256], pixels of each channel that have a value.
+        histogram: int32 [..., 256], pixels of a channel that have a value.
 
     Returns:
-        uint8 [3, 256].
+        uint8 [..., 256].
     """
-    values = tf.constant(_VALUES, tf.int32)
-    top = tf.reduce_max(tf.where(histogram > 0, values, 0), 1, keepdims=True)
-    num_top = tf.gather(histogram, top, batch_dims=1)  # [3, 1]
-    num_pixels = tf.reduce_sum(histogram, 1, keepdims=True)
-    step = (num_pixels - num_top) // 255
-    below = tf.cumsum(histogram, 1, exclusive=True)
+    values = tf.range(kernels.NUM_VALUES)
+    top = tf.reduce_max(tf.where(histogram > 0, values, 0), -1, keepdims=True)
+    below = tf.cumsum(histogram, -1, exclusive=True)
+    # Pixels below the largest value that occurs.
+    num_lower = tf.gather(below, top, batch_dims=len(top.shape) - 1)
+    step = num_lower // 255
     # The lowest value always becomes 0, whatever step // 2 is.
     new = (below + step // 2) // tf.maximum(step, 1)
     new = tf.where(values > 0, tf.clip_by_value(new, 0, 255), 0)
@@ -87,20 +99,18 @@ def solarize(image: tf.Tensor, threshold: int) -> tf.Tensor:
 
     The published threshold is a byte: 691 is 179.
     """
-    threshold %= kernels.NUM_VALUES
-    inverted = np.where(threshold <= _VALUES, 255 - _VALUES, _VALUES)
-    return kernels.lookup(image, _same_for_channels(inverted))
+    return kernels.invert_from(
+        image, tf.constant(threshold % kernels.NUM_VALUES, tf.uint8)
+    )
 
 
 def solarize_add(image: tf.Tensor, addition: int) -> tf.Tensor:
     """Add to the values below 128, and clip them."""
-    is_low = _VALUES < _SOLARIZE_ADD_THRESHOLD
-    added = np.where(is_low, np.minimum(_VALUES + addition, 255), _VALUES)
-    return kernels.lookup(image, _same_for_channels(added))
-
-
-def _same_for_channels(table: np.ndarray) -> tf.Tensor:
-    return tf.constant(np.tile(table.astype(np.uint8), 3))
+    return kernels.add_below(
+        image,
+        tf.constant(_SOLARIZE_ADD_THRESHOLD, tf.uint8),
+        tf.constant(addition, tf.int32),
+    )
 
 
 def color(image: tf.Tensor, factor: float) -> tf.Tensor:
@@ -118,7 +128,7 @@ def contrast(image: tf.Tensor, factor: float) -> tf.Tensor:
     """
     height, width = image.shape[:2]
     constant = min(height * width / kernels.NUM_VALUES, 255.0)
-    return _blend(tf.constant(int(constant), tf.uint8), image, factor)
+    return _blend(tf.constant(float(int(constant))), image, factor)
 
 
 def corrected_contrast(image: tf.Tensor, factor: float) -> tf.Tensor:
@@ -127,12 +137,12 @@ def corrected_contrast(image: tf.Tensor, factor: float) -> tf.Tensor:
     Not what was published: see `contrast`.
     """
     mean = tf.reduce_mean(kernels.gray(image))
-    return _blend(tf.cast(mean + 0.5, tf.uint8), image, factor)
+    return _blend(tf.floor(mean + 0.5), image, factor)
 
 
 def brightness(image: tf.Tensor, factor: float) -> tf.Tensor:
     """Blend with black; factor 0 is black."""
-    return _blend(tf.constant(0, tf.uint8), image, factor)
+    return _blend(tf.constant(0.0), image, factor)
 
 
 def sharpness(image: tf.Tensor, factor: float) -> tf.Tensor:
@@ -142,18 +152,12 @@ def sharpness(image: tf.Tensor, factor: float) -> tf.Tensor:
     """
     if factor == 1.0:
         return image
-    height, width = image.shape[:2]
-    rows = tf.reshape(image, [height, width * 3])
-    values = tf.cast(rows, tf.float32)
-    inner = kernels.smooth_blend(
-        values * np.float32(1 / 13),
-        values * np.float32(5 / 13),
-        rows,
+    return kernels.smooth_blend(
+        kernels.products(image, tf.constant(1 / 13)),
+        kernels.products(image, tf.constant(5 / 13)),
+        image,
         tf.constant(factor, tf.float32),
     )
-    inner = tf.reshape(inner, [height - 2, width - 2, 3])
-    middle = tf.concat([image[1:-1, :1], inner, image[1:-1, -1:]], 1)
-    return tf.concat([image[:1], middle, image[-1:]], 0)
 
 
 def cutout(image: tf.Tensor, pad: int, center: tf.Tensor) -> tf.Tensor:
@@ -165,15 +169,9 @@ def cutout(image: tf.Tensor, pad: int, center: tf.Tensor) -> tf.Tensor:
         center: float32 [2] in [0, 1), row and column as shares of height and
             width; the square may overlap the border.
     """
-    size = np.array(image.shape[:2])
-    middle = tf.cast(center * size.astype(np.float32), tf.int32)
-    top, left = tf.unstack(tf.maximum(middle - pad, 0))
-    bottom, right = tf.unstack(tf.minimum(middle + pad, size))
-    band = image[top:bottom]
-    square = tf.fill([bottom - top, right - left, 3], np.uint8(kernels.FILL))
-    band = tf.concat([band[:, :left], square, band[:, right:]], 1)
-    covered = tf.concat([image[:top], band, image[bottom:]], 0)
-    return tf.ensure_shape(covered, image.shape)
+    size = np.array(image.shape[:2], np.float32)
+    middle = tf.cast(center * size, tf.int32)
+    return kernels.fill_square(image, middle, tf.constant(pad, tf.int32))
 
 
 def geometric(
@@ -201,8 +199,8 @@ def geometric(
         tf.gather(tf.constant(np.stack(parts)), sign)
         for parts in zip(*both, strict=True)
     ]
-    source = kernels.source_pixels(tuple(chosen[:3]), tuple(chosen[3:]))
-    return kernels.take_pixels(image, source)
+    sources = kernels.affine_sources(tuple(chosen[:3]), tuple(chosen[3:]))
+    return kernels.take_bytes(image, sources)
 
 
 def _affine_parts(
@@ -248,18 +246,9 @@ def _matrix(
     return np.array(rows, np.float32)
 
 
-def _blend(first: tf.Tensor, second: tf.Tensor, factor: float) -> tf.Tensor:
-    """Return first + factor * (second - first), clipped; 1 is the second.
-
-    Args:
-        first: uint8, of a shape that broadcasts to the second's.
-        second: uint8 [height, width, 3].
-        factor: Above 1 it extrapolates.
-    """
-    if factor == 0.0:
-        return tf.zeros_like(second) + first
+def _blend(constant: tf.Tensor, image: tf.Tensor, factor: float) -> tf.Tensor:
     if factor == 1.0:
-        return second
-    base = tf.cast(first, tf.float32)
-    difference = tf.cast(second, tf.float32) - base
-    return kernels.to_uint8(base + factor * difference)
+        return image
+    return kernels.constant_blend(
+        constant, image, tf.constant(factor, tf.float32)
+    )

@@ -21,12 +21,8 @@ from noisy_student_tf.pipeline import (
     permutation,
     record_store,
     remote_rows,
-    unreadable,
 )
 from noisy_student_tf.records import shards
-
-# Rows whose places are computed at once.
-_BLOCK_SIZE = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,14 +51,13 @@ class BatchPart:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rows:
-    """A stream of rows that are yet to be read.
+    """A stream of rows that are yet to be read, some at once.
 
     Attributes:
-        dataset: Endless triples: number int64 [], in the host's own count and
-            below 0 for marks (see `unreadable`), position int64 [], and what
-            `read` takes.
-        read: What the dataset gives -> string [], the record; empty where it
-            is damaged.
+        dataset: Endless pairs: numbers int64 [n], in the host's own count,
+            and what `read` takes.
+        read: What the dataset gives -> string [n], the records; empty where
+            one is damaged.
         name: Number int64 [] -> string [], where the row comes from.
         first_number: Number of the first row.
         num_rows: Rows of an epoch.
@@ -100,6 +95,7 @@ def make_rows(
     part: BatchPart,
     start_step: int,
     options: ReadOptions,
+    chunk_size: int,
 ) -> Rows:
     """Return the stream's rows from a step on.
 
@@ -110,6 +106,7 @@ def make_rows(
         part: What this stream takes of every global batch.
         start_step: Batches that were given before.
         options: How records are held and read.
+        chunk_size: Rows that are handled at once; they may lie in two batches.
 
     Raises:
         ValueError: The set is empty, damaged, or of another number of rows
@@ -126,19 +123,28 @@ def make_rows(
         store = record_store.in_memory(
             shard_set, max_corrupt=options.max_corrupt
         )
-        return _store_rows(store, seed, part, start_step)
+        return _store_rows(store, seed, part, start_step, chunk_size)
     if options.cache_directory:
         shard_set = record_store.copy_to(options.cache_directory, shard_set)
     if not any(map(files.is_remote, shard_set.paths)):
         store = record_store.on_disk(shard_set)
-        return _store_rows(store, seed, part, start_step)
+        return _store_rows(store, seed, part, start_step, chunk_size)
     return _remote_rows(
-        shard_set, seed, part, start_step, options.shuffle_buffer_size
+        shard_set,
+        seed,
+        part,
+        start_step,
+        chunk_size,
+        options.shuffle_buffer_size,
     )
 
 
 def _store_rows(
-    store: record_store.Store, seed: int, part: BatchPart, start_step: int
+    store: record_store.Store,
+    seed: int,
+    part: BatchPart,
+    start_step: int,
+    chunk_size: int,
 ) -> Rows:
     num_rows = store.num_rows
 
@@ -157,20 +163,17 @@ def _store_rows(
         return store.records_of(rows)
 
     @tf.autograph.experimental.do_not_convert
-    def make_block(begin: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        numbers = tf.range(begin, begin + _BLOCK_SIZE)
-        last = unreadable.mark(begin + _BLOCK_SIZE)[tf.newaxis]
-        return (
-            tf.concat([numbers, last], 0),
-            tf.concat([part.positions(numbers), [0]], 0),
-            tf.concat([records_of(numbers), [0]], 0),
-        )
+    def make_chunk(begin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        numbers = begin + tf.range(chunk_size, dtype=tf.int64)
+        return numbers, numbers
 
     first = start_step * part.size
-    blocks = tf.data.Dataset.range(first, tf.int64.max, _BLOCK_SIZE)
+    chunks = tf.data.Dataset.range(first, tf.int64.max, chunk_size)
     return Rows(
-        dataset=blocks.map(make_block).unbatch(),
-        read=store.read,
+        dataset=chunks.map(make_chunk),
+        read=lambda numbers: store.read(
+            tf.ensure_shape(records_of(numbers), numbers.shape)
+        ),
         name=lambda number: store.name(records_of(number[tf.newaxis])[0]),
         first_number=first,
         num_rows=num_rows,
@@ -182,6 +185,7 @@ def _remote_rows(
     seed: int,
     part: BatchPart,
     start_step: int,
+    chunk_size: int,
     shuffle_buffer_size: int,
 ) -> Rows:
     dataset = remote_rows.make_stream(
@@ -193,9 +197,10 @@ def _remote_rows(
     dataset = dataset.shard(part.num_hosts, part.host)
     first_number = start_step * part.size
     dataset = dataset.enumerate(first_number)
+    dataset = dataset.map(lambda number, row: (number, row[1]))
     return Rows(
-        dataset=dataset.map(lambda number, row: (number, *row)),
-        read=lambda record: record,
+        dataset=dataset.batch(chunk_size, drop_remainder=True),
+        read=lambda records: records,
         name=lambda _: tf.constant(f"{shard_set.paths[0]} ..."),
         first_number=first_number,
         num_rows=shard_set.num_copies,

@@ -28,7 +28,7 @@ class Store:
         num_rows: Rows of an epoch, copies counted.
         records_of: int64 [n] rows in [0, num_rows) -> int64 [n] records. The
             copies of a record are rows of their own.
-        read: int64 [] record -> string []; empty where it is damaged.
+        read: int64 [n] records -> string [n]; empty where one is damaged.
         name: int64 [] record -> string [], its shard and place in it.
     """
 
@@ -68,7 +68,7 @@ def in_memory(shard_set: shards.ShardSet, *, max_corrupt: float) -> Store:
     return Store(
         num_rows=int(copies.sum()),
         records_of=_records_of(copies),
-        read=lambda record: tf.gather(all_records, record),
+        read=lambda records: tf.gather(all_records, records),
         name=lambda record: tf.gather(all_names, record),
     )
 
@@ -137,20 +137,20 @@ def on_disk(shard_set: shards.ShardSet) -> Store:
     all_begins = tf.constant(np.concatenate(begins))
     paths = tf.constant(shard_set.paths)
 
-    def shard_of(record: tf.Tensor) -> tf.Tensor:
-        found = tf.searchsorted(firsts, record[tf.newaxis], side="right")
-        return found[0] - 1
+    def shards_of(records: tf.Tensor) -> tf.Tensor:
+        return tf.searchsorted(firsts, records, side="right") - 1
 
     def name(record: tf.Tensor) -> tf.Tensor:
-        shard = shard_of(record)
+        shard = shards_of(record[tf.newaxis])[0]
         place = tf.strings.as_string(record - firsts[shard])
         return tf.strings.join([paths[shard], ", record ", place])
 
     return Store(
         num_rows=int(copies.sum()),
         records_of=_records_of(copies),
-        read=lambda record: offsets.read_at(
-            paths[shard_of(record)], all_begins[record]
+        read=lambda records: offsets.read_at(
+            tf.gather(paths, shards_of(records)),
+            tf.gather(all_begins, records),
         ),
         name=name,
     )

@@ -16,7 +16,7 @@ from noisy_student_tf.records import offsets, schema, shards
 _LABELED, _UNLABELED = range(2)
 
 Target = dict[str, tf.Tensor]
-# The encoded picture, its labels, and what is wrong with them, or nothing.
+# Encoded pictures, their labels, and what is wrong with them, or nothing.
 Parsed = tuple[tf.Tensor, Target, tf.Tensor]
 
 
@@ -34,9 +34,11 @@ class Source:
             position.
         images_key: Name of its images in the batch.
         labels_name: What its labels are called in errors.
-        targets: Labels by their name in the batch, as for a row without any.
-        parse: Record -> (encoded string [], targets, what is wrong with them,
-            string [], or nothing).
+        has_labels: Whether its records have what the model learns.
+        blank: A record without a picture, for those that cannot be read.
+        parse: Records, string [n] -> (encoded string [n], targets by their
+            name in the batch, [n, ...] each, and what is wrong with them,
+            string [n], or nothing).
     """
 
     shard_set: shards.ShardSet
@@ -47,7 +49,8 @@ class Source:
     noise_seed: int
     images_key: str
     labels_name: str
-    targets: Target
+    has_labels: bool
+    blank: bytes
     parse: Callable[[tf.Tensor], Parsed]
 
 
@@ -64,15 +67,15 @@ def labeled(
     def parse(record: tf.Tensor) -> Parsed:
         parsed = parse_record(record)
         label = parsed["label"]
-        problem = tf.where(
-            (label >= 0) & (label < num_classes),
-            "",
-            tf.strings.format(
-                "A labeled image's class {} is not in [0, {}): build the "
-                "labeled shards again.",
-                (label, num_classes),
-            ),
+        message = tf.strings.join(
+            [
+                "A labeled image's class ",
+                tf.strings.as_string(label),
+                f" is not in [0, {num_classes}): build the labeled shards "
+                "again.",
+            ]
         )
+        problem = tf.where((label >= 0) & (label < num_classes), "", message)
         targets = {"labels": tf.cast(label, tf.int32)}
         return parsed["image"], targets, problem
 
@@ -83,7 +86,8 @@ def labeled(
         policy=config.augmentation.labeled,
         images_key="labeled_images",
         labels_name="labels",
-        targets={"labels": tf.constant(0)},
+        has_labels=True,
+        blank=schema.blank(shard_set.schema, num_classes=num_classes),
         parse=parse,
         **_seeds(config.seed, _LABELED),
     )
@@ -97,16 +101,15 @@ def unlabeled(
         "pseudo_labeled": schema.parse_pseudo_labeled,
         "published_pseudo_labeled": schema.parse_published,
     }.get(shard_set.schema)
-    has_labels = parse_record is not None
 
     def parse(record: tf.Tensor) -> Parsed:
         if parse_record is None:
-            return schema.parse_image(record)["image"], {}, tf.constant("")
+            image = schema.parse_image(record)["image"]
+            return image, {}, tf.zeros_like(image)
         parsed = parse_record(record, num_classes=num_classes)
         targets = {"soft_labels": parsed["probabilities"]}
         return parsed["image"], targets, parsed["problem"]
 
-    no_targets = {"soft_labels": tf.zeros([num_classes])} if has_labels else {}
     return Source(
         shard_set=shard_set,
         batch_size=derived.unlabeled_batch_size(config.training),
@@ -115,7 +118,8 @@ def unlabeled(
         policy=config.augmentation.unlabeled,
         images_key="unlabeled_images",
         labels_name="soft_labels",
-        targets=no_targets,
+        has_labels=parse_record is not None,
+        blank=schema.blank(shard_set.schema, num_classes=num_classes),
         parse=parse,
         **_seeds(config.seed, _UNLABELED),
     )
@@ -152,7 +156,7 @@ def check(
             does not divide by the hosts, or a pad crop does not fit.
     """
     shard_set = source.shard_set
-    if source.targets and shard_set.num_classes != num_classes:
+    if source.has_labels and shard_set.num_classes != num_classes:
         raise ValueError(
             f"--data.num_classes: the model has {num_classes} classes, and "
             f"{source.labels_name} of the shards {shard_set.paths[:1]} have "
@@ -180,7 +184,7 @@ def _check_first_record(source: Source) -> None:
     path = source.shard_set.paths[0]
     try:
         for record in tf.data.TFRecordDataset(path).take(1):
-            source.parse(record)
+            source.parse(record[tf.newaxis])
     except tf.errors.DataLossError:
         return  # A damaged record: it is counted when it is read.
     except tf.errors.InvalidArgumentError as error:

@@ -31,13 +31,24 @@ from noisy_student_tf.pipeline import (
     augment,
     decode,
     mixing,
+    randaugment,
     raw_stream,
     train_sources,
     unreadable,
 )
 from noisy_student_tf.records import shards
 
+# (encoded string [n], positions int64 [n], from one position to the next) ->
+# images by their names, [n, ...] each, and whether they are there, bool [n].
+MakeImages = Callable[
+    [tf.Tensor, tf.Tensor, int], tuple[dict[str, tf.Tensor], tf.Tensor]
+]
+
 _MEGABYTE = 2**20
+# Rows are made some at once: the more, the less each costs; the fewer, the
+# sooner the first batch is there, and the less memory the threads take.
+_CHUNK_PIXELS = 2**20
+_MIN_CHUNK_SIZE, _MAX_CHUNK_SIZE = 4, 128
 
 
 def make_train_stream(
@@ -123,25 +134,22 @@ def _half(
         resolution=resolution,
         num_hosts=num_hosts,
     )
-    is_unlabeled = source.images_key == "unlabeled_images"
-    make_images = _image_maker(
-        source,
-        resolution=resolution,
-        unnoised=unnoised,
-        clean_resolution=clean_resolution if is_unlabeled else 0,
-        crop=test_crop(config),
-    )
-    examples = _examples(
+    rows = _rows(
         source,
         config,
         start_step=start_step,
         host=host,
         num_hosts=num_hosts,
-        make_images=make_images,
+        make_images=_image_maker(
+            source,
+            resolution=resolution,
+            unnoised=unnoised,
+            clean_resolution=clean_resolution,
+            crop=test_crop(config),
+        ),
+        chunk_size=_chunk_size(resolution, source.batch_size // num_hosts),
     )
-    batches = examples.batch(
-        source.batch_size // num_hosts, drop_remainder=True
-    )
+    batches = rows.rebatch(source.batch_size // num_hosts, drop_remainder=True)
     mix = mixing.make_mixer(
         config.augmentation,
         num_classes=num_classes,
@@ -151,16 +159,23 @@ def _half(
     return batches.map(mix) if mix and not unnoised else batches
 
 
-def _examples(
+def _chunk_size(resolution: int, batch_size: int) -> int:
+    """Return how many rows are made at once, each chunk by one thread."""
+    size = _CHUNK_PIXELS // resolution**2
+    return min(max(size, _MIN_CHUNK_SIZE), _MAX_CHUNK_SIZE, batch_size)
+
+
+def _rows(
     source: train_sources.Source,
     config: configuration.Config,
     *,
     start_step: int,
     host: int,
     num_hosts: int,
-    make_images: Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]],
+    make_images: MakeImages,
+    chunk_size: int,
 ) -> tf.data.Dataset:
-    """Return one host's examples of one half, in order."""
+    """Return one host's rows of one half, in order, some at once."""
     part = raw_stream.BatchPart(
         batch_size=source.batch_size, host=host, num_hosts=num_hosts
     )
@@ -175,23 +190,23 @@ def _examples(
         part=part,
         start_step=start_step,
         options=_read_options(config),
+        chunk_size=chunk_size,
     )
-    parsed = raw_stream.map_in_order(rows.dataset, _parser(source, rows))
 
+    # No Python branch depends on data here; looking for one takes seconds.
     @tf.autograph.experimental.do_not_convert
-    def make_example(
-        number: tf.Tensor,
-        encoded: tf.Tensor,
-        targets: train_sources.Target,
-        problem: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
-        position = noise_part.positions(number)
-        images = make_images(encoded, position)
-        example = {**images, **targets, "position": position}
-        return number, problem, example
+    def make_chunk(numbers: tf.Tensor, handles: tf.Tensor) -> tuple[Any, ...]:
+        records = rows.read(handles)
+        is_empty = tf.strings.length(records) == 0
+        records = tf.where(is_empty, source.blank, records)
+        encoded, targets, problems = source.parse(records)
+        positions = noise_part.positions(numbers)
+        images, is_there = make_images(encoded, positions, num_hosts)
+        parts = {**images, **targets, "position": positions}
+        return numbers, is_there, problems, parts
 
     return unreadable.replace(
-        raw_stream.map_in_order(parsed, make_example),
+        raw_stream.map_in_order(rows.dataset, make_chunk),
         first_number=rows.first_number,
         rows_per_epoch=max(rows.num_rows // part.num_hosts, 1),
         max_lost_per_epoch=config.data.max_corrupt_fraction * rows.num_rows,
@@ -208,29 +223,6 @@ def _read_options(config: configuration.Config) -> raw_stream.ReadOptions:
     )
 
 
-def _parser(
-    source: train_sources.Source, rows: raw_stream.Rows
-) -> Callable[..., tuple[Any, ...]]:
-    """Return a function (number, position, handle) -> number and parts."""
-
-    def nothing() -> train_sources.Parsed:
-        return tf.constant(b""), source.targets, tf.constant("")
-
-    # No Python branch depends on data here; looking for one takes seconds.
-    @tf.autograph.experimental.do_not_convert
-    def parse(
-        number: tf.Tensor, _: tf.Tensor, handle: tf.Tensor
-    ) -> tuple[Any, ...]:
-        record = tf.cond(
-            number < 0, lambda: tf.constant(b""), lambda: rows.read(handle)
-        )
-        is_empty = tf.strings.length(record) == 0
-        parsed = tf.cond(is_empty, nothing, lambda: source.parse(record))
-        return number, *parsed
-
-    return parse
-
-
 def _image_maker(
     source: train_sources.Source,
     *,
@@ -238,46 +230,58 @@ def _image_maker(
     unnoised: bool,
     clean_resolution: int,
     crop: decode.TestCrop,
-) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
-    """Return a function (encoded, position) -> images by their names.
-
-    Positions below 0 stand for no picture: their images are black.
-    """
-    sides = {source.images_key: resolution}
-    if clean_resolution:
-        sides["clean_unlabeled_images"] = clean_resolution
+) -> MakeImages:
+    """Return a function that makes the images of a chunk of rows."""
+    key, policy = source.images_key, source.policy
+    is_noised_at_once = randaugment.is_small(resolution)
 
     def make_one(
-        encoded: tf.Tensor, position: tf.Tensor, key: str
-    ) -> tf.Tensor:
-        if unnoised or key != source.images_key:
-            return augment.clean_image(encoded, sides[key], test_crop=crop)
-        seed = tf.stack([tf.constant(source.noise_seed, tf.int64), position])
-        return augment.train_image(
+        encoded: tf.Tensor, position: tf.Tensor, draws: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        images = {}
+        if clean_resolution and key == "unlabeled_images":
+            images["clean_unlabeled_images"] = augment.clean_image(
+                encoded, clean_resolution, test_crop=crop
+            )
+        if unnoised:
+            images[key] = augment.clean_image(
+                encoded, resolution, test_crop=crop
+            )
+            return images
+        image = augment.crop_picture(
             encoded,
             resolution=resolution,
-            policy=source.policy,
-            seed=seed,
+            policy=policy,
+            seed=tf.stack([tf.constant(source.noise_seed, tf.int64), position]),
             test_crop=crop,
         )
+        if not is_noised_at_once:
+            image = augment.noise(image[tf.newaxis], policy, draws[tf.newaxis])
+            image = image[0]
+        images[key] = image
+        return images
 
-    def make(encoded: tf.Tensor, position: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {key: make_one(encoded, position, key) for key in sides}
-
-    def make_or_skip(
-        encoded: tf.Tensor, position: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        black = {
-            key: tf.zeros([side, side, 3], tf.uint8)
-            for key, side in sides.items()
-        }
-        return tf.cond(
-            position < 0, lambda: black, lambda: make(encoded, position)
+    def make(
+        encoded: tf.Tensor, positions: tf.Tensor, stride: int
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        draws = augment.draw(
+            policy,
+            seed=source.noise_seed,
+            first_position=positions[0],
+            count=positions.shape[0],
+            stride=stride,
         )
+        images, is_there = unreadable.map_readable(
+            make_one, encoded, positions, draws
+        )
+        if is_noised_at_once and not unnoised:
+            images[key] = augment.noise(images[key], policy, draws)
+        return images, is_there
 
-    return make_or_skip
+    return make
 
 
+@tf.autograph.experimental.do_not_convert
 def _merge(*halves: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {
         key: value

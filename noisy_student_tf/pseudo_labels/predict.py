@@ -1,35 +1,36 @@
 """Label images with a teacher: shards in, one Parquet file per shard out.
 
-While a group of rows is compressed and written, the next ones are computed.
+One stream reads and decodes all shards, so that neither tracing nor the first
+images of a shard are waited for; rows are compressed and written while the
+next ones are computed.
 """
 
-import collections
-import concurrent.futures
 import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 import tqdm
 from absl import logging
-from pyarrow import parquet
 
 from noisy_student_tf import files
-from noisy_student_tf.pseudo_labels import plausibility, teacher
-from noisy_student_tf.records import parquet_files, predictions, schema, shards
+from noisy_student_tf.pseudo_labels import (
+    label_stream,
+    plausibility,
+    teacher,
+)
+from noisy_student_tf.records import parquet_files, predictions, shards
 
-LabelBatch = Callable[[tf.Tensor], dict[str, tf.Tensor]]
-
-_MAX_SUM_ERROR = 1e-3
 # Of 1000 classes in float16: 16 MB a row group.
 _ROWS_PER_GROUP = 8192
-# Batches that are computed before the first one's results are waited for.
-_BATCHES_AHEAD = 2
+# A shard's last batch is padded: on average half of one is computed in vain.
+_MAX_PADDING = 0.05
+_MIN_REPLICA_BATCH_SIZE = 128
+
+_DAMAGED = (tf.errors.DataLossError, tf.errors.InvalidArgumentError)
 
 # Probabilities of a confident teacher are mostly zeros once they are float16.
 COMPRESSION = {
@@ -49,7 +50,7 @@ def predict(
     predict_fn: teacher.PredictFn,
     unlabeled: shards.ShardSet,
     unlabeled_fingerprint: str,
-    make_shard_stream: Callable[[str], tf.data.Dataset],
+    make_stream: Callable[[Sequence[str]], tf.data.Dataset],
     directory: str,
     num_classes: int,
     teacher_fingerprint: str,
@@ -69,7 +70,8 @@ def predict(
         unlabeled: The shards to label.
         unlabeled_fingerprint: Of the images, so that no other ones' labels are
             taken for theirs.
-        make_shard_stream: Path of a shard to its clean evaluation batches.
+        make_stream: Paths of shards to their clean evaluation batches; see
+            `eval_stream.make_shards_stream`.
         directory: Where the predictions appear.
         num_classes: Classes of the teacher.
         teacher_fingerprint: Of the teacher's weights.
@@ -86,37 +88,65 @@ def predict(
     """
     _check_worker(shard_index, num_shard_workers)
     files.make_directories(directory)
-    compiled = _compile(predict_fn, num_classes)
-    job = _Job(directory, unlabeled, teacher_fingerprint, unlabeled_fingerprint)
+    job = _Job(
+        predict_fn,
+        make_stream,
+        unlabeled,
+        directory,
+        num_classes,
+        teacher_fingerprint,
+        unlabeled_fingerprint,
+        left_out,
+    )
     progress = tqdm.tqdm(
         total=unlabeled.num_records, desc=title, unit="images", disable=None
     )
     with progress:
-        for index in range(shard_index, len(job.outputs), num_shard_workers):
-            path, output = unlabeled.paths[index], job.outputs[index]
-            if files.exists(output):
-                job.check_finished(index)
-                progress.update(_num_rows(output))
-                continue
-            batches = _label_stream(
-                compiled, make_shard_stream(path), path, left_out(index)
-            )
-            columns = predictions.predictions_schema(
-                num_classes, metadata=job.metadata(index)
-            )
-            _write_shard(output, columns, batches, progress)
+        own = range(shard_index, len(job.outputs), num_shard_workers)
+        todo = [index for index in own if not job.is_done(index, progress)]
+        if todo:
+            _label_shards(job, todo, progress)
     if closes:
-        _finish(job, num_classes, left_out)
+        _finish(job)
+
+
+def batch_size(
+    unlabeled: shards.ShardSet, *, largest: int, num_replicas: int = 1
+) -> int:
+    """Return the batch in which to label shards of this size.
+
+    Batches hold images of one shard, so that each shard's last one is padded.
+    It is halved while more than 5 % of all images would be padding, on
+    average, and each replica keeps 128.
+
+    Args:
+        unlabeled: The shards to label.
+        largest: Global batch that is halved.
+        num_replicas: Replicas that share a batch.
+    """
+    records_per_shard = unlabeled.num_records / max(len(unlabeled.paths), 1)
+    size = largest
+    while (
+        size > 2 * _MAX_PADDING * records_per_shard
+        and size % (2 * num_replicas) == 0
+        and size // 2 >= _MIN_REPLICA_BATCH_SIZE * num_replicas
+    ):
+        size //= 2
+    return size
 
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """What all workers of one prediction share."""
+    """What all workers of one prediction share; see `predict`."""
 
-    directory: str
+    predict_fn: teacher.PredictFn
+    make_stream: Callable[[Sequence[str]], tf.data.Dataset]
     unlabeled: shards.ShardSet
+    directory: str
+    num_classes: int
     teacher_fingerprint: str
     unlabeled_fingerprint: str
+    left_out: Callable[[int], frozenset[bytes]]
 
     @functools.cached_property
     def outputs(self) -> list[str]:
@@ -138,6 +168,18 @@ class _Job:
                 self.unlabeled.paths[index]
             ),
         }
+
+    def is_done(self, index: int, progress: tqdm.tqdm) -> bool:
+        """Tell whether a file is there, and count its rows as progress.
+
+        Raises:
+            ValueError: See `check_finished`.
+        """
+        if not files.exists(self.outputs[index]):
+            return False
+        self.check_finished(index)
+        progress.update(_num_rows(self.outputs[index]))
+        return True
 
     def check_finished(self, index: int) -> None:
         """Check that a file is this job's.
@@ -172,139 +214,78 @@ def _num_rows(output: str) -> int:
         return reader.metadata.num_rows
 
 
-def _compile(
-    predict_fn: teacher.PredictFn, num_classes: int
-) -> Callable[[tf.TensorSpec], LabelBatch]:
-    """Return a function that traces the labeling of one kind of batch once."""
-
-    @functools.cache
-    def compiled(spec: tf.TensorSpec) -> LabelBatch:
-        @tf.function(input_signature=[spec])
-        def label_batch(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            probabilities = tf.cast(predict_fn(images), tf.float32)
-            if probabilities.shape[-1] != num_classes:
-                raise ValueError(
-                    f"The teacher returns {probabilities.shape[-1]} "
-                    f"probabilities per image, but {num_classes} classes are "
-                    "configured. Name a teacher of this data."
-                )
-            return {
-                "class_ids": tf.argmax(
-                    probabilities, axis=-1, output_type=tf.int32
-                ),
-                # The maximum decides about the selection: it is taken before
-                # the probabilities are rounded.
-                "confidences": tf.reduce_max(probabilities, axis=-1),
-                "probabilities": tf.cast(probabilities, tf.float16),
-                "sums": tf.reduce_sum(probabilities, axis=-1),
-                "minima": tf.reduce_min(probabilities, axis=-1),
-            }
-
-        return label_batch
-
-    return compiled
-
-
-def _label_stream(
-    compiled: Callable[[tf.TensorSpec], LabelBatch],
-    stream: tf.data.Dataset,
-    path: str,
-    left_out: frozenset[bytes],
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yield ids and labels of the valid images of one shard, in batches.
+def _label_shards(job: _Job, todo: list[int], progress: tqdm.tqdm) -> None:
+    """Label and write some shards, in their order.
 
     Raises:
         ValueError: A record is damaged, or an output is no probability.
     """
-    label_batch = compiled(stream.element_spec["images"])
-    try:
-        for batch, outputs in _ahead(label_batch, stream):
-            is_wanted = batch["is_valid"].numpy()
-            image_ids = batch["image_ids"].numpy()
-            if left_out:
-                is_wanted &= [each not in left_out for each in image_ids]
-            labels = {
-                name: values.numpy()[is_wanted]
-                for name, values in outputs.items()
-            }
-            labels["ids"] = _id_array(image_ids[is_wanted], path)
-            _check_probabilities(labels, path)
-            yield labels
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        raise ValueError(
-            f"{path}: a record is damaged ({error.message[:200]}). Remove the "
-            "shard, its index and the manifest beside them, and build the "
-            "unlabeled shards again; only this one is written."
-        ) from error
-
-
-def _ahead(
-    label_batch: LabelBatch, stream: tf.data.Dataset
-) -> Iterator[tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]]:
-    """Yield batches with their outputs, which are computed ahead.
-
-    A device that computes asynchronously is never waited for with nothing
-    left to do.
-    """
-    pending: collections.deque[Any] = collections.deque()
-    for batch in stream:
-        pending.append((batch, label_batch(batch["images"])))
-        if len(pending) > _BATCHES_AHEAD:
-            yield pending.popleft()
-    yield from pending
-
-
-def _id_array(image_ids: np.ndarray, path: str) -> np.ndarray:
-    """Return ids as uint8 [num_images, 16]."""
-    lengths = {len(image_id) for image_id in image_ids}
-    if lengths - {schema.ID_BYTES}:
-        raise ValueError(
-            f"{path}: ids are of {sorted(lengths)} bytes; accepted is "
-            f"{schema.ID_BYTES}. Build the shards again."
-        )
-    flat = np.frombuffer(b"".join(image_ids), np.uint8)
-    return flat.reshape(-1, schema.ID_BYTES)
-
-
-def _check_probabilities(labels: dict[str, np.ndarray], path: str) -> None:
-    # Written so that not-a-number fails too.
-    good = (np.abs(labels["sums"] - 1) <= _MAX_SUM_ERROR) & (
-        labels["minima"] >= 0
+    paths = [job.unlabeled.paths[index] for index in todo]
+    stream = job.make_stream(paths)
+    images = stream.element_spec["images"]
+    labels = label_stream.ahead_of_use(
+        label_stream.label(
+            label_stream.compile_labeling(
+                job.predict_fn, images, num_classes=job.num_classes
+            ),
+            stream,
+            paths,
+            lambda place: job.left_out(todo[place]),
+        ),
+        num_ahead=max(2, _ROWS_PER_GROUP // images.shape[0]),
     )
-    if not good.all():
-        first = int(np.flatnonzero(~good)[0])
-        raise ValueError(
-            f"{path}: the teacher's outputs for image "
-            f"{labels['ids'][first].tobytes().hex()} sum to "
-            f"{labels['sums'][first]} with minimum {labels['minima'][first]}; "
-            "accepted are probabilities. Check that the teacher is trained "
-            "and ends in a softmax."
-        )
+    place = 0
+    with contextlib.closing(labels):
+        try:
+            for place, batches in label_stream.by_place(labels, len(todo)):
+                _write_shard(job, todo[place], batches, progress)
+        except _DAMAGED as error:
+            path = _find_damaged(job, paths[place:])
+            raise ValueError(
+                f"{path}: a record is damaged ({error.message[:200]}). Remove "
+                "the shard, its index and the manifest beside them, and build "
+                "the unlabeled shards again; only this one is written."
+            ) from error
+
+
+def _find_damaged(job: _Job, paths: Sequence[str]) -> str:
+    """Return the first shard that cannot be read to its end.
+
+    The stream that failed was ahead of what is written.
+    """
+    for path in paths:
+        try:
+            for _ in job.make_stream([path]):
+                pass
+        except _DAMAGED:
+            return path
+    return f"{paths[0]} or a later shard"
 
 
 def _write_shard(
-    output: str,
-    columns: pa.Schema,
-    batches: Iterator[dict[str, np.ndarray]],
+    job: _Job,
+    index: int,
+    batches: Iterator[label_stream.Labels],
     progress: tqdm.tqdm,
 ) -> None:
+    output = job.outputs[index]
+    columns = predictions.predictions_schema(
+        job.num_classes, metadata=job.metadata(index)
+    )
     started = time.monotonic()
     num_images = 0
-    with (
-        parquet_files.open_writer(
-            output, columns, compression=COMPRESSION
-        ) as writer,
-        _written_behind(writer) as write,
-    ):
+    with parquet_files.open_writer(
+        output, columns, compression=COMPRESSION
+    ) as writer:
         pending: list[pa.RecordBatch] = []
         for labels in batches:
             pending.append(_record_batch(labels, columns))
             num_images += pending[-1].num_rows
             progress.update(pending[-1].num_rows)
             if sum(batch.num_rows for batch in pending) >= _ROWS_PER_GROUP:
-                write(pa.Table.from_batches(pending, columns))
+                writer.write_table(pa.Table.from_batches(pending, columns))
                 pending = []
-        write(pa.Table.from_batches(pending, columns))
+        writer.write_table(pa.Table.from_batches(pending, columns))
     logging.info(
         "%s: %d images, %.1f images/s.",
         output,
@@ -313,45 +294,25 @@ def _write_shard(
     )
 
 
-@contextlib.contextmanager
-def _written_behind(
-    writer: parquet.ParquetWriter,
-) -> Iterator[Callable[[pa.Table], None]]:
-    """Yield a function that writes a table while its caller goes on.
-
-    One table is written at a time, so that memory stays bounded.
-    """
-    with concurrent.futures.ThreadPoolExecutor(1) as executor:
-        pending: list[concurrent.futures.Future[None]] = []
-
-        def write(table: pa.Table) -> None:
-            if pending:
-                pending.pop().result()
-            pending.append(executor.submit(writer.write_table, table))
-
-        yield write
-        if pending:
-            pending.pop().result()
-
-
 def _record_batch(
-    labels: dict[str, np.ndarray], columns: pa.Schema
+    labels: label_stream.Labels, columns: pa.Schema
 ) -> pa.RecordBatch:
     return pa.record_batch(
         [
-            parquet_files.fixed_bytes_array(labels["ids"]),
-            pa.array(labels["class_ids"]),
-            pa.array(labels["confidences"]),
-            parquet_files.fixed_lists_array(labels["probabilities"]),
+            parquet_files.fixed_bytes_array(labels.ids),
+            pa.array(labels.class_ids),
+            pa.array(labels.confidences),
+            parquet_files.fixed_lists_array(labels.probabilities),
         ],
         schema=columns,
     )
 
 
-def _finish(
-    job: _Job, num_classes: int, left_out: Callable[[int], frozenset[bytes]]
-) -> None:
-    """Write the manifest if all shards are there."""
+def _finish(job: _Job) -> None:
+    """Write the manifest if all shards are there.
+
+    Workers that end together all do, each whole and with the same content.
+    """
     missing = [output for output in job.outputs if not files.exists(output)]
     if missing:
         logging.info("%d shards are left to other workers.", len(missing))
@@ -360,7 +321,7 @@ def _finish(
     for index in indices:
         job.check_finished(index)
     counts = [_num_rows(output) for output in job.outputs]
-    num_left_out = sum(len(left_out(index)) for index in indices)
+    num_left_out = sum(len(job.left_out(index)) for index in indices)
     num_wanted = job.unlabeled.num_records - num_left_out
     if sum(counts) != num_wanted:
         raise ValueError(
@@ -368,17 +329,20 @@ def _finish(
             f"unlabeled shards hold {num_wanted}. Remove the directory and "
             "predict again."
         )
-    files.remove_temporaries(job.directory)
+    # Not the manifest's: another worker may be writing it just now.
+    files.remove_temporaries(
+        job.directory, of=set(map(_base_name, job.outputs))
+    )
     shards.write_manifest(
         job.directory,
         {
             predictions.TEACHER: job.teacher_fingerprint,
             predictions.UNLABELED: job.unlabeled_fingerprint,
-            "num_classes": num_classes,
+            "num_classes": job.num_classes,
             "num_images": sum(counts),
             "num_left_out": num_left_out,
             "counts_per_class": plausibility.count_classes(
-                job.outputs, num_classes=num_classes
+                job.outputs, num_classes=job.num_classes
             ).tolist(),
             "shards": [_base_name(output) for output in job.outputs],
             "num_images_per_shard": counts,

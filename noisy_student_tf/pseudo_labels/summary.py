@@ -68,7 +68,7 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "images_per_class": summary.images_per_class,
         "confidence_threshold": summary.confidence_threshold,
         "totals": {name: summary.total(name) for name in _TOTALS},
-        "per_class": [dataclasses.asdict(entry) for entry in summary.classes],
+        "per_class": [dict(vars(entry)) for entry in summary.classes],
         "warnings": list(summary.warnings),
     }
 

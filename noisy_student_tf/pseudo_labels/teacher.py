@@ -1,6 +1,5 @@
 """What a teacher can be made of: functions of images to probabilities."""
 
-import functools
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -48,41 +47,3 @@ def with_temperature(teacher: PredictFn, temperature: float) -> PredictFn:
 def log_probabilities(probabilities: tf.Tensor) -> tf.Tensor:
     """Return logarithms, finite also of zeros: they serve as logits."""
     return tf.math.log(tf.maximum(probabilities, _TINY))
-
-
-def on_replicas(
-    teacher: PredictFn, strategy: tf.distribute.Strategy
-) -> PredictFn:
-    """Return a teacher that divides each batch among a strategy's replicas.
-
-    Args:
-        teacher: Its variables were made in the strategy's scope.
-        strategy: Of one host.
-
-    Raises:
-        ValueError: From the returned function, in tracing: the batch does not
-            divide by the replicas.
-    """
-    num_replicas = strategy.num_replicas_in_sync
-    if num_replicas == 1:
-        return teacher
-
-    def part_of(parts: tf.Tensor) -> tf.Tensor:
-        context = tf.distribute.get_replica_context()
-        return teacher(parts[context.replica_id_in_sync_group])
-
-    def predict_fn(images: tf.Tensor) -> tf.Tensor:
-        batch_size = images.shape[0]
-        if batch_size is None or batch_size % num_replicas:
-            raise ValueError(
-                f"--training.evaluation_batch_size={batch_size}: accepted is "
-                f"a multiple of the {num_replicas} replicas that label."
-            )
-        parts = tf.reshape(
-            images,
-            [num_replicas, batch_size // num_replicas, *images.shape[1:]],
-        )
-        outputs = strategy.run(functools.partial(part_of, parts))
-        return tf.concat(strategy.experimental_local_results(outputs), axis=0)
-
-    return predict_fn

@@ -60,29 +60,38 @@ def _damaged(path: str, offset: int) -> ValueError:
     )
 
 
-def read_at(path: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """Return the record that begins at a byte, inside tf.data.
+def read_at(paths: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
+    """Return the records that begin at some bytes, inside tf.data.
 
     Args:
-        path: string [].
-        offset: int64 [].
+        paths: string [n].
+        offsets: int64 [n].
 
     Returns:
-        string []; empty where the record does not fit its checksum.
+        string [n]; empty where a record does not fit its checksum.
     """
-    dataset = tf.data.experimental.from_variant(
-        tf.raw_ops.TFRecordDatasetV2(
-            filenames=path[tf.newaxis],
-            compression_type="",
-            # Unbuffered: it reads this record and nothing beyond.
-            buffer_size=tf.constant(0, tf.int64),
-            byte_offsets=offset[tf.newaxis],
-        ),
-        tf.TensorSpec([], tf.string),
-    )
-    dataset = dataset.take(1).ignore_errors()
-    lost = tf.data.Dataset.from_tensors(b"")
-    return dataset.concatenate(lost).take(1).get_single_element()
+
+    @tf.autograph.experimental.do_not_convert
+    def read(path: tf.Tensor, offset: tf.Tensor) -> tf.data.Dataset:
+        dataset = tf.data.experimental.from_variant(
+            tf.raw_ops.TFRecordDatasetV2(
+                filenames=path[tf.newaxis],
+                compression_type="",
+                # Unbuffered: it reads this record and nothing beyond.
+                buffer_size=tf.constant(0, tf.int64),
+                byte_offsets=offset[tf.newaxis],
+            ),
+            tf.TensorSpec([], tf.string),
+        )
+        dataset = dataset.take(1).ignore_errors()
+        lost = tf.data.Dataset.from_tensors(b"")
+        return dataset.concatenate(lost).take(1)
+
+    places = tf.data.Dataset.from_tensor_slices((paths, offsets))
+    records = places.flat_map(read)
+    size = tf.size(offsets, tf.int64)
+    found = records.batch(size).get_single_element()
+    return tf.ensure_shape(found, offsets.shape)
 
 
 def read_intact(path: str) -> tuple[list[bytes], list[int]]:
@@ -111,7 +120,9 @@ def read_intact(path: str) -> tuple[list[bytes], list[int]]:
 def _read_each(path: str) -> tuple[list[bytes], list[int]]:
     records, indices = [], []
     for index, offset in enumerate(record_offsets(path)):
-        record = read_at(tf.constant(path), tf.constant(offset)).numpy()
+        record = read_at(
+            tf.constant([path]), tf.constant([offset], tf.int64)
+        ).numpy()[0]
         if record:
             records.append(record)
             indices.append(index)

@@ -28,6 +28,10 @@ NO_LABEL = -1
 ID_BYTES = 16
 MAX_PROBABILITY_SUM_ERROR = 1e-2
 
+_HALF_BYTES = 2
+# Stands where a published record has fewer probabilities than another.
+_NOTHING = float("-inf")
+
 
 def make_id(source_name: str, key: str) -> bytes:
     """Return the 16-byte id of an image.
@@ -85,6 +89,38 @@ def stored_bytes(example: tf.train.Example, key: str) -> bytes:
     return values[0] if values else b""
 
 
+def blank(schema: str, *, num_classes: int) -> bytes:
+    """Return a record that can be parsed but has no picture.
+
+    It stands in for records that cannot be read where many are parsed at once.
+
+    Args:
+        schema: A name of `shards.Schema`.
+        num_classes: Of soft labels.
+    """
+    if schema == "image":
+        return encode_image(image=b"", image_id=b"", label=0)
+    sure = np.eye(1, num_classes)[0]
+    if schema == "pseudo_labeled":
+        return add_pseudo_label(
+            encode_image(image=b"", image_id=b""),
+            class_id=0,
+            probabilities=sure,
+            confidence=1.0,
+            copies=1,
+            iteration=0,
+        )
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature[IMAGE].bytes_list.value[:] = [b""]
+    if schema == "imagenet":
+        feature[IMAGENET_LABEL].int64_list.value[:] = [1]
+    else:
+        feature[PUBLISHED_PROBABILITIES].float_list.value[:] = sure
+        feature[PUBLISHED_CONFIDENCE].float_list.value[:] = [1.0]
+    return example.SerializeToString()
+
+
 def add_pseudo_label(record: bytes, **pseudo_label: Any) -> bytes:
     """Return a serialized image with a pseudo-label added.
 
@@ -127,13 +163,16 @@ def set_pseudo_label(
 
 
 def parse_image(record: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Parse a labeled or unlabeled record inside tf.data.
+    """Parse labeled or unlabeled records inside tf.data.
+
+    Args:
+        record: string [...], one record or many.
 
     Returns:
-        image: string []; image_id: string []; label: int64 [], `NO_LABEL`
-        where the record has none.
+        image: string [...]; image_id: string [...]; label: int64 [...],
+        `NO_LABEL` where a record has none.
     """
-    features = tf.io.parse_single_example(
+    features = tf.io.parse_example(
         record,
         {
             IMAGE: tf.io.FixedLenFeature([], tf.string),
@@ -149,8 +188,8 @@ def parse_image(record: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def parse_imagenet(record: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Parse an ImageNet record, whose labels start at 1; the id is empty."""
-    features = tf.io.parse_single_example(
+    """Parse ImageNet records, whose labels start at 1; ids are empty."""
+    features = tf.io.parse_example(
         record,
         {
             IMAGE: tf.io.FixedLenFeature([], tf.string),
@@ -159,14 +198,14 @@ def parse_imagenet(record: tf.Tensor) -> dict[str, tf.Tensor]:
     )
     return {
         "image": features[IMAGE],
-        "image_id": tf.constant(b""),
+        "image_id": tf.zeros_like(features[IMAGE]),
         "label": features[IMAGENET_LABEL] - 1,
     }
 
 
 def parse_copies(record: tf.Tensor) -> tf.Tensor:
-    """Return how often an epoch shows a pseudo-labeled record: int64 []."""
-    return tf.io.parse_single_example(
+    """Return how often an epoch shows pseudo-labeled records: int64 [...]."""
+    return tf.io.parse_example(
         record, {COPIES: tf.io.FixedLenFeature([], tf.int64, 1)}
     )[COPIES]
 
@@ -174,16 +213,20 @@ def parse_copies(record: tf.Tensor) -> tf.Tensor:
 def parse_pseudo_labeled(
     record: tf.Tensor, *, num_classes: int
 ) -> dict[str, tf.Tensor]:
-    """Parse a pseudo-labeled record inside tf.data.
+    """Parse pseudo-labeled records inside tf.data.
+
+    Args:
+        record: string [...], one record or many.
+        num_classes: The model's.
 
     Returns:
-        image: string []; image_id: string []; probabilities: float32
-        [num_classes], renormalized to sum 1; confidence: float32 [];
-        problem: string [], what is wrong with the soft label (another number
-        of classes, negative, not finite, or its sum off by more than 0.01),
-        or empty. Where something is, probabilities mean nothing.
+        image: string [...]; image_id: string [...]; probabilities: float32
+        [..., num_classes], renormalized to sum 1; confidence: float32 [...];
+        problem: string [...], what is wrong with the soft label (another
+        number of classes, negative, not finite, or its sum off by more than
+        0.01), or empty. Where something is, probabilities mean nothing.
     """
-    features = tf.io.parse_single_example(
+    features = tf.io.parse_example(
         record,
         {
             IMAGE: tf.io.FixedLenFeature([], tf.string),
@@ -192,61 +235,82 @@ def parse_pseudo_labeled(
             CONFIDENCE: tf.io.FixedLenFeature([], tf.float32),
         },
     )
-    halves = tf.io.decode_raw(features[PROBABILITIES], tf.float16)
+    stored = features[PROBABILITIES]
+    num_bytes = num_classes * _HALF_BYTES
+    # Of a fixed length it cannot decode float16.
+    words = tf.io.decode_raw(stored, tf.uint16, fixed_length=num_bytes)
+    halves = tf.bitcast(words, tf.float16)
     return {
         "image": features[IMAGE],
         "image_id": features[IMAGE_ID],
         "confidence": features[CONFIDENCE],
-        **_soft_label(tf.cast(halves, tf.float32), num_classes),
+        **_soft_label(
+            tf.cast(halves, tf.float32),
+            is_whole=tf.strings.length(stored) == num_bytes,
+            num_classes=num_classes,
+        ),
     }
 
 
 def parse_published(
     record: tf.Tensor, *, num_classes: int
 ) -> dict[str, tf.Tensor]:
-    """Parse a pseudo-labeled record of the authors' code inside tf.data.
+    """Parse pseudo-labeled records of the authors' code inside tf.data.
 
     Returns:
-        What `parse_pseudo_labeled` returns; the id is empty.
+        What `parse_pseudo_labeled` returns; ids are empty.
     """
-    features = tf.io.parse_single_example(
+    features = tf.io.parse_example(
         record,
         {
             IMAGE: tf.io.FixedLenFeature([], tf.string),
             PUBLISHED_PROBABILITIES: tf.io.FixedLenSequenceFeature(
-                [], tf.float32, allow_missing=True
+                [], tf.float32, allow_missing=True, default_value=_NOTHING
             ),
             PUBLISHED_CONFIDENCE: tf.io.FixedLenFeature([], tf.float32),
         },
     )
+    # Shorter rows are filled up to the longest.
+    stored = features[PUBLISHED_PROBABILITIES]
+    size = tf.math.count_nonzero(stored != _NOTHING, axis=-1)
+    fill = [[0, 0]] * (len(stored.shape) - 1) + [[0, num_classes]]
     return {
         "image": features[IMAGE],
-        "image_id": tf.constant(b""),
+        "image_id": tf.zeros_like(features[IMAGE]),
         "confidence": features[PUBLISHED_CONFIDENCE],
-        **_soft_label(features[PUBLISHED_PROBABILITIES], num_classes),
+        **_soft_label(
+            tf.pad(stored, fill)[..., :num_classes],
+            is_whole=size == num_classes,
+            num_classes=num_classes,
+        ),
     }
 
 
 def _soft_label(
-    probabilities: tf.Tensor, num_classes: int
+    probabilities: tf.Tensor, *, is_whole: tf.Tensor, num_classes: int
 ) -> dict[str, tf.Tensor]:
-    """Return probabilities with sum 1, and what is wrong with them."""
-    total = tf.reduce_sum(probabilities)
-    padded = tf.pad(probabilities, [[0, num_classes]])[:num_classes]
-    is_whole = tf.size(probabilities) == num_classes
-    is_near_one = tf.abs(total - 1.0) <= MAX_PROBABILITY_SUM_ERROR
+    """Return probabilities with sum 1, and what is wrong with them.
+
+    Args:
+        probabilities: float32 [..., num_classes].
+        is_whole: bool [...], whether there were as many.
+        num_classes: The model's.
+    """
+    total = tf.reduce_sum(probabilities, -1, keepdims=True)
+    is_near_one = tf.abs(total[..., 0] - 1.0) <= MAX_PROBABILITY_SUM_ERROR
     problem = _first_problem(
         {
             "A soft label has another number of classes than the model. "
             "Label the images again with a teacher of this data.": is_whole,
             "A soft label is negative or not a number.": tf.reduce_all(
-                probabilities >= 0
+                probabilities >= 0, -1
             ),
             "The probabilities of a soft label do not sum to 1.": is_near_one,
         }
     )
+    shape = [*is_whole.shape, num_classes]
     return {
-        "probabilities": tf.ensure_shape(padded / total, [num_classes]),
+        "probabilities": tf.ensure_shape(probabilities / total, shape),
         "problem": problem,
     }
 

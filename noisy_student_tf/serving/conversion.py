@@ -61,7 +61,9 @@ def convert(
         [None, resolution, resolution, 3], tf.float32, name="images"
     )
     module = _Converted(model)
-    compiled = tf.function(module.logits, input_signature=[shape])
+    compiled = tf.function(
+        module.logits, input_signature=[shape], autograph=False
+    )
     if format == "onnx":
         return _to_onnx(compiled, shape)
     function = compiled.get_concrete_function()

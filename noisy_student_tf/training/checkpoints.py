@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from noisy_student_tf import files
 from noisy_student_tf.records import shards
-from noisy_student_tf.training import state, trouble
+from noisy_student_tf.training import state, trouble, variable_files
 
 _DIRECTORY = re.compile(r"step-(\d{8,})")
 _MANIFEST = "manifest.json"
@@ -54,14 +55,12 @@ class Checkpoints:
         self._keep = keep
         self._is_writer = is_writer
         self._state = train_state
-        # Variables by their order, not the Keras objects: TensorFlow does not
-        # see layers in lists, and would silently leave theirs out.
         self._variables = {
             "model": _variables(train_state.model.weights),
             "ema_model": _variables(train_state.ema_model.weights),
             "optimizer": _variables(train_state.optimizer.variables),
         }
-        self._copies: dict[str, list[tf.Variable]] = {}
+        self._copies: dict[str, list[np.ndarray]] = {}
         self._scores: dict[int, float] = {}
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
@@ -117,19 +116,21 @@ class Checkpoints:
 
     def _copy_to_host(self) -> None:
         if not self._copies:
-            with tf.device("/cpu:0"):
-                self._copies = {
-                    part: [
-                        tf.Variable(tf.zeros(variable.shape, variable.dtype))
-                        for variable in variables
-                    ]
-                    for part, variables in self._variables.items()
-                }
+            self._copies = {
+                part: [
+                    np.empty(variable.shape, variable.dtype.as_numpy_dtype)
+                    for variable in variables
+                ]
+                for part, variables in self._variables.items()
+            }
         for part, variables in self._variables.items():
             for copy, variable in zip(
                 self._copies[part], variables, strict=True
             ):
-                copy.assign(variable.read_value())
+                # Into the same memory each time: a tf.Variable would share
+                # the weights' memory and send the next step for new, until
+                # that lies in pieces.
+                np.copyto(copy, variable.read_value().numpy())
 
     def _write_or_keep_error(self, content: dict[str, Any]) -> None:
         step = content["step"]
@@ -153,7 +154,7 @@ class Checkpoints:
         step = content["step"]
         files.remove(self._path(step))
         files.make_directories(self._path(step))
-        tf.train.Checkpoint(**self._copies).write(self._path(step, _PREFIX))
+        variable_files.write(self._path(step, _PREFIX), self._copies)
         names = files.list_directory(self._path(step))
         checksums = {
             name: shards.fingerprint(self._path(step, name)) for name in names
@@ -194,7 +195,7 @@ class Checkpoints:
                 f"{self._path(step)}: the best checkpoint is damaged. Restore "
                 "it from a copy, or train with --training.final_weights=last."
             )
-        self._read(step, ("model", "ema_model"))
+        self._read(step, ["model", "ema_model"])
 
     def restore(self) -> dict[str, Any] | None:
         """Restore the newest checkpoint whose files are as they were saved.
@@ -215,7 +216,7 @@ class Checkpoints:
             if content is None:
                 damaged.append(step)
                 continue
-            self._read(step, tuple(self._variables))
+            self._read(step, list(self._variables))
             if self._is_writer:
                 for damaged_step in damaged:
                     self._remove(damaged_step)
@@ -241,23 +242,17 @@ class Checkpoints:
             return None
         return content
 
-    def _read(self, step: int, parts: tuple[str, ...]) -> None:
+    def _read(self, step: int, parts: Sequence[str]) -> None:
         prefix = self._path(step, _PREFIX)
-        checkpoint = tf.train.Checkpoint(
-            **{part: self._variables[part] for part in parts}
-        )
         try:
-            status = checkpoint.read(prefix)
-            status.assert_existing_objects_matched()
-            if len(parts) == len(self._variables):
-                status.assert_consumed()
-            else:
-                status.expect_partial()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            variable_files.read(
+                prefix, {part: self._variables[part] for part in parts}
+            )
+        except ValueError as error:
             raise ValueError(
                 f"{prefix}: the checkpoint is of another model or optimizer "
                 "than the configuration names. Train into another directory, "
-                f"or restore the configuration. TensorFlow says: {error}"
+                f"or restore the configuration. {error}"
             ) from error
         logging.info("Restored step %d from %s", step, self._path(step))
 
@@ -282,7 +277,7 @@ class Checkpoints:
     def _check_finite(self, step: int) -> None:
         weights = self._state.model.weights
         for weight, copy in zip(weights, self._copies["model"], strict=True):
-            if not tf.reduce_all(tf.math.is_finite(copy)):
+            if not np.isfinite(copy).all():
                 raise trouble.NotFiniteError(
                     f"{weight.path} is not finite after step {step}; no "
                     f"checkpoint was saved, and {self._directory} keeps the "

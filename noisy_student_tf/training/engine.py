@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -72,6 +73,8 @@ class Run:
 
     def __post_init__(self) -> None:
         is_chief = cluster.is_chief(self.strategy)
+        # Traced once, for the first pictures and for the steps.
+        self.make_stream = functools.lru_cache(maxsize=1)(self.make_stream)
         self._saved = checkpoints.Checkpoints(
             files.join(self.directory, "checkpoints"),
             self.train_state,

@@ -1,8 +1,7 @@
 """The training loop: builds what a run needs, and makes its steps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
 from noisy_student_tf import config as config_lib
@@ -10,7 +9,6 @@ from noisy_student_tf.training import (
     engine,
     replica_stream,
     reporter,
-    schedules,
     state,
 )
 from noisy_student_tf.training import (
@@ -24,14 +22,10 @@ def train(
     plan: plan_lib.Plan,
     directory: str,
     strategy: tf.distribute.Strategy,
-    build_model: state.BuildModel,
+    models: state.ModelSource,
     make_stream: replica_stream.MakeStream,
     evaluate: reporter.Evaluate,
     title: str,
-    trainable: state.ChooseTrained | None = None,
-    initial_weights: Callable[[keras.Model], None] | None = None,
-    learning_rate: schedules.Schedule | None = None,
-    load_teacher: state.BuildModel | None = None,
     class_names: Sequence[str] = (),
     profile_steps: tuple[int, int] | None = None,
 ) -> engine.TrainResult:
@@ -46,17 +40,11 @@ def train(
         plan: Batches and durations.
         directory: Of this model; created if missing.
         strategy: Whose replicas share each global batch.
-        build_model: Returns a built model, called as `model(images,
-            training=True, noise_seed=seed, noised=None)`; called twice.
+        models: How they are made.
         make_stream: start_step -> infinite dataset of global batches (see
             `step.compute_gradients`) from that step on.
         evaluate: Model -> metrics on the validation images.
         title: The run's name; initial weights and noise depend on it.
-        trainable: Freezes layers and returns the variables to train. None:
-            all trainable ones.
-        initial_weights: Loads weights into the model. None: as initialized.
-        learning_rate: Schedule in place of the configured one.
-        load_teacher: Returns the model that labels within the step.
         class_names: Shown with the first images.
         profile_steps: Between which steps TensorFlow is profiled.
 
@@ -79,11 +67,8 @@ def train(
         settings=config.optimizer,
         seed=state.seed_of(config.seed, title),
         strategy=strategy,
-        build_model=build_model,
-        schedule=learning_rate or plan_lib.make_schedule(plan, config),
-        choose_trained=trainable,
-        initial_weights=initial_weights,
-        load_teacher=load_teacher,
+        source=models,
+        schedule=plan_lib.make_schedule(plan, config),
     )
     run = engine.Run(
         config=config,

@@ -83,40 +83,14 @@ def distribute(
 
     def local_stream(context: tf.distribute.InputContext) -> tf.data.Dataset:
         count = context.num_input_pipelines
-        stream = (
-            make_stream(start_step=start_step)
-            if count == 1
-            else make_stream(
-                start_step=start_step,
-                input_pipelines=count,
-                input_pipeline_index=context.input_pipeline_id,
-            )
+        stream = _make_stream_of(context, make_stream, start_step)
+        _check_shapes(
+            stream.element_spec,
+            labeled_rows=labeled_batch_size // count,
+            unlabeled_rows=unlabeled_batch_size // count,
+            has_clean_twins=has_clean_twins,
         )
-        sizes = {
-            "labeled_images": labeled_batch_size // count,
-            "labels": labeled_batch_size // count,
-            "unlabeled_images": unlabeled_batch_size // count,
-            "soft_labels": unlabeled_batch_size // count,
-        }
-        if has_clean_twins:
-            sizes["clean_unlabeled_images"] = unlabeled_batch_size // count
-            if "soft_labels" not in stream.element_spec:
-                # The teacher's take their place.
-                del sizes["soft_labels"]
-        _check_shapes(stream.element_spec, sizes)
-        num_local = context.num_replicas_in_sync // count
-        if num_local == 1:
-            return stream
-
-        def split(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            return {
-                name: tf.stack([tensor[i::num_local] for i in range(num_local)])
-                for name, tensor in batch.items()
-            }  # [num_local, per replica, ...]
-
-        # The strategy hands consecutive elements to consecutive replicas.
-        stream = stream.map(split, num_parallel_calls=1).unbatch()
-        return stream.prefetch(2 * num_local)
+        return _deal(stream, context.num_replicas_in_sync // count)
 
     if strategy.num_replicas_in_sync == 1 and not _has_accelerator():
         # The strategy's own iterator copies to a device ahead of time; on a
@@ -125,15 +99,63 @@ def distribute(
     return strategy.distribute_datasets_from_function(local_stream)
 
 
+def _make_stream_of(
+    context: tf.distribute.InputContext,
+    make_stream: MakeStream,
+    start_step: int,
+) -> tf.data.Dataset:
+    """Return the rows of one of the input pipelines."""
+    if context.num_input_pipelines == 1:
+        return make_stream(start_step=start_step)
+    return make_stream(
+        start_step=start_step,
+        input_pipelines=context.num_input_pipelines,
+        input_pipeline_index=context.input_pipeline_id,
+    )
+
+
+def _deal(stream: tf.data.Dataset, num_replicas: int) -> tf.data.Dataset:
+    """Cut batches into those of this process' replicas, one after another."""
+    if num_replicas == 1:
+        return stream
+
+    def cut(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {
+            name: tf.stack(
+                [tensor[i::num_replicas] for i in range(num_replicas)]
+            )
+            for name, tensor in batch.items()
+        }  # [num_replicas, per replica, ...]
+
+    # The strategy hands consecutive elements to consecutive replicas.
+    stream = stream.map(cut, num_parallel_calls=1).unbatch()
+    return stream.prefetch(2 * num_replicas)
+
+
 def _has_accelerator() -> bool:
     return any(map(tf.config.list_logical_devices, ("GPU", "TPU")))
 
 
 def _check_shapes(
-    spec: dict[str, tf.TensorSpec], sizes: dict[str, int]
+    spec: dict[str, tf.TensorSpec],
+    *,
+    labeled_rows: int,
+    unlabeled_rows: int,
+    has_clean_twins: bool,
 ) -> None:
+    """Check that batches hold what the step takes, in static shapes."""
+    sizes = {
+        "labeled_images": labeled_rows,
+        "labels": labeled_rows,
+        "unlabeled_images": unlabeled_rows,
+        "soft_labels": unlabeled_rows,
+    }
+    if has_clean_twins:
+        sizes["clean_unlabeled_images"] = unlabeled_rows
+        if "soft_labels" not in spec:  # The teacher's take their place.
+            del sizes["soft_labels"]
     if "label_probabilities" in spec:  # Mixed images have both.
-        sizes = {**sizes, "label_probabilities": sizes["labels"]}
+        sizes["label_probabilities"] = labeled_rows
     expected = {name for name, size in sizes.items() if size}
     if set(spec) != expected:
         raise ValueError(

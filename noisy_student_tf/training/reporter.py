@@ -154,5 +154,7 @@ class Reporter:
             for weights, model in models.items()
             for name, value in self.evaluate(model).items()
         }
+        if not metrics:  # There are no validation images.
+            return
         step_made = self.train_state.step
         self._record.write({"kind": "validation", "step": step_made, **metrics})

@@ -23,6 +23,26 @@ _NORMALIZATION_LAYERS = (
 )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """How the models of a run are made, under a strategy.
+
+    Attributes:
+        build: Returns a built model, called as `model(images, training=True,
+            noise_seed=seed, noised=None)`; called twice.
+        load_weights: Loads weights into a model. None: as initialized.
+        choose_trained: Freezes layers of a model and returns the variables to
+            train. None: all trainable ones.
+        load_teacher: Returns the model that labels within the step. None:
+            the batches hold the labels.
+    """
+
+    build: BuildModel
+    load_weights: Callable[[keras.Model], None] | None = None
+    choose_trained: ChooseTrained | None = None
+    load_teacher: BuildModel | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainState:
     """The variables of a training run.
@@ -58,11 +78,8 @@ def create(
     settings: config.OptimizerConfig,
     seed: int,
     strategy: tf.distribute.Strategy,
-    build_model: BuildModel,
+    source: ModelSource,
     schedule: schedules.Schedule,
-    choose_trained: ChooseTrained | None = None,
-    initial_weights: Callable[[keras.Model], None] | None = None,
-    load_teacher: BuildModel | None = None,
 ) -> TrainState:
     """Build the models and the optimizer under a strategy.
 
@@ -70,12 +87,8 @@ def create(
         settings: The optimizer's.
         seed: Of the initial weights, in [0, 2^32).
         strategy: Its scope holds all variables.
-        build_model: Returns a built model; called twice.
+        source: Of the models.
         schedule: Learning rate of each step.
-        choose_trained: Freezes layers of a model and returns the variables to
-            train. None: all trainable ones.
-        initial_weights: Loads weights into a model. None: as initialized.
-        load_teacher: Returns the model that labels within the step.
 
     Raises:
         ValueError: The model cannot be trained exactly; see `check_model`.
@@ -84,15 +97,12 @@ def create(
     # whatever else this process has drawn.
     keras.utils.set_random_seed(seed)
     with strategy.scope():
-        model, ema_model = build_model(), build_model()
-        if initial_weights:
-            initial_weights(model)
+        model, ema_model = source.build(), source.build()
+        if source.load_weights:
+            source.load_weights(model)
         ema.start(ema_model, model)
-        trained = list(
-            choose_trained(model)
-            if choose_trained
-            else model.trainable_variables
-        )
+        choose = source.choose_trained or _all_trainable
+        trained = list(choose(model))
         check_model(model, strategy.num_replicas_in_sync)
         decayed = decayed_variables(model, trained)
         update_rule = optimizer.make_optimizer(
@@ -100,7 +110,7 @@ def create(
         )
         # Slots made while tracing would be an error under a strategy.
         update_rule.build(trained)
-        teacher = load_teacher() if load_teacher else None
+        teacher = source.load_teacher() if source.load_teacher else None
     if optimizer.decouples_weight_decay(settings):
         decayed = []
     return TrainState(
@@ -112,6 +122,10 @@ def create(
         schedule=schedule,
         teacher=teacher,
     )
+
+
+def _all_trainable(model: keras.Model) -> Sequence[keras.Variable]:
+    return model.trainable_variables
 
 
 def seed_of(seed: int, title: str) -> int:

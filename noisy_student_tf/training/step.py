@@ -261,6 +261,8 @@ def _step_maker(
         _apply(train_state, settings, gradients, step)
         return metrics
 
+    # No Python branch depends on data here; looking for one takes seconds.
+    @tf.autograph.experimental.do_not_convert
     def make_step(batch: Batch, step: tf.Tensor) -> tf.Tensor:
         if num_parts == 1:
             return strategy.run(compute_and_apply, args=(batch, step))

@@ -169,7 +169,8 @@ def _final_spec(
     """Return the specification of what is written."""
     class_names = options.request.class_names or ()
     held = found.spec.num_classes if found.has_classifier else 0
-    num_classes = options.num_classes or len(class_names) or held
+    # Names alone ask for no fresh classifier: they may be one too many.
+    num_classes = options.num_classes or held or len(class_names)
     if not num_classes:
         raise ValueError(
             f"{file.path} has no classifier. Give --num_classes, and a fresh "
@@ -178,7 +179,8 @@ def _final_spec(
     if class_names and len(class_names) != num_classes:
         raise ValueError(
             f"--class_names_file has {len(class_names)} names for "
-            f"{num_classes} classes. Give one name a line for each class."
+            f"{num_classes} classes. Give one name a line for each class; "
+            f"--num_classes={len(class_names)} makes a fresh classifier."
         )
     if not class_names and num_classes == held:
         class_names = found.spec.class_names

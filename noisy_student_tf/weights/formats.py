@@ -40,6 +40,12 @@ def open_file(
         path = _file_in(path)
     if not files.exists(path):
         raise FileNotFoundError(f"--source={path}: not found. {_ACCEPTED}.")
+    if use_raw_variables or scope:
+        flag = f"--scope={scope}" if scope else "--use_raw_variables"
+        raise ValueError(
+            f"--source={path}: {flag} is for TensorFlow 1 checkpoints; files "
+            "of other formats hold one set of weights. Leave it out."
+        )
     with files.open_file(path) as file:
         head = file.read(16)
     if head.startswith(keras_hdf5.MAGIC):

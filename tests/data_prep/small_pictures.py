@@ -1,6 +1,7 @@
 """Small pictures and folders of them, for the tests of the builders."""
 
 import io
+import tarfile
 
 import numpy as np
 from PIL import Image
@@ -42,3 +43,12 @@ def write_class_folders(
         for index in range(num_per_class):
             seed = first_seed + label * num_per_class + index
             write(f"{directory}/{name}/{index:03d}.png", png(seed))
+
+
+def write_tar(path, members: dict[str, bytes], mode: str = "w") -> None:
+    """Write a tar file of members' names and contents."""
+    with tarfile.open(path, mode) as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))

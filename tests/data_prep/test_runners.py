@@ -94,3 +94,10 @@ def test_every_runner_writes_all_selected_images(inputs, runner):
         for parsed, copies in records
     }
     assert found == synthetic.read_selection(inputs / "selection")
+
+
+def test_many_elements_travel_in_few_packs():
+    elements = [("gs://bucket/run", index) for index in range(5000)]
+    packs = beam_shards.pack(elements)
+    assert len(packs) <= 1024
+    assert [each for p in packs for each in beam_shards.unpack(p)] == elements

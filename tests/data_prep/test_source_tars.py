@@ -1,17 +1,7 @@
-import io
-import tarfile
-
 import pytest
 
 from data_prep import sources
-
-
-def write_tar(path, members: dict[str, bytes], mode: str = "w") -> None:
-    with tarfile.open(path, mode) as archive:
-        for name, content in members.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
+from tests.data_prep.small_pictures import write_tar
 
 
 def read_all(source) -> dict[str, tuple[int | None, bytes]]:

@@ -13,24 +13,32 @@ QUIET = configuration.PolicyConfig(
 )
 
 
-def _images(policy, num_images, **options):
-    draw = _make_draw(policy, **options)
-    return [draw(i) for i in range(num_images)]
-
-
-def _make_draw(policy, resolution=16, test_crop="whole"):
-    draw = tf.function(
-        lambda seed: augment.train_image(
+def _images(policy, num_images, resolution=16, test_crop="whole", seed=1):
+    """Images of the first positions."""
+    make = tf.function(
+        lambda position: augment.crop_picture(
             ENCODED,
             resolution=resolution,
             policy=policy,
-            seed=seed,
+            seed=tf.stack([tf.constant(seed, tf.int64), position]),
             test_crop=test_crop,
         ),
-        input_signature=[tf.TensorSpec([2], tf.int32)],
+        input_signature=[tf.TensorSpec([], tf.int64)],
         autograph=False,
     )
-    return lambda i: draw(tf.constant([i, 1], tf.int32)).numpy()
+    images = tf.stack([make(i) for i in range(num_images)])
+    draws = _draw(policy, num_images, seed=seed)
+    return list(augment.noise(images, policy, draws).numpy())
+
+
+def _draw(policy, count, *, first=0, seed=1, **options):
+    return augment.draw(
+        policy,
+        seed=seed,
+        first_position=tf.constant(first, tf.int64),
+        count=count,
+        **options,
+    )
 
 
 def _count(images, expected):
@@ -107,13 +115,32 @@ def test_the_inception_crop_gives_images_of_the_resolution():
     assert len({image.tobytes() for image in images}) == 20
 
 
-def test_randaugment_draws_from_the_seed():
+def test_draws_follow_from_seed_and_position_alone():
+    policy = dataclasses.replace(QUIET, policy="randaugment", num_ops=2)
+    draws = _draw(policy, 50)
+    assert draws.shape == (50, 16)
+    assert len(np.unique(draws)) > 790
+    np.testing.assert_array_equal(_draw(policy, 20, first=30), draws[30:])
+    np.testing.assert_array_equal(
+        _draw(policy, 16, first=2, stride=3), draws[2::3]
+    )
+    assert not np.isin(_draw(policy, 50, seed=2), draws).any()
+
+
+def test_draws_of_far_positions_are_as_even_as_of_the_first():
+    policy = dataclasses.replace(QUIET, num_ops=0)
+    draws = _draw(policy, 1000, first=10**9).numpy()
+    # 1 / 12 of variance: five deviations of the mean of 8000.
+    assert abs(draws.mean() - 0.5) < 5 * (1 / 12 / 8000) ** 0.5
+    assert len(np.unique(draws)) > 7990
+
+
+def test_noised_images_follow_from_the_draws():
     policy = dataclasses.replace(
         QUIET, policy="randaugment", magnitude=9.0, num_ops=2
     )
-    draw = _make_draw(policy)
-    first = [draw(i) for i in range(12)]
-    np.testing.assert_array_equal(first, [draw(i) for i in range(12)])
+    first = _images(policy, 12)
+    np.testing.assert_array_equal(first, _images(policy, 12))
     assert len({image.tobytes() for image in first}) > 6
 
 
@@ -121,7 +148,25 @@ def test_keras_cv_draws_from_the_seed_alone():
     policy = dataclasses.replace(
         QUIET, policy="keras_cv", magnitude=9.0, num_ops=2
     )
-    draw = _make_draw(policy)
-    first = [draw(i) for i in range(24)]
-    np.testing.assert_array_equal(first, [draw(i) for i in range(24)])
+    make = tf.function(
+        lambda: augment.noise(
+            tf.constant(np.stack([IMAGE] * 24)), policy, _draw(policy, 24)
+        ),
+        autograph=False,
+    )
+    first = make().numpy()
+    np.testing.assert_array_equal(first, make())
     assert len({image.tobytes() for image in first}) > 12
+
+
+def test_test_images_are_noised_by_their_seed():
+    policy = dataclasses.replace(
+        QUIET, policy="randaugment", horizontal_flip=True, num_ops=1
+    )
+    noise = tf.function(augment.noise_test_images, autograph=False)
+    images = tf.constant(np.stack([IMAGE] * 8))
+    first = noise(images, policy, tf.constant([3, 4]))
+    np.testing.assert_array_equal(
+        first, noise(images, policy, tf.constant([3, 4]))
+    )
+    assert len({image.tobytes() for image in first.numpy()}) > 3

@@ -65,14 +65,26 @@ def test_images_without_labels_get_none(pseudo_labeled):
     )
 
 
-def test_one_shard_gives_its_records(labeled):
-    stream = eval_stream.make_shard_stream(
-        labeled.paths[1], resolution=8, batch_size=4, crop="whole"
+def test_shards_give_their_records_in_batches_of_their_own(labeled, tmp_path):
+    empty = str(tmp_path / "empty")
+    with shards.open_writer(empty):
+        pass
+    paths = [labeled.paths[1], empty, labeled.paths[0]]
+    stream = eval_stream.make_shards_stream(
+        paths, resolution=8, batch_size=4, crop="whole"
     )
     batches = _batches(stream)
-    assert [int(batch["is_valid"].sum()) for batch in batches] == [4, 4, 2]
+    assert [int(batch["is_valid"].sum()) for batch in batches] == [4, 4, 2] * 2
+    places = [batch["shards"] for batch in batches]
+    np.testing.assert_array_equal(
+        places, np.repeat([0, 2], 3)[:, None] + [0] * 4
+    )
+    valid = np.concatenate([batch["is_valid"] for batch in batches])
     images = np.concatenate([batch["images"] for batch in batches])
-    np.testing.assert_array_equal(images[:10, 0, 0, 0], range(10, 20))
+    np.testing.assert_array_equal(
+        images[valid][:, 0, 0, 0], [*range(10, 20), *range(10)]
+    )
+    assert (batches[2]["labels"][2:] == schema.NO_LABEL).all()
 
 
 def test_imagenet_records_are_labeled_from_one(tmp_path):

@@ -47,16 +47,15 @@ def test_constants_of_translate_and_cutout_are_parameters():
     assert randaugment.level("cutout", magnitude=5.0, cutout_pixels=4.0) == 2
 
 
-def _one_operation(seed: int, magnitude: float = 4.0) -> bytes:
-    image = randaugment.apply(
-        tf.constant(IMAGE),
-        num_ops=1,
+def _apply(images, draws, magnitude=4.0, num_ops=1) -> np.ndarray:
+    return randaugment.apply(
+        tf.constant(images),
+        num_ops=num_ops,
         magnitude=magnitude,
         translate_pixels=10.0,
         cutout_pixels=5.0,
-        seed=tf.constant([seed, 1]),
-    )
-    return image.numpy().tobytes()
+        draws=tf.constant(draws, tf.float32),
+    ).numpy()
 
 
 def _possible_outcomes(magnitude: float) -> dict[str, bytes]:
@@ -82,22 +81,10 @@ def _possible_outcomes(magnitude: float) -> dict[str, bytes]:
 def test_every_operation_and_both_signs_are_drawn_as_often_as_chance_gives():
     outcomes = _possible_outcomes(4.0)
     assert len(set(outcomes.values())) == len(outcomes) == 20
-    draw = tf.function(
-        lambda seed: randaugment.apply(
-            tf.constant(IMAGE),
-            num_ops=1,
-            magnitude=4.0,
-            translate_pixels=10.0,
-            cutout_pixels=5.0,
-            seed=seed,
-        ),
-        input_signature=[tf.TensorSpec([2], tf.int32)],
-        autograph=False,
-    )
     num_draws = 640
-    drawn = [
-        draw(tf.constant([i, 5])).numpy().tobytes() for i in range(num_draws)
-    ]
+    draws = tf.random.stateless_uniform([num_draws, 1, 4], [1, 5])
+    images = _apply(np.tile(IMAGE, [num_draws, 1, 1, 1]), draws)
+    drawn = [image.tobytes() for image in images]
     counts = {name: drawn.count(value) for name, value in outcomes.items()}
     for name, count in counts.items():
         # 40 of 640 (20 of each sign); five deviations are 31 (22).
@@ -107,34 +94,33 @@ def test_every_operation_and_both_signs_are_drawn_as_often_as_chance_gives():
     assert abs(num_cutouts - 40) < 32
 
 
-def test_the_same_seed_gives_the_same_image():
-    assert _one_operation(3) == _one_operation(3)
+def test_large_images_are_noised_as_small_ones_are(monkeypatch):
+    images = np.random.default_rng(2).integers(0, 256, (6, 24, 24, 3), np.uint8)
+    draws = np.random.default_rng(3).random((6, 2, 4))
+    at_once = _apply(images, draws, num_ops=2)
+    monkeypatch.setattr(randaugment, "_MAX_SMALL_PIXELS", 0)
+    one_by_one = [
+        _apply(images[i : i + 1], draws[i : i + 1], num_ops=2)[0]
+        for i in range(6)
+    ]
+    np.testing.assert_array_equal(at_once, one_by_one)
+    np.testing.assert_array_equal(_apply(images, draws, num_ops=2), at_once)
 
 
-def test_an_image_follows_from_the_operations_in_turn():
-    noised = randaugment.apply(
-        tf.constant(IMAGE),
-        num_ops=0,
-        magnitude=4.0,
-        translate_pixels=10.0,
-        cutout_pixels=5.0,
-        seed=tf.constant([0, 1]),
-    )
-    np.testing.assert_array_equal(noised, IMAGE)
+def test_no_operation_leaves_images_as_they_are():
+    images = IMAGE[np.newaxis]
+    noised = _apply(images, np.zeros((1, 0, 4)), num_ops=0)
+    np.testing.assert_array_equal(noised, images)
 
 
 @pytest.mark.parametrize("magnitude", [0.0, 10.0, 27.0, 30.0])
-def test_all_magnitudes_give_images_of_the_same_shape(magnitude):
-    noised = tf.function(randaugment.apply, autograph=False)(
-        tf.constant(IMAGE),
-        num_ops=1,
-        magnitude=magnitude,
-        translate_pixels=100.0,
-        cutout_pixels=40.0,
-        seed=tf.constant([2, 1]),
-    )
-    assert noised.shape == IMAGE.shape
-    assert noised.dtype == tf.uint8
+def test_all_operations_run_at_all_magnitudes(magnitude):
+    draws = np.zeros((16, 1, 4))
+    draws[:, 0, 0] = (np.arange(16) + 0.5) / 16
+    images = np.tile(IMAGE, [16, 1, 1, 1])
+    noised = _apply(images, draws, magnitude)
+    assert noised.shape == images.shape
+    assert noised.dtype == np.uint8
 
 
 @pytest.mark.parametrize("operation", randaugment.OPERATIONS)

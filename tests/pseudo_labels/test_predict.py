@@ -1,9 +1,13 @@
+import concurrent.futures
+import functools
 import os
 import pathlib
+import threading
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from pyarrow import parquet
 
 from noisy_student_tf import files
 from noisy_student_tf.pseudo_labels import predict
@@ -17,17 +21,24 @@ from noisy_student_tf.records import (
 _BATCH = 4
 
 
-def make_stream(path):
-    """Batches of constant images, whose value the "shard" file names."""
+def make_stream(paths):
+    """Batches of constant images, whose values the "shard" files name."""
+    streams = [read_shard(path, place) for place, path in enumerate(paths)]
+    return functools.reduce(tf.data.Dataset.concatenate, streams)
+
+
+def read_shard(path, place):
     values = [float(v) for v in pathlib.Path(path).read_text().split()]
     num_padded = -len(values) % _BATCH
-    images = tf.reshape(values + [0.0] * num_padded, [-1, 1, 1, 1])
+    size = len(values) + num_padded
+    images = tf.reshape(values + [0.0] * num_padded, [size, 1, 1, 1])
     ids = [schema.make_id("test", f"{path[-1]}/{v}") for v in values]
     return tf.data.Dataset.from_tensor_slices(
         {
-            "images": tf.broadcast_to(images, [len(images), 2, 2, 3]),
-            "image_ids": ids + [b""] * num_padded,
-            "is_valid": [True] * len(values) + [False] * num_padded,
+            "images": tf.broadcast_to(images, [size, 2, 2, 3]),
+            "image_ids": tf.constant(ids + [b""] * num_padded, tf.string),
+            "is_valid": tf.range(size) < len(values),
+            "shards": tf.fill([size], place),
         }
     ).batch(_BATCH, drop_remainder=True)
 
@@ -58,9 +69,8 @@ def run(unlabeled, directory, **options):
     }
     predict.predict(
         unlabeled=unlabeled,
-        make_shard_stream=make_stream,
         directory=str(directory),
-        **options,
+        **{"make_stream": make_stream, **options},
     )
 
 
@@ -210,25 +220,22 @@ def test_killed_at_random_while_predicting_ends_byte_identical(
 
 
 def test_a_damaged_picture_names_the_shard(unlabeled, tmp_path):
-    def make_broken(path):
+    def make_broken(paths):
+        """The image of value 5, in the last shard, cannot be decoded."""
+
         def fail(batch):
-            check = tf.debugging.Assert(False, ["Unknown image file format"])
+            is_good = tf.reduce_all(batch["images"] != 5)
+            check = tf.debugging.Assert(is_good, ["Unknown image file format"])
             with tf.control_dependencies([check]):
                 return {**batch, "images": tf.identity(batch["images"])}
 
-        return make_stream(path).map(fail)
+        return make_stream(paths).map(fail)
 
-    with pytest.raises(ValueError, match="unlabeled-0: a record is damaged"):
-        predict.predict(
-            predict_fn=teacher,
-            unlabeled=unlabeled,
-            unlabeled_fingerprint="images",
-            make_shard_stream=make_broken,
-            directory=str(tmp_path / "out"),
-            num_classes=3,
-            teacher_fingerprint="abc",
-        )
-    assert files.list_directory(str(tmp_path / "out")) == []
+    with pytest.raises(ValueError, match="unlabeled-2: a record is damaged"):
+        run(unlabeled, tmp_path / "out", make_stream=make_broken)
+    assert predictions.predictions_name(2, 3) not in os.listdir(
+        tmp_path / "out"
+    )
 
 
 def test_a_failing_write_is_not_lost_behind_the_forward_pass(
@@ -239,7 +246,48 @@ def test_a_failing_write_is_not_lost_behind_the_forward_pass(
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(predict.parquet.ParquetWriter, "write_table", full)
+    monkeypatch.setattr(parquet.ParquetWriter, "write_table", full)
     with pytest.raises(OSError, match="No space left"):
         run(unlabeled, tmp_path / "out")
     assert files.list_directory(str(tmp_path / "out")) == []
+
+
+def test_workers_that_end_together_leave_each_other_s_manifest_alone(
+    unlabeled, tmp_path, monkeypatch
+):
+    run(unlabeled, tmp_path / "alone")
+    both_write = threading.Barrier(2, timeout=60)
+    rename = tf.io.gfile.rename
+
+    def together(source, target, **options):
+        if target.endswith(shards.MANIFEST):
+            both_write.wait()
+        rename(source, target, **options)
+
+    for index in range(2):
+        run(
+            unlabeled,
+            tmp_path / "out",
+            shard_index=index,
+            num_shard_workers=2,
+            closes=False,
+        )
+    monkeypatch.setattr(tf.io.gfile, "rename", together)
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        for each in [
+            executor.submit(run, unlabeled, tmp_path / "out") for _ in range(2)
+        ]:
+            each.result()
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
+def test_batches_are_halved_for_small_shards():
+    def batch_size(records_per_shard, **options):
+        some = shards.ShardSet(("a", "b"), 2 * records_per_shard, "image", 0, 0)
+        return predict.batch_size(some, **{"largest": 1024, **options})
+
+    assert batch_size(100_000) == 1024
+    assert batch_size(8_300) == 512
+    assert batch_size(1_500) == 128
+    assert batch_size(1_500, num_replicas=4) == 512
+    assert batch_size(1_500, largest=100) == 100

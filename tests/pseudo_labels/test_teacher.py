@@ -1,9 +1,7 @@
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from noisy_student_tf.pseudo_labels import teacher
-from tests import strategies
 
 
 def left_half(images):
@@ -39,17 +37,3 @@ def test_temperature_2_takes_square_roots():
 def test_zero_probabilities_stay_finite_at_any_temperature():
     found = teacher.with_temperature(constant(1.0, 0.0), 3.0)(IMAGES)
     np.testing.assert_allclose(found, [[1, 0]], atol=1e-6)
-
-
-def test_replicas_label_their_part_and_the_order_stays():
-    strategy = strategies.mirrored(2)
-    images = tf.reshape(tf.range(8.0), [8, 1, 1, 1])
-
-    def predict_fn(part):
-        assert part.shape[0] == 4
-        return tf.reshape(part, [-1, 1])
-
-    replicated = tf.function(teacher.on_replicas(predict_fn, strategy))
-    np.testing.assert_array_equal(replicated(images)[:, 0], range(8))
-    with pytest.raises(ValueError, match="a multiple of the 2 replicas"):
-        replicated(images[:7])

@@ -11,7 +11,13 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf import files
-from noisy_student_tf.training import device_calls, log, loop, preemption
+from noisy_student_tf.training import (
+    device_calls,
+    log,
+    loop,
+    preemption,
+    state,
+)
 from tests.training import tiny
 
 UNTIMED = ("images_per_second", "input_wait_share")
@@ -29,7 +35,9 @@ def train(directory, *, total_steps=6, **options):
             "plan": tiny.make_plan(configuration, total_steps=total_steps),
             "directory": str(directory),
             "strategy": tf.distribute.OneDeviceStrategy("/cpu:0"),
-            "build_model": lambda: tiny.build(dropout_rate=0.5),
+            "models": state.ModelSource(
+                build=lambda: tiny.build(dropout_rate=0.5)
+            ),
             "make_stream": tiny.make_stream,
             "evaluate": tiny.evaluate,
             "title": "student",

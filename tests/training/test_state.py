@@ -2,7 +2,9 @@ import keras
 import pytest
 import tensorflow as tf
 
+from noisy_student_tf.model import efficientnet
 from noisy_student_tf.training import schedules, state
+from tests.model import small_specs
 from tests.training import tiny
 
 
@@ -21,9 +23,8 @@ def create(**options):
         settings=tiny.make_config().optimizer,
         seed=1,
         strategy=tf.distribute.OneDeviceStrategy("/cpu:0"),
-        build_model=tiny.build,
+        source=state.ModelSource(build=tiny.build, **options),
         schedule=schedules.constant(0.1),
-        **options,
     )
 
 
@@ -36,9 +37,20 @@ def test_l2_holds_every_kernel_and_bias_outside_normalization():
     assert len(model.trainable_variables) == 8 + 4 * 2
 
 
+def test_l2_holds_the_published_variables_of_b0():
+    model = efficientnet.build(small_specs.make_spec(width=0.1, depth=1.0))
+    decayed = state.decayed_variables(model, model.trainable_variables)
+    # Kernels of 16 blocks: 15 expand, all others are depthwise, squeeze,
+    # excite and project; squeeze and excite have biases. Stem, head and
+    # classifier with its bias are beside them.
+    assert len(decayed) == 15 + 16 * 4 + 16 * 2 + 1 + 1 + 2
+    # The authors leave out what is named batch_normalization.
+    assert len(model.trainable_variables) == len(decayed) + 2 * 49
+
+
 def test_averages_start_as_the_loaded_weights():
     made = create(
-        initial_weights=lambda model: model.stem_conv.kernel.assign(
+        load_weights=lambda model: model.stem_conv.kernel.assign(
             tf.ones_like(model.stem_conv.kernel)
         )
     )

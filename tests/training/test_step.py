@@ -33,10 +33,12 @@ def make_steps(
         settings=configuration.optimizer,
         seed=3,
         strategy=strategy,
-        build_model=lambda: tiny.build(
-            synchronized=num_replicas > 1,
-            dropout_rate=dropout_rate,
-            normalized=normalized,
+        source=state.ModelSource(
+            build=lambda: tiny.build(
+                synchronized=num_replicas > 1,
+                dropout_rate=dropout_rate,
+                normalized=normalized,
+            )
         ),
         schedule=plan.make_schedule(made, configuration),
     )
@@ -76,7 +78,10 @@ _ADAM = {"optimizer.base_learning_rate": 0.1, "optimizer.adam_epsilon": 0.01}
         {},
         # Every gradient is clipped; clipping each replica's part before the
         # sum would give other weights.
-        {"optimizer.global_clip_norm": 0.01},
+        {
+            "optimizer.global_clip_norm": 0.3,
+            "optimizer.base_learning_rate": 8.0,
+        },
         {"optimizer.name": "adamw", **_ADAM},
         {"optimizer.name": "lamb", **_ADAM},
     ],
@@ -197,7 +202,7 @@ def test_replicas_draw_different_noise():
         settings=configuration.optimizer,
         seed=3,
         strategy=strategy,
-        build_model=build,
+        source=state.ModelSource(build=build),
         schedule=schedules.constant(0.1),
     )
     settings = make_settings(configuration, made, 2)
@@ -230,7 +235,7 @@ def test_weight_decay_enters_through_the_gradient():
         settings=configuration.optimizer,
         seed=3,
         strategy=strategies.mirrored(1),
-        build_model=tiny.build,
+        source=state.ModelSource(build=tiny.build),
         schedule=schedules.constant(0.1),
     )
     batch = next(iter(tiny.make_stream(0)))
@@ -257,7 +262,7 @@ def test_gradients_compile_under_xla_with_static_shapes():
         settings=configuration.optimizer,
         seed=3,
         strategy=strategies.mirrored(1),
-        build_model=lambda: tiny.build(dropout_rate=0.5),
+        source=state.ModelSource(build=lambda: tiny.build(dropout_rate=0.5)),
         schedule=schedules.constant(0.1),
     )
     settings = make_settings(configuration, made)
@@ -285,9 +290,8 @@ def one_state(configuration, build_model=tiny.build, load_teacher=None):
         settings=configuration.optimizer,
         seed=3,
         strategy=strategies.mirrored(1),
-        build_model=build_model,
+        source=state.ModelSource(build=build_model, load_teacher=load_teacher),
         schedule=schedules.constant(0.1),
-        load_teacher=load_teacher,
     )
 
 

@@ -79,6 +79,12 @@ def test_workers_know_what_each_other_brought(finished):
             assert arrays["found"].tolist() == [[0, 7], [1, 7]]
 
 
+def test_each_worker_labels_whole_batches(finished):
+    for index in (0, 1):
+        with np.load(finished[0] / f"worker_{index}.npz") as arrays:
+            assert arrays["labeled"].tolist() == [1, 2, 3, 4]
+
+
 def test_the_chief_alone_writes(finished):
     chief, other = (
         np.load(finished[0] / f"worker_{index}.npz")["written"].tolist()

@@ -15,8 +15,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf import cluster, config_tree, files, runtime
-from noisy_student_tf.training import device_calls, loop
+from noisy_student_tf import cluster, config_tree, files, replicas, runtime
+from noisy_student_tf.training import device_calls, loop, state
 from tests.training import tiny
 
 
@@ -41,7 +41,7 @@ def train(directory, strategy, **options):
         plan=tiny.make_plan(configuration, total_steps=4),
         directory=directory,
         strategy=strategy,
-        build_model=lambda: tiny.build(synchronized=True),
+        models=state.ModelSource(build=lambda: tiny.build(synchronized=True)),
         make_stream=make_stream,
         evaluate=tiny.evaluate,
         title="student",
@@ -76,6 +76,9 @@ def main(directory):
     strategy = runtime.make_strategy(config)
     index = cluster.worker_index(strategy)
     found = cluster.agree(strategy, [index, 7])
+    # Each worker labels batches of its own, whole.
+    label = tf.function(replicas.spread(lambda images: images + 1, strategy))
+    labeled = label(tf.range(4))
     written = record_writes()
     result = train(f"{directory}/run", strategy)
     np.savez(
@@ -83,6 +86,7 @@ def main(directory):
         *tiny.weights_of(result.model),
         *tiny.weights_of(result.ema_model),
         found=found,
+        labeled=labeled,
         written=written,
     )
     if index:

@@ -110,11 +110,21 @@ def test_a_file_without_head_gets_one(tmp_path):
     assert saved.load_spec(str(tmp_path / "output")).num_classes == 2
 
 
-def test_class_names_of_another_number(tmp_path):
+@pytest.mark.parametrize("num_classes", [None, 7])
+def test_class_names_of_another_number(tmp_path, num_classes):
     options = convert.Options(
-        request=detect.Request(class_names=("a", "b")), num_classes=7
+        request=detect.Request(class_names=("a", "b")), num_classes=num_classes
     )
     with pytest.raises(ValueError, match="2 names for 7 classes"):
+        convert.import_weights(golden.TIMM, str(tmp_path / "output"), options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [convert.Options(use_raw_variables=True), convert.Options(scope="teacher")],
+)
+def test_choices_that_a_file_does_not_have(tmp_path, options):
+    with pytest.raises(ValueError, match="is for TensorFlow 1 checkpoints"):
         convert.import_weights(golden.TIMM, str(tmp_path / "output"), options)
 
 

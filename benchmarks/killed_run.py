@@ -1,0 +1,150 @@
+"""A tiny run in a process of its own: started, followed, killed, compared.
+
+The processes are forked from one that has imported everything and done
+nothing, which saves the seconds of an import at every start.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import multiprocessing.process
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import h5py
+import pyarrow.parquet as pq
+
+from run_scripts import noisy_student
+
+STAGES = (
+    "labeled",
+    "unlabeled",
+    "teacher",
+    "predictions_1",
+    "selection_1",
+    "pseudo_labeled_1",
+    "student_1",
+    "fixres",
+    "export",
+)
+# A line for every step.
+_FLAGS = ("--preset=tiny", "--training.steps_per_loop=1")
+_UNTIMED = ("images_per_second", "input_wait_share")
+_POLL_SECONDS = 0.01
+_CLOCK_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+_processes = multiprocessing.get_context("forkserver")
+Process = multiprocessing.process.BaseProcess
+
+
+def prepare() -> None:
+    """Say what the process that others are forked from imports."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    _processes.set_forkserver_preload([__name__])
+
+
+def start(root: pathlib.Path) -> Process:
+    """Start the command of a run, or the same command again."""
+    process = _processes.Process(target=_run, args=(root,))
+    process.start()
+    return process
+
+
+def _run(root: pathlib.Path) -> None:
+    log = os.open(root.with_suffix(".log"), os.O_CREAT | os.O_WRONLY)
+    os.lseek(log, 0, os.SEEK_END)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    sys.argv = ["noisy_student", *_FLAGS, f"--workdir={root}"]
+    noisy_student.console_entry()
+
+
+def finish(root: pathlib.Path) -> None:
+    """Run to the end.
+
+    Raises:
+        RuntimeError: It ended with an error.
+    """
+    process = start(root)
+    process.join()
+    check_ended_well(process, root)
+
+
+def check_ended_well(process: Process, root: pathlib.Path) -> None:
+    """Raise what a run's exit code says, if it is an error."""
+    if process.exitcode:
+        raise RuntimeError(
+            f"The run in {root} ended with {process.exitcode}; see "
+            f"{root.with_suffix('.log')}."
+        )
+
+
+def follow(process: Process, look: Callable[[float], bool]) -> None:
+    """Call a function of the processor's seconds until it is true.
+
+    Seconds of the processor do not pass while other work holds it.
+    """
+    while process.is_alive():
+        seconds = _processor_seconds(process)
+        if seconds is not None and look(seconds):
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def _processor_seconds(process: Process) -> float | None:
+    """Return the processor's seconds that all threads took, or None."""
+    try:
+        text = pathlib.Path(f"/proc/{process.pid}/stat").read_text()
+    except OSError:
+        return None
+    user, system = text.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / _CLOCK_TICKS_PER_SECOND
+
+
+def finished_stages(root: pathlib.Path) -> list[str]:
+    """Return the stages that have their manifest, in order."""
+    return [name for name in STAGES if (root / name / "manifest.json").exists()]
+
+
+def outcome(root: pathlib.Path) -> dict[str, str]:
+    """Return a digest of each thing that a run ends with."""
+    found: dict[str, Any] = {}
+    for path in root.glob("*/*.weights.h5"):
+        found[_name(path, root)] = _arrays(path)
+    for path in root.glob("*/metrics.jsonl"):
+        lines = map(json.loads, path.read_text().splitlines())
+        found[_name(path, root)] = [
+            sorted((k, v) for k, v in line.items() if k not in _UNTIMED)
+            for line in lines
+        ]
+    for path in root.glob("*_1/*.parquet"):
+        found[_name(path, root)] = pq.read_table(path).to_pydict()
+    for path in root.glob("pseudo_labeled_1/*.tfrecord"):
+        found[_name(path, root)] = path.read_bytes()
+    for name in ("results.json", "export/manifest.json"):
+        found[name] = (root / name).read_text()
+    return {
+        name: hashlib.sha256(repr(content).encode()).hexdigest()
+        for name, content in sorted(found.items())
+    }
+
+
+def _name(path: pathlib.Path, root: pathlib.Path) -> str:
+    return str(path.relative_to(root))
+
+
+def _arrays(path: pathlib.Path) -> list[tuple[str, bytes]]:
+    """Return every array of an HDF5 file."""
+    arrays: dict[str, bytes] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item[()].tobytes()
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+    return sorted(arrays.items())

@@ -1,0 +1,191 @@
+"""Batches of images to checked labels, computed before they are asked for."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from noisy_student_tf.pseudo_labels import teacher
+from noisy_student_tf.records import schema
+
+LabelBatch = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+
+_MAX_SUM_ERROR = 1e-3
+# Batches that are computed before the first one's results are waited for.
+_BATCHES_AHEAD = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """Ids and labels of the images of one batch, all of one shard.
+
+    Attributes:
+        place: Of the shard among those that are read.
+        ids: uint8 [num_images, 16].
+        class_ids: int32 [num_images].
+        confidences: float32 [num_images].
+        probabilities: float16 [num_images, num_classes].
+    """
+
+    place: int
+    ids: np.ndarray
+    class_ids: np.ndarray
+    confidences: np.ndarray
+    probabilities: np.ndarray
+
+
+def compile_labeling(
+    predict_fn: teacher.PredictFn, spec: tf.TensorSpec, *, num_classes: int
+) -> LabelBatch:
+    """Return a function that labels batches, traced once.
+
+    Args:
+        predict_fn: Images to probabilities.
+        spec: Of the images.
+        num_classes: That are configured.
+
+    Raises:
+        ValueError: From the function, in tracing: the teacher has another
+            number of classes.
+    """
+
+    @tf.function(input_signature=[spec], autograph=False)
+    def label_batch(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = tf.cast(predict_fn(images), tf.float32)
+        if probabilities.shape[-1] != num_classes:
+            raise ValueError(
+                f"The teacher returns {probabilities.shape[-1]} "
+                f"probabilities per image, but {num_classes} classes are "
+                "configured. Name a teacher of this data."
+            )
+        return {
+            "class_ids": tf.argmax(
+                probabilities, axis=-1, output_type=tf.int32
+            ),
+            # The maximum decides about the selection: it is taken before
+            # the probabilities are rounded.
+            "confidences": tf.reduce_max(probabilities, axis=-1),
+            "probabilities": tf.cast(probabilities, tf.float16),
+            "sums": tf.reduce_sum(probabilities, axis=-1),
+            "minima": tf.reduce_min(probabilities, axis=-1),
+        }
+
+    return label_batch
+
+
+def label(
+    label_batch: LabelBatch,
+    stream: tf.data.Dataset,
+    paths: Sequence[str],
+    left_out: Callable[[int], frozenset[bytes]],
+) -> Iterator[Labels]:
+    """Yield the labels of the valid images of all shards, batch by batch.
+
+    Args:
+        label_batch: What `compile_labeling` returned.
+        stream: See `eval_stream.make_shards_stream`.
+        paths: The shards that it reads.
+        left_out: Place of a shard to the ids of its images that get no label.
+
+    Raises:
+        ValueError: An output is no probability, or an id is none of ours.
+        tf.errors.DataLossError: A file is damaged.
+        tf.errors.InvalidArgumentError: A picture is damaged.
+    """
+    left_out = functools.lru_cache(1)(left_out)
+    for batch, outputs in _ahead(label_batch, stream):
+        place = int(batch["shards"][0])
+        is_wanted = batch["is_valid"].numpy()
+        image_ids = batch["image_ids"].numpy()
+        if unwanted := left_out(place):
+            is_wanted &= [each not in unwanted for each in image_ids]
+        found = {
+            name: values.numpy()[is_wanted] for name, values in outputs.items()
+        }
+        ids = _id_array(image_ids[is_wanted], paths[place])
+        _check_probabilities(
+            ids, found.pop("sums"), found.pop("minima"), paths[place]
+        )
+        yield Labels(place, ids, **found)
+
+
+def _ahead(
+    label_batch: LabelBatch, stream: tf.data.Dataset
+) -> Iterator[tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]]:
+    """Yield batches with their outputs, which are computed ahead.
+
+    A device that computes asynchronously is never waited for with nothing
+    left to do.
+    """
+    pending: collections.deque[Any] = collections.deque()
+    for batch in stream:
+        pending.append((batch, label_batch(batch["images"])))
+        if len(pending) > _BATCHES_AHEAD:
+            yield pending.popleft()
+    yield from pending
+
+
+def _id_array(image_ids: np.ndarray, path: str) -> np.ndarray:
+    """Return ids as uint8 [num_images, 16]."""
+    lengths = {len(image_id) for image_id in image_ids}
+    if lengths - {schema.ID_BYTES}:
+        raise ValueError(
+            f"{path}: ids are of {sorted(lengths)} bytes; accepted is "
+            f"{schema.ID_BYTES}. Build the shards again."
+        )
+    flat = np.frombuffer(b"".join(image_ids), np.uint8)
+    return flat.reshape(-1, schema.ID_BYTES)
+
+
+def _check_probabilities(
+    ids: np.ndarray, sums: np.ndarray, minima: np.ndarray, path: str
+) -> None:
+    # Written so that not-a-number fails too.
+    good = (np.abs(sums - 1) <= _MAX_SUM_ERROR) & (minima >= 0)
+    if not good.all():
+        first = int(np.flatnonzero(~good)[0])
+        raise ValueError(
+            f"{path}: the teacher's outputs for image "
+            f"{ids[first].tobytes().hex()} sum to {sums[first]} with minimum "
+            f"{minima[first]}; accepted are probabilities. Check that the "
+            "teacher is trained and ends in a softmax."
+        )
+
+
+def ahead_of_use(
+    labels: Iterator[Labels], *, num_ahead: int
+) -> Generator[Labels, None, None]:
+    """Yield what a thread draws from an iterator, at most so many ahead."""
+    executor = concurrent.futures.ThreadPoolExecutor(1)
+
+    def draw() -> concurrent.futures.Future[Labels | None]:
+        return executor.submit(next, labels, None)
+
+    try:
+        pending = collections.deque(draw() for _ in range(num_ahead))
+        while (drawn := pending.popleft().result()) is not None:
+            pending.append(draw())
+            yield drawn
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def by_place(
+    labels: Iterator[Labels], num_shards: int
+) -> Iterator[tuple[int, Iterator[Labels]]]:
+    """Yield every place with its batches, of which empty shards have none."""
+    nothing: tuple[int, Iterator[Labels]] = (num_shards, iter(()))
+    groups = itertools.groupby(labels, key=lambda each: each.place)
+    found = next(groups, nothing)
+    for place in range(num_shards):
+        if place == found[0]:
+            yield found
+            found = next(groups, nothing)
+        else:
+            yield place, iter(())
