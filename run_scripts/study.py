@@ -35,7 +35,10 @@ def define_flags() -> None:
         "dry_run", False, "Print the runs with their estimated time, and stop."
     )
     flags.DEFINE_boolean(
-        "tables_only", False, "Write the tables of what was recorded, and stop."
+        "tables_only",
+        False,
+        "Record what is finished in --workdir, if it is given, write the "
+        "tables of all records, and stop.",
     )
 
 
@@ -45,26 +48,31 @@ def main(_: list[str]) -> None:
     studies = [arms.study(name) for name in values.name]
     if not values.tables_only:
         config_flags.require("workdir", "runs/study")
-        stage.set_up_logging()
-        rate = dry_run.measure_rate() if values.dry_run else 0.0
+    where = {
+        "seeds": list(map(int, values.seeds)),
+        "root": (values.workdir or "").rstrip("/"),
+        "records": values.records,
+    }
+    if values.dry_run:
+        rate = dry_run.measure_rate()
         for study in studies:
-            where = {
-                "seeds": list(map(int, values.seeds)),
-                "root": values.workdir.rstrip("/"),
-                "records": values.records,
-                "robustness": values.robustness,
-            }
-            if values.dry_run:
-                print(
-                    runner.describe(
-                        study, **where, multiply_adds_per_second=rate
-                    )
+            print(
+                runner.describe(
+                    study,
+                    **where,
+                    robustness=values.robustness,
+                    multiply_adds_per_second=rate,
                 )
-            else:
-                runner.run(study, **where)
-    if not values.dry_run:
-        document.rewrite(values.document, values.records, arms.SEEDS)
-        print(f"tables: {values.document}")
+            )
+        return
+    stage.set_up_logging()
+    for study in studies:
+        if not values.tables_only:
+            runner.run(study, **where, robustness=values.robustness)
+        elif values.workdir:
+            runner.record_begun(study, **where)
+    document.rewrite(values.document, values.records, arms.SEEDS)
+    print(f"tables: {values.document}")
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ ALLOWED_IMPORTS = {
     "inspection": BASE | {"pipeline"},
     "export_stages": BASE | PARTS | {"run", "model_training"},
     "self_training": BASE | PARTS | STAGES,
-    "study": BASE | {"study", "evaluation", "pipeline", "planning"},
+    "study": BASE | {"study", "evaluation", "pipeline", "planning", "run"},
     "run_scripts": BASE
     | PARTS
     | STAGES

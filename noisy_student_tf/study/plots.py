@@ -33,7 +33,6 @@ def draw_models(
         ]
         _draw_line(axes, place, [each for each in values if each is not None])
     axes.set_yticks(range(len(lines)), map(tables.title_of, lines))
-    axes.invert_yaxis()
     axes.set_xlabel("test accuracy, %")
     return drawing
 
@@ -55,7 +54,6 @@ def draw_claims(
         _draw_line(axes, place, values)
     axes.axvline(0, color=_OPEN_COLOR, linewidth=0.8)
     axes.set_yticks(range(len(found)), [claim.text for claim, _ in found])
-    axes.invert_yaxis()
     axes.set_xscale("symlog", linthresh=2)
     axes.set_xticks([-20, -5, -2, -1, 0, 1, 2, 5, 20])
     axes.xaxis.set_major_formatter("{x:+g}")
@@ -68,6 +66,8 @@ def _canvas(num_lines: int) -> tuple[figure.Figure, Axes]:
         figsize=(8.5, 0.9 + _LINE_INCHES * num_lines), layout="constrained"
     )
     axes = drawing.add_subplot()
+    # The first line is on top.
+    axes.set_ylim(num_lines - 0.5, -0.5)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.grid(axis="x", linewidth=0.4)
     axes.tick_params(left=False)

@@ -15,6 +15,7 @@ from absl import logging
 
 from noisy_student_tf import config as configuration
 from noisy_student_tf import config_tree, files, presets, workdir
+from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.planning import compute
 from noisy_student_tf.records import shards
@@ -118,14 +119,44 @@ def run(
 
 
 def is_recorded(job: Job, records: str) -> bool:
-    """Tell whether a job's record holds all that the job measures."""
+    """Tell whether a job's record holds all that the job makes.
+
+    The record of a run that was stopped holds its finished models.
+    """
     path = run_records.path_of(records, job.arm.name, job.seed)
     if not files.exists(path):
         return False
-    if not job.config.evaluation.robustness:
-        return True
     rows = files.read_json(path)["results"]
-    return any(results.is_robustness(row) for row in rows)
+    config = job.config
+    last = runs.model_name(config.self_training.num_iterations)
+    if config.fixres.resolution:
+        last = f"{last}_fixres"
+    if not any(row["model"] == last for row in rows):
+        return False
+    return not config.evaluation.robustness or any(
+        map(results.is_robustness, rows)
+    )
+
+
+def record_begun(
+    study: arms.Study, *, seeds: Sequence[int], root: str, records: str
+) -> None:
+    """Write the records of runs that were stopped: of their finished models.
+
+    They count as unfinished, and are replaced when the runs are finished.
+
+    Args:
+        study: Which.
+        seeds: With which seeds.
+        root: The study's folder.
+        records: Where the records are written.
+    """
+    for job in jobs(study, seeds=seeds, root=root, robustness=False):
+        is_begun = job.arm.kind == "loop" and shards.is_finished(
+            job.workdir.teacher
+        )
+        if is_begun and not is_recorded(job, records):
+            run_records.write(records, _record(job))
 
 
 def _record(job: Job) -> run_records.Record:

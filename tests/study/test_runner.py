@@ -8,7 +8,7 @@ from noisy_student_tf.records import shards
 from noisy_student_tf.study import arms, document, run_records, runner
 from tests.study import fakes
 
-NOISE = arms.study("noise")
+MAIN, NOISE = arms.study("main"), arms.study("noise")
 
 
 def job(tmp_path, arm="supervised", seed=1):
@@ -84,6 +84,39 @@ def test_robustness_that_was_put_off_is_to_do(tmp_path):
     )
     run_records.write(records, baseline)
     assert runner.is_recorded(job(tmp_path), records)
+
+
+def test_record_of_a_stopped_run_is_kept_and_counts_as_unfinished(tmp_path):
+    root, records = str(tmp_path / "study"), str(tmp_path / "records")
+    stopped = runner.Job(arms.arm("noisy_student"), 1, root, robustness=False)
+    begin(stopped, num_students=2)
+    runner.record_begun(MAIN, seeds=[1], root=root, records=records)
+    (record,) = run_records.read_all(records)
+    assert [row["model"] for row in record.content["results"]] == [
+        "teacher",
+        "student_1",
+        "student_2",
+    ]
+    assert not runner.is_recorded(stopped, records)
+    begin(stopped, num_students=3)
+    runner.record_begun(MAIN, seeds=[1], root=root, records=records)
+    assert runner.is_recorded(stopped, records)
+
+
+def begin(job, *, num_students):
+    """Stand in for a run that was stopped."""
+    workdir.write_config(job.config, job.workdir)
+    files.make_directories(job.workdir.labeled)
+    shards.write_manifest(
+        job.workdir.labeled,
+        {"class_names": ["a", "b"], "counts_per_class": {"train": [5, 5]}},
+    )
+    for iteration in range(num_students + 1):
+        name = f"student_{iteration}" if iteration else "teacher"
+        folder = job.workdir.model(iteration)
+        files.make_directories(folder)
+        row = fakes.test_row(name, 0.7)
+        shards.write_manifest(folder, {"model": name, "results": [row]})
 
 
 def test_dry_run_says_what_is_recorded_and_what_is_to_do(tmp_path):
