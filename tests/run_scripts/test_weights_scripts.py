@@ -16,6 +16,7 @@ def test_import_and_export(tmp_path, capsys):
         f"--source={golden.TIMM}",
         f"--output={directory}",
         f"--class_names_file={tmp_path / 'names.txt'}",
+        "--num_classes=2",
         "--resolution=48",
         "--std_rgb=50,60,70",
         "--head_initializer=zeros",
