@@ -90,7 +90,14 @@ def distribute(
             unlabeled_rows=unlabeled_batch_size // count,
             has_clean_twins=has_clean_twins,
         )
-        return _deal(stream, context.num_replicas_in_sync // count)
+        stream = _deal(stream, context.num_replicas_in_sync // count)
+        # Of a dataset that may end several workers agree at every step whether
+        # it has, and its shapes are no longer static.
+        return stream.apply(
+            tf.data.experimental.assert_cardinality(
+                tf.data.INFINITE_CARDINALITY
+            )
+        )
 
     if strategy.num_replicas_in_sync == 1 and not _has_accelerator():
         # The strategy's own iterator copies to a device ahead of time; on a

@@ -29,7 +29,8 @@ def make_stream(*, start_step, input_pipelines=1, input_pipeline_index=0):
             for name, tensor in batch.items()
         }
 
-    return tiny.make_stream(start_step).map(part)
+    # Nothing says that it is infinite, as of a real stream.
+    return tiny.make_stream(start_step).map(part).filter(lambda batch: True)
 
 
 def train(directory, strategy, **options):
