@@ -179,6 +179,23 @@ def test_failed_save_keeps_the_checkpoint_before(
     assert records(tmp_path) == records(undisturbed[0])
 
 
+def test_all_checkpoints_are_written_by_one_thread_beside_training(
+    tmp_path, monkeypatch
+):
+    write_json, writers = files.write_json, []
+
+    def look(path, content):
+        writers.append(threading.current_thread())
+        write_json(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_json", look)
+        train(tmp_path)
+    assert len(writers) == 3
+    assert len(set(writers)) == 1
+    assert threading.main_thread() not in writers
+
+
 def test_longer_loops_and_calls_change_nothing_but_the_lines(
     undisturbed, tmp_path
 ):
