@@ -18,6 +18,7 @@ from data_prep import write_pseudo_labeled as pseudo_labeled_writer
 from noisy_student_tf import cluster, files, labeler, replicas
 from noisy_student_tf import config as configuration
 from noisy_student_tf import run as runs
+from noisy_student_tf.model import saved
 from noisy_student_tf.pipeline import eval_stream
 from noisy_student_tf.pseudo_labels import plausibility
 from noisy_student_tf.pseudo_labels import predict as predictor
@@ -43,12 +44,18 @@ def label(run: runs.Run, iteration: int) -> None:
     Pseudo-labeled shards that are there, own or the authors', are taken. Of
     several workers each labels its share of the shards; the chief does the
     rest.
+
+    Raises:
+        ValueError: Labels that are there are of another teacher.
     """
+    first = selecting_iteration(run.config.self_training, iteration)
+    iterations = dict.fromkeys((first, iteration))
     if shards.is_finished(run.workdir.pseudo_labeled(iteration)):
+        for each in iterations:
+            _check_teacher(run, each)
         logging.info("Pseudo-labels %d: finished already.", iteration)
         return
-    first = selecting_iteration(run.config.self_training, iteration)
-    for each in dict.fromkeys((first, iteration)):
+    for each in iterations:
         _predict_together(run, each)
         runs.on_chief(run, functools.partial(_select_and_write, run, each))
 
@@ -56,7 +63,7 @@ def label(run: runs.Run, iteration: int) -> None:
 def _predict_together(run: runs.Run, iteration: int) -> None:
     """Let each worker label its share of the shards, and the chief close."""
     directory = run.workdir.predictions(iteration)
-    if runs.is_done(directory, f"Predictions for student {iteration}"):
+    if _is_predicted(run, iteration):
         return
     # All workers make the teacher's variables together, and once.
     label_shards = _label_shards(run, iteration)
@@ -74,6 +81,36 @@ def _predict_together(run: runs.Run, iteration: int) -> None:
         _warn_of_class_mix(run, directory)
 
     runs.on_chief(run, label_the_rest_and_close)
+
+
+def _is_predicted(run: runs.Run, iteration: int) -> bool:
+    """Tell whether predictions are finished, and are the teacher's."""
+    directory = run.workdir.predictions(iteration)
+    if not runs.is_done(directory, f"Predictions for student {iteration}"):
+        return False
+    _check_teacher(run, iteration)
+    return True
+
+
+def _check_teacher(run: runs.Run, iteration: int) -> None:
+    """Refuse labels of a teacher that was trained anew since.
+
+    A teacher or labels that are not there are not compared: a run may drop
+    what it has used.
+    """
+    teacher_directory = _teacher_directory(run, iteration)
+    directory = run.workdir.predictions(iteration)
+    found = labeler.teacher_of(directory)
+    if not found or not shards.is_finished(teacher_directory):
+        return
+    present = saved.fingerprint(teacher_directory)
+    if found != present:
+        raise ValueError(
+            f"{directory} was made by a teacher of fingerprint {found}, but "
+            f"{teacher_directory} is {present} now: it was trained anew. "
+            f"Remove {directory} and what was made of it (selection, "
+            "pseudo-labeled shards, students), or restore the teacher."
+        )
 
 
 def _select_and_write(run: runs.Run, iteration: int) -> None:
@@ -150,9 +187,12 @@ def predict(
 
     They are clean, and so is the teacher, but for the ablation. Iteration 0
     is that of a teacher that only selects.
+
+    Raises:
+        ValueError: Predictions that are there are of another teacher.
     """
     directory = run.workdir.predictions(iteration)
-    if runs.is_done(directory, f"Predictions for student {iteration}"):
+    if _is_predicted(run, iteration):
         return
     _label_shards(run, iteration)(
         shard_index=shard_index, num_shard_workers=num_shard_workers
@@ -166,6 +206,7 @@ def _label_shards(run: runs.Run, iteration: int) -> Callable[..., None]:
     teacher_directory = _teacher_directory(run, iteration)
     directory = run.workdir.predictions(iteration)
     images = _images(run, iteration)
+    shards.read_manifest(teacher_directory)
     made = labeler.make(run, teacher_directory, directory)
     return functools.partial(
         predictor.predict,
@@ -215,9 +256,7 @@ def _teacher_directory(run: runs.Run, iteration: int) -> str:
                 "--self_training.selection_teacher_directory."
             )
         return directory
-    directory = run.workdir.model(iteration - 1)
-    shards.read_manifest(directory)
-    return directory
+    return run.workdir.model(iteration - 1)
 
 
 def _warn_of_class_mix(run: runs.Run, directory: str) -> None:

@@ -83,6 +83,21 @@ def make(run: runs.Run, teacher_directory: str, directory: str) -> Labeler:
     )
 
 
+def teacher_of(directory: str) -> str:
+    """Return the fingerprint of the teacher that made predictions.
+
+    Args:
+        directory: Of the predictions.
+
+    Returns:
+        SHA-256 in hex, see `saved.fingerprint`; empty where nothing is kept.
+    """
+    path = files.join(directory, LABELER)
+    if not files.exists(path):
+        return ""
+    return str(files.read_json(path)["made_of"]["models"][0])
+
+
 def _probabilities(run: runs.Run, model: Any) -> teacher.PredictFn:
     """Return a model as a teacher: its averaged weights, without noise.
 

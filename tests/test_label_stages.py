@@ -158,6 +158,20 @@ def test_ensemble_flip_and_calibration_make_another_teacher(
     )
 
 
+def test_labels_of_a_teacher_that_was_trained_anew_are_refused(
+    labeled, tmp_path
+):
+    run = again(labeled, tmp_path)
+    label_stages.label(run, 1)
+    save_model(run.workdir.teacher, seed=3)
+    for stage in (label_stages.label, label_stages.predict):
+        with pytest.raises(ValueError, match="it was trained anew"):
+            stage(run, 1)
+    # What was used may be dropped.
+    shutil.rmtree(run.workdir.teacher)
+    label_stages.label(run, 1)
+
+
 def test_teacher_labels_on_two_replicas(base, labeled, tmp_path):
     run = again(base, tmp_path, strategies.mirrored(2))
     label_stages.predict(run, 1)
