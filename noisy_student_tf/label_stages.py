@@ -20,7 +20,7 @@ from noisy_student_tf import config as configuration
 from noisy_student_tf import run as runs
 from noisy_student_tf.model import saved
 from noisy_student_tf.pipeline import eval_stream
-from noisy_student_tf.pseudo_labels import plausibility
+from noisy_student_tf.pseudo_labels import plausibility, summary
 from noisy_student_tf.pseudo_labels import predict as predictor
 from noisy_student_tf.pseudo_labels import select as selector
 from noisy_student_tf.records import duplicates, shards
@@ -277,12 +277,14 @@ def select(run: runs.Run, iteration: int) -> None:
         logging.info("The selection of iteration %d is kept.", first)
         return
     if not runs.is_done(directory, f"Selection for student {iteration}"):
+        class_names = runs.class_names(run)
         selector.select(
             predictions_directory=run.workdir.predictions(iteration),
             directory=directory,
             selection=run.config.selection,
-            num_classes=len(runs.class_names(run)),
+            num_classes=len(class_names),
             seed=run.config.seed,
+            class_names=class_names,
             map_reduce=functools.partial(
                 beam_shards.map_reduce,
                 directory=directory,
@@ -293,7 +295,11 @@ def select(run: runs.Run, iteration: int) -> None:
 
 
 def write_pseudo_labeled(run: runs.Run, iteration: int) -> None:
-    """Write the student's pseudo-labeled shards."""
+    """Write the student's pseudo-labeled shards.
+
+    Raises:
+        ValueError: No image was selected.
+    """
     directory = run.workdir.pseudo_labeled(iteration)
     if runs.is_done(directory, f"Pseudo-labeled shards {iteration}"):
         return
@@ -306,6 +312,7 @@ def write_pseudo_labeled(run: runs.Run, iteration: int) -> None:
         "beam_options": beam_options(run.config),
     }
     if first == iteration:
+        _check_selection(run, iteration)
         pseudo_labeled_writer.write(
             unlabeled_directory=run.workdir.unlabeled,
             selection_directory=run.workdir.selection(iteration),
@@ -315,4 +322,16 @@ def write_pseudo_labeled(run: runs.Run, iteration: int) -> None:
         pseudo_labeled_writer.reassign(
             pseudo_labeled_directory=run.workdir.pseudo_labeled(first),
             **common,
+        )
+
+
+def _check_selection(run: runs.Run, iteration: int) -> None:
+    selected = summary.read(run.workdir.selection(iteration))
+    if not selected.total("num_selected"):
+        raise ValueError(
+            f"--selection.confidence_threshold={selected.confidence_threshold}"
+            f": none of {selected.total('num_images')} images is as sure; the "
+            "student would have nothing to learn from. Take a lower one, with "
+            "another --workdir, or a better teacher: "
+            "`run_scripts.inspect_pseudo_labels` shows the confidences."
         )

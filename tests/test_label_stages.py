@@ -172,6 +172,15 @@ def test_labels_of_a_teacher_that_was_trained_anew_are_refused(
     label_stages.label(run, 1)
 
 
+def test_a_selection_of_nothing_is_refused(labeled, tmp_path):
+    run = again(labeled, tmp_path, **{"selection.confidence_threshold": 0.999})
+    shutil.rmtree(run.workdir.pseudo_labeled(1))
+    shutil.rmtree(run.workdir.selection(1))
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"threshold=0\.999: none of"):
+            label_stages.label(run, 1)
+
+
 def test_teacher_labels_on_two_replicas(base, labeled, tmp_path):
     run = again(base, tmp_path, strategies.mirrored(2))
     label_stages.predict(run, 1)

@@ -99,6 +99,7 @@ def select(
     selection: config.SelectionConfig,
     num_classes: int,
     seed: int,
+    class_names: Sequence[str] = (),
     map_reduce: MapReduce = one_by_one,
 ) -> summary.Summary:
     """Write which images the student learns from, and how often.
@@ -111,6 +112,7 @@ def select(
         selection: Threshold, quota and balancing.
         num_classes: Classes of the predictions.
         seed: Decides between equal confidences, and who gets one copy more.
+        class_names: What warnings call the classes; empty: by their numbers.
         map_reduce: Runs the passes over the shards.
 
     Raises:
@@ -140,7 +142,10 @@ def select(
         confidence_threshold=selection.confidence_threshold,
         classes=classes,
         warnings=summary.find_warnings(
-            classes, selection=selection, quota=quota
+            classes,
+            selection=selection,
+            quota=quota,
+            class_names=class_names,
         ),
     )
     _finish(directory, result, made_from, len(paths))

@@ -1,6 +1,7 @@
 """What a selection did, in numbers and warnings."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -89,20 +90,32 @@ def find_warnings(
     *,
     selection: config.SelectionConfig,
     quota: int,
+    class_names: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Return what a user should know before training on a selection."""
+    """Return what a user should know before training on a selection.
+
+    Args:
+        classes: What became of each class.
+        selection: Threshold, quota and balancing, as configured.
+        quota: Of each class, as resolved.
+        class_names: What the classes are called; empty: by their numbers.
+    """
+
+    def names(some: list[ClassSummary]) -> str:
+        return _names([entry.class_id for entry in some], class_names)
+
     warnings = _share_warnings(classes, selection.confidence_threshold)
     empty = [entry for entry in classes if not entry.num_selected]
     if empty:
         warnings.append(
-            f"No image was selected for {_names(empty)}. The student sees "
+            f"No image was selected for {names(empty)}. The student sees "
             "these classes among the labeled images only."
         )
     many = [entry for entry in classes if entry.max_copies > _MANY_COPIES]
     if many:
         most = max(entry.max_copies for entry in many)
         warnings.append(
-            f"One image stands for up to {most} copies in {_names(many)}. "
+            f"One image stands for up to {most} copies in {names(many)}. "
             "Bound them with --selection.max_copies, or lower "
             "--selection.images_per_class."
         )
@@ -110,7 +123,7 @@ def find_warnings(
     if short and selection.balance and selection.upsample:
         warnings.append(
             f"The quota of {quota} cannot be reached with at most "
-            f"{selection.max_copies} copies in {_names(short)}."
+            f"{selection.max_copies} copies in {names(short)}."
         )
     return tuple(warnings)
 
@@ -130,11 +143,14 @@ def _share_warnings(
     ]
 
 
-def _names(classes: list[ClassSummary]) -> str:
-    ids = [str(entry.class_id) for entry in classes]
-    named = ", ".join(ids[:_CLASSES_NAMED])
-    more = len(ids) - _CLASSES_NAMED
-    text = "class " if len(ids) == 1 else "classes "
+def _names(class_ids: list[int], class_names: Sequence[str]) -> str:
+    called = [
+        class_names[class_id] if class_names else str(class_id)
+        for class_id in class_ids
+    ]
+    named = ", ".join(called[:_CLASSES_NAMED])
+    more = len(called) - _CLASSES_NAMED
+    text = "class " if len(called) == 1 else "classes "
     return text + named + (f" and {more} more" if more > 0 else "")
 
 

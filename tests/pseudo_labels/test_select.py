@@ -233,6 +233,19 @@ def test_classes_without_a_single_image_select_nothing(tmp_path):
     assert any("classes 0, 1" in warning for warning in summary.warnings)
 
 
+def test_warnings_call_classes_by_their_names(tmp_path):
+    run(tmp_path, [(0, 0.1), (1, 0.9)], num_classes=2)
+    summary = select.select(
+        predictions_directory=str(tmp_path / "predictions"),
+        directory=str(tmp_path / "named"),
+        selection=config.SelectionConfig(),
+        num_classes=2,
+        seed=0,
+        class_names=["cat", "dog"],
+    )
+    assert any("selected for class cat." in text for text in summary.warnings)
+
+
 def test_published_rule_draws_copies_around_the_quota(tmp_path):
     generator = np.random.default_rng(0)
     # Class 0: 300 images for 100 rows; class 1: 40 for 100; class 2: none.
