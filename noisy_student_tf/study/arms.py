@@ -78,6 +78,8 @@ class Arm:
         needs: Arms whose folders must be there before it begins.
         kind: `loop` runs Noisy Student Training; the other is scikit-learn's
             self-training on the shards of the first arm it needs.
+        has_long_tail: Its unlabeled images are those of the first arm it
+            needs, thinned by class; see `long_tail`.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Arm:
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     needs: tuple[str, ...] = ()
     kind: Kind = "loop"
+    has_long_tail: bool = False
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -146,6 +149,8 @@ _PLAIN_IMAGES = {
     for half in ("labeled", "unlabeled")
     for field, value in (("policy", "none"),)
 }
+# Where the runner puts the images of `has_long_tail`.
+_LONG_TAIL = {"data.unlabeled": "{workdir}/long_tail/seed_{seed}/*.tfrecord"}
 _MAIN, _BASELINE = "noisy_student", "supervised"
 
 
@@ -213,11 +218,19 @@ ARMS: tuple[Arm, ...] = (
         },
         _MAIN,
     ),
-    _arm(
-        "unbalanced_selection",
-        "all images above the threshold, no quotas",
-        {"selection.balance": False},
-        _MAIN,
+    Arm(
+        name="long_tail",
+        title="unlabeled images of a long tail, balanced",
+        changes=_LONG_TAIL,
+        needs=(_MAIN,),
+        has_long_tail=True,
+    ),
+    Arm(
+        name="long_tail_unbalanced",
+        title="unlabeled images of a long tail, as they are",
+        changes={**_LONG_TAIL, "selection.balance": False},
+        needs=(_MAIN,),
+        has_long_tail=True,
     ),
     _arm(
         "quarter_of_unlabeled",
@@ -434,15 +447,16 @@ STUDIES: tuple[Study, ...] = (
     Study(
         name="balance",
         title="Balancing",
-        question="Does giving each class its quota help?",
-        arms=("unbalanced_selection",),
-        lines=(_FIRST, _student("unbalanced_selection")),
+        question="Does giving each class its quota help, where the unlabeled "
+        "images are not balanced?",
+        arms=("long_tail", "long_tail_unbalanced"),
+        lines=(_student("long_tail"), _student("long_tail_unbalanced")),
         claims=(
             Claim(
                 text="balancing helps",
                 source=f"{_ABLATIONS}, study 5: B0 77.9 against 77.6",
-                better=_FIRST,
-                worse=_student("unbalanced_selection"),
+                better=_student("long_tail"),
+                worse=_student("long_tail_unbalanced"),
             ),
         ),
     ),

@@ -19,7 +19,13 @@ from noisy_student_tf import run as runs
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.planning import compute
 from noisy_student_tf.records import shards
-from noisy_student_tf.study import arms, peers, run_records, sharing
+from noisy_student_tf.study import (
+    arms,
+    long_tail,
+    peers,
+    run_records,
+    sharing,
+)
 
 # Besides training: evaluation, export and starting, as a share of it.
 _OVERHEAD = 1.5
@@ -182,14 +188,20 @@ def make(job: Job, execute: Execute) -> None:
         if not needed.is_finished:
             make(needed, execute)
     if job.arm.kind != "loop":
-        data = dataclasses.replace(job, arm=arms.arm(job.arm.needs[0]))
-        peers.write(job.config, data.workdir, job.workdir.root)
+        peers.write(job.config, _first_needed(job), job.workdir.root)
         return
+    if job.arm.has_long_tail:
+        directory = files.join(job.root, "long_tail", f"seed_{job.seed}")
+        long_tail.write(_first_needed(job), directory)
     for other in _folders(job.root):
         shared = sharing.share(other, job.workdir, job.config)
         if shared:
             logging.info("%s: took %s.", other.root, ", ".join(shared))
     execute(command(job))
+
+
+def _first_needed(job: Job) -> workdir.Workdir:
+    return dataclasses.replace(job, arm=arms.arm(job.arm.needs[0])).workdir
 
 
 def _folders(root: str) -> Iterator[workdir.Workdir]:

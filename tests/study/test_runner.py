@@ -217,3 +217,22 @@ def test_document_without_a_place_is_refused(tmp_path):
     (tmp_path / "records").mkdir()
     with pytest.raises(ValueError, match="no place for the table 'main'"):
         document.rewrite(str(path), str(tmp_path / "records"), (0,))
+
+
+def test_long_tail_is_made_of_the_main_arms_images(tmp_path, monkeypatch):
+    made, ran = [], []
+    monkeypatch.setattr(
+        runner.long_tail,
+        "write",
+        lambda data, directory: made.append((data.root, directory)),
+    )
+
+    def execute(command):
+        ran.append(command)
+        finish(command)
+
+    runner.make(job(tmp_path, "long_tail"), execute)
+    assert made == [
+        (f"{tmp_path}/noisy_student/seed_1", f"{tmp_path}/long_tail/seed_1")
+    ]
+    assert f"--data.unlabeled={made[0][1]}/*.tfrecord" in ran[-1]
