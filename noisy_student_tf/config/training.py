@@ -87,10 +87,12 @@ class LossConfig:
     temperature: float = options.option(
         1.0, "Soft labels are sharpened or flattened to p^(1/T), renormalized."
     )
-    weighting: Literal["labeled", "all"] = options.option(
+    weighting: Literal["labeled", "all", "pseudo_labels"] = options.option(
         "labeled",
         "labeled: mean over labeled + ratio * mean over unlabeled, as "
-        "published; all: the mean over the whole batch.",
+        "published; all: the mean over the whole batch; pseudo_labels: a "
+        "student's labeled images only take part in batch normalization, as "
+        "in the ablation that pre-trains on pseudo-labels.",
     )
     labeled_mean: Literal["kept", "batch"] = options.option(
         "kept",

@@ -37,6 +37,7 @@ _TEACHER_ALONE = (
     "augmentation.unlabeled.",
     "loss.pseudo_labels",
     "loss.temperature",
+    "loss.weighting",
     "training.student_epochs",
     "training.unlabeled_ratio",
     "training.noise_unlabeled",
@@ -48,6 +49,7 @@ _TEACHER_ALONE = (
 _STUDENTS_ALONE = (
     "loss.pseudo_labels",
     "loss.temperature",
+    "loss.weighting",
     "training.student_epochs",
     "training.unlabeled_ratio",
     "training.noise_unlabeled",

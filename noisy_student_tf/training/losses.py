@@ -78,7 +78,7 @@ def weights_of_means(
     *,
     labeled_batch_size: float,
     unlabeled_batch_size: int,
-    weighting: Literal["labeled", "all"],
+    weighting: Literal["labeled", "all", "pseudo_labels"],
 ) -> tuple[float, float]:
     """Return the weights of the labeled and of the unlabeled mean loss.
 
@@ -89,8 +89,11 @@ def weights_of_means(
         labeled_batch_size: Labeled images of the global batch whose loss
             counts, on average.
         unlabeled_batch_size: Unlabeled images of the global batch, or 0.
-        weighting: "labeled" for 1 : ratio, "all" for shares of the batch.
+        weighting: "labeled" for 1 : ratio, "all" for shares of the batch,
+            "pseudo_labels" for 0 : 1 where there are unlabeled images.
     """
+    if weighting == "pseudo_labels" and unlabeled_batch_size:
+        return 0.0, 1.0
     ratio = unlabeled_batch_size / labeled_batch_size
     if weighting == "labeled":
         return 1.0, ratio

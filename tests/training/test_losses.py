@@ -40,6 +40,12 @@ def test_unlabeled_and_total_losses_are_the_published_ones(temperature):
     assert total == pytest.approx(expected, rel=1e-5)
 
 
+def test_pre_training_leaves_the_labeled_loss_out():
+    assert losses.weights_of_means(
+        labeled_batch_size=2, unlabeled_batch_size=6, weighting="pseudo_labels"
+    ) == (0.0, 1.0)
+
+
 def test_weighting_all_is_the_mean_over_the_whole_batch():
     weights = losses.weights_of_means(
         labeled_batch_size=2, unlabeled_batch_size=6, weighting="all"
@@ -48,7 +54,7 @@ def test_weighting_all_is_the_mean_over_the_whole_batch():
 
 
 def test_teacher_has_no_unlabeled_weight():
-    for weighting in ("labeled", "all"):
+    for weighting in ("labeled", "all", "pseudo_labels"):
         assert losses.weights_of_means(
             labeled_batch_size=2, unlabeled_batch_size=0, weighting=weighting
         ) == (1.0, 0.0)
