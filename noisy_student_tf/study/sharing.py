@@ -92,8 +92,6 @@ def _shareable(
     data = {name for name in differing if name.startswith("data.")}
     if not data - {"data.unlabeled"}:
         yield "labeled"
-        if _same_robustness_sets(have, want):
-            yield files.join("robustness", "sets")
     if not data:
         yield "unlabeled"
     has_same_teacher = derived.teacher_model(have) == derived.teacher_model(
@@ -127,22 +125,6 @@ def _shareable(
         yield f"selection_{iteration}"
         yield f"pseudo_labeled_{iteration}"
         yield f"student_{iteration}"
-
-
-def _same_robustness_sets(
-    have: configuration.Config, want: configuration.Config
-) -> bool:
-    """Tell whether both runs corrupt the same images in the same way."""
-
-    def of(config: configuration.Config) -> tuple[object, ...]:
-        return (
-            config.evaluation.robustness_images,
-            config.evaluation.robustness_sequences,
-            config.model.resolution,
-            config.model.small_image_strides,
-        )
-
-    return of(have) == of(want)
 
 
 def _is_among(name: str, fields: tuple[str, ...]) -> bool:

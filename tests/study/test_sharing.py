@@ -5,7 +5,7 @@ from noisy_student_tf.records import shards
 from noisy_student_tf.study import sharing
 
 BASE = presets.preset("tiny")
-DATA = ["labeled", "robustness/sets", "unlabeled"]
+DATA = ["labeled", "unlabeled"]
 LABELS = ["predictions_1", "selection_1", "pseudo_labeled_1"]
 
 
@@ -36,7 +36,7 @@ def changed(**fields):
         # Who labels, and how.
         ({"self_training__noised_teacher": True}, [*DATA, "teacher"]),
         ({"labeling__flip": True}, [*DATA, "teacher"]),
-        ({"data__unlabeled": "digits"}, [*DATA[:2], "teacher"]),
+        ({"data__unlabeled": "digits"}, ["labeled", "teacher"]),
         # The teacher itself.
         ({"seed": 1}, DATA),
         ({"training__teacher_epochs": 9.0}, DATA),
