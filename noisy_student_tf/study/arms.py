@@ -149,8 +149,9 @@ _PLAIN_IMAGES = {
     for half in ("labeled", "unlabeled")
     for field, value in (("policy", "none"),)
 }
-# Where the runner puts the images of `has_long_tail`.
-_LONG_TAIL = {"data.unlabeled": "{workdir}/long_tail/seed_{seed}/*.tfrecord"}
+# Where the runner puts the images of `has_long_tail`; no arm's folder.
+LONG_TAIL_IMAGES = "{workdir}/long_tail_images/seed_{seed}"
+_LONG_TAIL = {"data.unlabeled": f"{LONG_TAIL_IMAGES}/*.tfrecord"}
 _MAIN, _BASELINE = "noisy_student", "supervised"
 
 

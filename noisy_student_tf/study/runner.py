@@ -191,7 +191,9 @@ def make(job: Job, execute: Execute) -> None:
         peers.write(job.config, _first_needed(job), job.workdir.root)
         return
     if job.arm.has_long_tail:
-        directory = files.join(job.root, "long_tail", f"seed_{job.seed}")
+        directory = arms.LONG_TAIL_IMAGES.format(
+            workdir=job.root, seed=job.seed
+        )
         long_tail.write(_first_needed(job), directory)
     for other in _folders(job.root):
         shared = sharing.share(other, job.workdir, job.config)
