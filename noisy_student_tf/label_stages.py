@@ -204,9 +204,9 @@ def predict(
 def _label_shards(run: runs.Run, iteration: int) -> Callable[..., None]:
     """Return `predictor.predict` of an iteration, to be told the share."""
     teacher_directory = _teacher_directory(run, iteration)
+    shards.read_manifest(teacher_directory)
     directory = run.workdir.predictions(iteration)
     images = _images(run, iteration)
-    shards.read_manifest(teacher_directory)
     made = labeler.make(run, teacher_directory, directory)
     return functools.partial(
         predictor.predict,
