@@ -120,18 +120,14 @@ class Workdir:
 def check_config(config: configuration.Config, workdir: Workdir) -> None:
     """Check a configuration against the one that a run was begun with.
 
+    A run that has made nothing yet, since a path was wrong, may have another.
+
     Raises:
         ValueError: The directory was made with another configuration; the
             differing fields are listed.
     """
-    if not files.exists(workdir.config):
-        return
-    differences = [
-        line
-        for line in config_tree.differences(read_config(workdir), config)
-        if line.split(":")[0] not in _MACHINE_FIELDS
-    ]
-    if differences:
+    differences = _differences(config, workdir)
+    if differences and _holds_work(workdir):
         listed = "\n  ".join(differences)
         raise ValueError(
             f"--workdir={workdir.root} was made with another configuration:"
@@ -139,16 +135,39 @@ def check_config(config: configuration.Config, workdir: Workdir) -> None:
         )
 
 
+def _differences(config: configuration.Config, workdir: Workdir) -> list[str]:
+    """Return a line for each field that the run was begun otherwise with."""
+    if not files.exists(workdir.config):
+        return []
+    return [
+        line
+        for line in config_tree.differences(read_config(workdir), config)
+        if line.split(":")[0] not in _MACHINE_FIELDS
+    ]
+
+
+def _holds_work(workdir: Workdir) -> bool:
+    """Tell whether there is more than a configuration and empty folders."""
+    paths = (
+        files.join(workdir.root, name)
+        for name in files.list_directory(workdir.root)
+    )
+    return any(
+        not files.is_directory(path) or files.list_directory(path)
+        for path in paths
+        if path != workdir.config
+    )
+
+
 def write_config(config: configuration.Config, workdir: Workdir) -> None:
     """Write the configuration, or check it against the one that is there.
 
     Raises:
-        ValueError: The directory was made with another configuration; the
-            differing fields are listed.
+        ValueError: See `check_config`.
         OSError: The directory cannot be written.
     """
     check_config(config, workdir)
-    if files.exists(workdir.config):
+    if files.exists(workdir.config) and not _differences(config, workdir):
         return
     try:
         files.make_directories(workdir.root)

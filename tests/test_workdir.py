@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from noisy_student_tf import config, config_tree, workdir
+from noisy_student_tf import config, config_tree, files, workdir
 
 
 def test_written_configuration_is_read_back(tmp_path):
@@ -21,12 +21,25 @@ def test_directory_that_cannot_be_written_is_named():
 def test_another_configuration_is_refused_with_the_differing_fields(tmp_path):
     folder = workdir.Workdir(str(tmp_path))
     workdir.write_config(config.Config(), folder)
+    files.make_directories(folder.labeled)
+    files.write_json(f"{folder.labeled}/plan.json", {})
     other = config_tree.override(
         config.Config(), {"seed": 1, "optimizer.momentum": 0.5}
     )
     with pytest.raises(ValueError, match="seed: 0 became 1") as caught:
         workdir.write_config(other, folder)
     assert "optimizer.momentum: 0.9 became 0.5" in str(caught.value)
+
+
+def test_a_run_that_has_made_nothing_may_be_begun_otherwise(tmp_path):
+    folder = workdir.Workdir(str(tmp_path))
+    workdir.write_config(config.Config(), folder)
+    # A stage makes its folder before it finds that a path is wrong.
+    files.make_directories(folder.labeled)
+    mended = config.Config(seed=1)
+    workdir.check_config(mended, folder)
+    workdir.write_config(mended, folder)
+    assert workdir.read_config(folder) == mended
 
 
 def test_a_run_may_go_on_on_other_devices(tmp_path):
