@@ -2,14 +2,17 @@
 # Makes the environments of the peers that the benchmarks compare with, one a
 # peer, since their dependencies exclude each other and ours:
 #
-#     bash benchmarks/peer_environments.sh [DIRECTORY]     (default: .peers)
+#     bash benchmarks/peer_environments.sh [DIRECTORY [NAME...]]
 #
-# DIRECTORY/garden: TensorFlow Model Garden; DIRECTORY/torch: timm on CPU torch.
-# KerasCV and Keras are measured in the project's own environment. What is there
-# is left alone.
+# DIRECTORY (default: .peers) gets garden: TensorFlow Model Garden; torch: timm
+# on CPU torch; and, if it is named, semilearn: FixMatch for the study. KerasCV
+# and Keras are measured in the project's own environment. What is there is left
+# alone.
 set -euo pipefail
 
 directory="${1:-.peers}"
+names=("${@:2}")
+((${#names[@]})) || names=(garden torch)
 python="${PYTHON:-python3.11}"
 # uv is many times faster; pip does the same.
 has_uv() { command -v uv >/dev/null; }
@@ -31,9 +34,11 @@ install() {
   fi
 }
 
-# Makes an environment and a mark when it is complete: NAME PACKAGES...
+# Makes an environment, if it is asked for, and a mark when it is complete:
+# NAME PACKAGES...
 make_environment() {
   local name="$1"
+  [[ " ${names[*]} " == *" ${name} "* ]] || return 0
   local mark="${directory}/${name}/complete"
   if [[ -e "${mark}" ]]; then
     echo "${directory}/${name} is there"
@@ -53,3 +58,6 @@ make_environment garden "tf-models-official==2.20.0"
 has_uv && TORCH_OPTIONS="${TORCH_OPTIONS---torch-backend=cpu}"
 # shellcheck disable=SC2086  # Options are several words, or none.
 make_environment torch ${TORCH_OPTIONS-} "torch==2.13.0" "timm>=1.0.20" "numpy<3" "pillow"
+# shellcheck disable=SC2086
+make_environment semilearn ${TORCH_OPTIONS-} "torch==2.9.1" "torchvision==0.24.1" \
+  "torchaudio==2.9.*" "transformers<5" "semilearn==0.3.2"

@@ -20,7 +20,7 @@ def define_flags() -> None:
     names = ", ".join(study.name for study in arms.STUDIES)
     flags.DEFINE_list("name", ["main"], f"Tables to run, among {names}.")
     flags.DEFINE_string("workdir", None, "Where the runs go.")
-    flags.DEFINE_list("seeds", list(map(str, arms.SEEDS)), "Seeds to run.")
+    flags.DEFINE_list("seeds", [], "Seeds to run; by default the table's own.")
     flags.DEFINE_string("records", "docs/study/runs", "Records of all runs.")
     flags.DEFINE_string(
         "document", "docs/study.md", "Whose tables and plots are rewritten."
@@ -30,6 +30,12 @@ def define_flags() -> None:
         True,
         "Measure the models of the main table under corruptions and attacks. "
         "--norobustness puts it off: the same command without it adds it.",
+    )
+    flags.DEFINE_string(
+        "semilearn_python",
+        ".peers/semilearn/bin/python",
+        "Python of the environment in which the table `peers` finds FixMatch; "
+        "`bash benchmarks/peer_environments.sh .peers semilearn` makes it.",
     )
     flags.DEFINE_boolean(
         "dry_run", False, "Print the runs with their estimated time, and stop."
@@ -49,7 +55,6 @@ def main(_: list[str]) -> None:
     if not values.tables_only:
         config_flags.require("workdir", "runs/study")
     where = {
-        "seeds": list(map(int, values.seeds)),
         "root": (values.workdir or "").rstrip("/"),
         "records": values.records,
     }
@@ -59,6 +64,7 @@ def main(_: list[str]) -> None:
             print(
                 runner.describe(
                     study,
+                    seeds=_seeds(study),
                     **where,
                     robustness=values.robustness,
                     multiply_adds_per_second=rate,
@@ -68,11 +74,21 @@ def main(_: list[str]) -> None:
     stage.set_up_logging()
     for study in studies:
         if not values.tables_only:
-            runner.run(study, **where, robustness=values.robustness)
+            runner.run(
+                study,
+                seeds=_seeds(study),
+                **where,
+                robustness=values.robustness,
+                semilearn_python=values.semilearn_python,
+            )
         elif values.workdir:
-            runner.record_begun(study, **where)
-    document.rewrite(values.document, values.records, arms.SEEDS)
+            runner.record_begun(study, seeds=_seeds(study), **where)
+    document.rewrite(values.document, values.records)
     print(f"tables: {values.document}")
+
+
+def _seeds(study: arms.Study) -> list[int]:
+    return list(map(int, flags.FLAGS.seeds)) or list(study.seeds)
 
 
 if __name__ == "__main__":

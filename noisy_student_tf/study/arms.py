@@ -14,7 +14,9 @@ from noisy_student_tf import config as configuration
 from noisy_student_tf import config_tree, presets
 
 PRESET = "fashion_mnist"
-SEEDS = (0, 1, 2, 3)
+# Of the main table, and of all others.
+MAIN_SEEDS = (0, 1, 2, 3, 4, 5)
+ABLATION_SEEDS = (2, 3)
 
 # Pixels of the training images; an eighth of it is what noise may shift.
 _RESOLUTION = 28
@@ -59,7 +61,7 @@ COMMON: Mapping[str, Any] = {
 # Of the attack that decides, in pixels of [0, 255].
 FGSM_EPSILON_PIXELS = 4.0
 
-Kind = Literal["loop", "self_training_classifier"]
+Kind = Literal["loop", "self_training_classifier", "fixmatch"]
 Measure = Literal["accuracy", "mce", "mfr", "fgsm", "pgd"]
 # Of these, less is better.
 ERRORS = ("mce", "mfr")
@@ -76,8 +78,9 @@ class Arm:
             values, {workdir} stands for the study's folder and {seed} for the
             seed.
         needs: Arms whose folders must be there before it begins.
-        kind: `loop` runs Noisy Student Training; the other is scikit-learn's
-            self-training on the shards of the first arm it needs.
+        kind: `loop` runs Noisy Student Training; the others are scikit-learn's
+            self-training, and FixMatch from semilearn, on the shards of the
+            first arm it needs.
         has_long_tail: Its unlabeled images are those of the first arm it
             needs, thinned by class; see `long_tail`.
     """
@@ -128,6 +131,7 @@ class Study:
         arms: Names of the arms, in the order in which they run.
         lines: What the table shows.
         claims: The paper's directions.
+        seeds: With which it runs.
     """
 
     name: str
@@ -136,6 +140,7 @@ class Study:
     arms: tuple[str, ...]
     lines: tuple[Subject, ...]
     claims: tuple[Claim, ...] = ()
+    seeds: tuple[int, ...] = ABLATION_SEEDS
 
 
 # A net of the student's size, trained for as many steps.
@@ -316,6 +321,12 @@ ARMS: tuple[Arm, ...] = (
         needs=(_MAIN,),
         kind="self_training_classifier",
     ),
+    Arm(
+        name="fixmatch",
+        title="FixMatch from semilearn, the same network and steps",
+        needs=(_MAIN,),
+        kind="fixmatch",
+    ),
 )
 
 _SUPERVISED = Subject(_BASELINE, "teacher")
@@ -337,6 +348,7 @@ STUDIES: tuple[Study, ...] = (
         question="Does the last student beat a net of its size that was "
         "trained no shorter, with the same noise, on the labels alone?",
         arms=(_BASELINE, _MAIN),
+        seeds=MAIN_SEEDS,
         lines=(_SUPERVISED, _TEACHER, _FIRST, _SECOND, _LAST),
         claims=(
             Claim(
@@ -582,13 +594,15 @@ STUDIES: tuple[Study, ...] = (
     Study(
         name="peers",
         title="Beside what else one would try",
-        question="What do simpler methods make of the same labels?",
-        arms=("plain_pseudo_labels", "self_training_classifier"),
+        question="What do simpler methods, and one of another kind, make of "
+        "the same labels?",
+        arms=("plain_pseudo_labels", "self_training_classifier", "fixmatch"),
         lines=(
             Subject("self_training_classifier", "teacher"),
             _student("self_training_classifier"),
             Subject("plain_pseudo_labels", "teacher"),
             _student("plain_pseudo_labels"),
+            _student("fixmatch"),
             _FIRST,
             _LAST,
         ),

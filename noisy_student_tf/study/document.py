@@ -1,7 +1,5 @@
 """Writes the study's tables and plots into its document."""
 
-from collections.abc import Sequence
-
 from noisy_student_tf import files
 from noisy_student_tf.study import (
     arms,
@@ -15,14 +13,13 @@ from noisy_student_tf.study import (
 _MAIN = "noisy_student"
 
 
-def rewrite(document: str, records: str, seeds: Sequence[int]) -> None:
+def rewrite(document: str, records: str) -> None:
     """Write all tables and plots anew from the records.
 
     Args:
         document: Path of the document, in which each table has a place. The
             plots lie beside it, in a folder of its name.
         records: Folder of the records.
-        seeds: That the protocol asks for.
 
     Raises:
         ValueError: The document lacks a table's place.
@@ -31,7 +28,7 @@ def rewrite(document: str, records: str, seeds: Sequence[int]) -> None:
     measured = measures.Measurements(found)
     text = files.read_text(document)
     for study in arms.STUDIES:
-        table = tables.of_study(study, measured, seeds)
+        table = tables.of_study(study, measured)
         text = tables.insert(text, study.name, table)
     main = arms.study("main")
     text = tables.insert(

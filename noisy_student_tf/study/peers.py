@@ -135,22 +135,39 @@ def measure(
         for split in ("validation", "test"):
             held_out = splits[split]
             is_right = classify(held_out.pixels) == held_out.labels
-            num_correct = int(is_right.sum())
             rows.append(
-                {
-                    "model": name,
-                    "set": config.preset,
-                    "split": split,
-                    "resolution": resolution,
-                    "weights": "raw",
-                    "num_images": len(is_right),
-                    "accuracy": num_correct / len(is_right),
-                    "interval_95": metrics.wilson_interval(
-                        num_correct, len(is_right)
-                    ),
-                }
+                result_row(
+                    config,
+                    model=name,
+                    split=split,
+                    weights="raw",
+                    num_correct=int(is_right.sum()),
+                    num_images=len(is_right),
+                )
             )
     return rows
+
+
+def result_row(
+    config: configuration.Config,
+    *,
+    model: str,
+    split: str,
+    weights: str,
+    num_correct: int,
+    num_images: int,
+) -> dict[str, Any]:
+    """Return one accuracy as `results.json` has it."""
+    return {
+        "model": model,
+        "set": config.preset,
+        "split": split,
+        "resolution": config.model.resolution,
+        "weights": weights,
+        "num_images": num_images,
+        "accuracy": num_correct / num_images,
+        "interval_95": metrics.wilson_interval(num_correct, num_images),
+    }
 
 
 def write(

@@ -21,6 +21,7 @@ from noisy_student_tf.planning import compute
 from noisy_student_tf.records import shards
 from noisy_student_tf.study import (
     arms,
+    fixmatch,
     long_tail,
     peers,
     run_records,
@@ -44,12 +45,14 @@ class Job:
         root: The study's folder.
         robustness: Whether arms that say so are measured under corruptions
             and attacks. Without, that can still be done later.
+        semilearn_python: Interpreter of the environment of `fixmatch`.
     """
 
     arm: arms.Arm
     seed: int
     root: str
     robustness: bool = True
+    semilearn_python: str = ""
 
     @property
     def config(self) -> configuration.Config:
@@ -81,6 +84,7 @@ def jobs(
     seeds: Sequence[int],
     root: str,
     robustness: bool = True,
+    semilearn_python: str = "",
 ) -> Iterator[Job]:
     """Yield the runs of a study in order: a seed after the other.
 
@@ -89,7 +93,7 @@ def jobs(
     """
     for seed in seeds:
         for name in study.arms:
-            yield Job(arms.arm(name), seed, root, robustness)
+            yield Job(arms.arm(name), seed, root, robustness, semilearn_python)
 
 
 def run(
@@ -99,6 +103,7 @@ def run(
     root: str,
     records: str,
     robustness: bool = True,
+    semilearn_python: str = "",
     execute: Execute | None = None,
 ) -> None:
     """Run what is not finished of a study, and write its records.
@@ -109,19 +114,32 @@ def run(
         root: The study's folder.
         records: Where the record of every finished run is written.
         robustness: See `Job`.
+        semilearn_python: See `Job`.
         execute: Runs a command; None: a process that must succeed.
 
     Raises:
+        ValueError: The interpreter is missing, and a run needs it.
         subprocess.CalledProcessError: A run failed. The study goes on there.
     """
-    for job in jobs(study, seeds=seeds, root=root, robustness=robustness):
-        path = run_records.path_of(records, job.arm.name, job.seed)
-        if is_recorded(job, records):
-            logging.info("%s: recorded already.", path)
-            continue
+    todo = [
+        job
+        for job in jobs(
+            study,
+            seeds=seeds,
+            root=root,
+            robustness=robustness,
+            semilearn_python=semilearn_python,
+        )
+        if not is_recorded(job, records)
+    ]
+    if any(job.arm.kind == "fixmatch" for job in todo):
+        fixmatch.check_interpreter(semilearn_python)
+    for job in todo:
         make(job, execute or _execute)
         run_records.write(records, _record(job))
-        logging.info("Wrote %s.", path)
+        logging.info(
+            "Wrote %s.", run_records.path_of(records, job.arm.name, job.seed)
+        )
 
 
 def is_recorded(job: Job, records: str) -> bool:
@@ -187,8 +205,16 @@ def make(job: Job, execute: Execute) -> None:
         needed = dataclasses.replace(job, arm=arms.arm(name), robustness=False)
         if not needed.is_finished:
             make(needed, execute)
-    if job.arm.kind != "loop":
+    if job.arm.kind == "self_training_classifier":
         peers.write(job.config, _first_needed(job), job.workdir.root)
+        return
+    if job.arm.kind == "fixmatch":
+        fixmatch.write(
+            job.config,
+            _first_needed(job),
+            job.workdir.root,
+            python=job.semilearn_python,
+        )
         return
     if job.arm.has_long_tail:
         directory = arms.LONG_TAIL_IMAGES.format(

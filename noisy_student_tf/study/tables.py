@@ -10,33 +10,28 @@ OPEN = "open"
 _FGSM, _PGD = robustness.FGSM, robustness.PGD
 
 
-def of_study(
-    study: arms.Study, measured: measures.Measurements, seeds: Sequence[int]
-) -> str:
+def of_study(study: arms.Study, measured: measures.Measurements) -> str:
     """Return a study's table of models, and that of its claims.
 
     Args:
-        study: Which.
+        study: Which; its seeds alone are shown, and enter its means.
         measured: All that was measured so far.
-        seeds: That the protocol asks for.
     """
-    parts = [_models(study, measured, seeds)]
+    parts = [_models(study, measured)]
     if study.claims:
         parts.append(of_claims(study.claims, measured))
     return "\n\n".join(parts)
 
 
-def _models(
-    study: arms.Study, measured: measures.Measurements, seeds: Sequence[int]
-) -> str:
+def _models(study: arms.Study, measured: measures.Measurements) -> str:
     heading = [
         "model",
         "parameters",
-        *(f"seed {seed}" for seed in seeds),
+        *(f"seed {seed}" for seed in study.seeds),
         "mean, 95 % interval",
     ]
     return _markdown(
-        heading, [_model(line, measured, seeds) for line in study.lines]
+        heading, [_model(line, measured, study.seeds) for line in study.lines]
     )
 
 

@@ -72,6 +72,21 @@ def test_recorded_runs_are_skipped_without_their_folders(tmp_path, monkeypatch):
     )
 
 
+def test_a_missing_environment_is_named_before_the_first_run(tmp_path):
+    def execute(command):
+        raise AssertionError(command)
+
+    with pytest.raises(ValueError, match="--semilearn_python=no/python"):
+        runner.run(
+            arms.study("peers"),
+            seeds=[0],
+            root=str(tmp_path),
+            records=str(tmp_path / "records"),
+            semilearn_python="no/python",
+            execute=execute,
+        )
+
+
 def test_robustness_that_was_put_off_is_to_do(tmp_path):
     records = str(tmp_path / "records")
     run_records.write(records, fakes.record("supervised", 1, {"teacher": 0.7}))
@@ -200,13 +215,13 @@ def test_document_gets_tables_and_plots(tmp_path):
             f"<!-- table: {name} -->\n<!-- end of table -->\n" for name in names
         )
     )
-    document.rewrite(str(path), records, (0, 1, 2))
+    document.rewrite(str(path), records)
     first = path.read_text()
     assert "75.00 (74.2 to 75.8)" in first
     assert (tmp_path / "study" / "models.svg").exists()
     claims = (tmp_path / "study" / "claims.svg").read_text()
     assert "the last student beats" in claims
-    document.rewrite(str(path), records, (0, 1, 2))
+    document.rewrite(str(path), records)
     assert path.read_text() == first
     assert (tmp_path / "study" / "claims.svg").read_text() == claims
 
@@ -216,7 +231,7 @@ def test_document_without_a_place_is_refused(tmp_path):
     path.write_text("nothing\n")
     (tmp_path / "records").mkdir()
     with pytest.raises(ValueError, match="no place for the table 'main'"):
-        document.rewrite(str(path), str(tmp_path / "records"), (0,))
+        document.rewrite(str(path), str(tmp_path / "records"))
 
 
 def test_long_tail_is_made_of_the_main_arms_images(tmp_path, monkeypatch):
