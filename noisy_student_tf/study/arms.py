@@ -62,6 +62,7 @@ COMMON: Mapping[str, Any] = {
 FGSM_EPSILON_PIXELS = 4.0
 
 Kind = Literal["loop", "self_training_classifier", "fixmatch"]
+Images = Literal["all", "long_tail", "unsure"]
 Measure = Literal["accuracy", "mce", "mfr", "fgsm", "pgd"]
 # Of these, less is better.
 ERRORS = ("mce", "mfr")
@@ -81,8 +82,8 @@ class Arm:
         kind: `loop` runs Noisy Student Training; the others are scikit-learn's
             self-training, and FixMatch from semilearn, on the shards of the
             first arm it needs.
-        has_long_tail: Its unlabeled images are those of the first arm it
-            needs, thinned by class; see `long_tail`.
+        images: Which of the unlabeled images of the first arm it needs are
+            its own; see `unlabeled_parts`.
     """
 
     name: str
@@ -90,7 +91,7 @@ class Arm:
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     needs: tuple[str, ...] = ()
     kind: Kind = "loop"
-    has_long_tail: bool = False
+    images: Images = "all"
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -154,9 +155,21 @@ _PLAIN_IMAGES = {
     for half in ("labeled", "unlabeled")
     for field, value in (("policy", "none"),)
 }
-# Where the runner puts the images of `has_long_tail`; no arm's folder.
-LONG_TAIL_IMAGES = "{workdir}/long_tail_images/seed_{seed}"
-_LONG_TAIL = {"data.unlabeled": f"{LONG_TAIL_IMAGES}/*.tfrecord"}
+# Where the runner puts an arm's own images; no arm's folder.
+PART_OF_IMAGES = "{workdir}/{images}_images/seed_{seed}"
+
+
+def _part(images: Images) -> Mapping[str, Any]:
+    directory = PART_OF_IMAGES.replace("{images}", images)
+    return {"data.unlabeled": f"{directory}/*.tfrecord"}
+
+
+# As in the paper, nothing but the labels differs: no threshold, no quotas.
+_UNSURE: Mapping[str, Any] = {
+    **_part("unsure"),
+    "selection.confidence_threshold": 0.0,
+    "selection.balance": False,
+}
 _MAIN, _BASELINE = "noisy_student", "supervised"
 
 
@@ -209,34 +222,33 @@ ARMS: tuple[Arm, ...] = (
         {"loss.pseudo_labels": "hard"},
         _MAIN,
     ),
-    _arm(
-        "soft_all",
-        "soft labels, all images",
-        {"selection.confidence_threshold": 0.0},
-        _MAIN,
+    Arm(
+        name="soft_unsure",
+        title="soft labels, unsure images alone",
+        changes=_UNSURE,
+        needs=(_MAIN,),
+        images="unsure",
     ),
-    _arm(
-        "hard_all",
-        "hard labels, all images",
-        {
-            "selection.confidence_threshold": 0.0,
-            "loss.pseudo_labels": "hard",
-        },
-        _MAIN,
+    Arm(
+        name="hard_unsure",
+        title="hard labels, unsure images alone",
+        changes={**_UNSURE, "loss.pseudo_labels": "hard"},
+        needs=(_MAIN,),
+        images="unsure",
     ),
     Arm(
         name="long_tail",
         title="unlabeled images of a long tail, balanced",
-        changes=_LONG_TAIL,
+        changes=_part("long_tail"),
         needs=(_MAIN,),
-        has_long_tail=True,
+        images="long_tail",
     ),
     Arm(
         name="long_tail_unbalanced",
         title="unlabeled images of a long tail, as they are",
-        changes={**_LONG_TAIL, "selection.balance": False},
+        changes={**_part("long_tail"), "selection.balance": False},
         needs=(_MAIN,),
-        has_long_tail=True,
+        images="long_tail",
     ),
     _arm(
         "quarter_of_unlabeled",
@@ -460,19 +472,26 @@ STUDIES: tuple[Study, ...] = (
         title="Hard and soft labels",
         question="Do soft labels help, where the teacher is sure and where it "
         "is not?",
-        arms=("hard", "soft_all", "hard_all"),
+        arms=("hard", "soft_unsure", "hard_unsure"),
         lines=(
+            _SUPERVISED,
             _FIRST,
             _student("hard"),
-            _student("soft_all"),
-            _student("hard_all"),
+            _student("soft_unsure"),
+            _student("hard_unsure"),
         ),
         claims=(
             Claim(
-                text="soft labels are better where unsure images are in",
+                text="hard labels help, too, where the teacher is sure",
                 source=f"{_ABLATIONS}, study 3, a figure",
-                better=_student("soft_all"),
-                worse=_student("hard_all"),
+                better=_student("hard"),
+                worse=_SUPERVISED,
+            ),
+            Claim(
+                text="soft labels are better where the teacher is not sure",
+                source=f"{_ABLATIONS}, study 3, a figure",
+                better=_student("soft_unsure"),
+                worse=_student("hard_unsure"),
             ),
         ),
     ),

@@ -22,10 +22,10 @@ from noisy_student_tf.records import shards
 from noisy_student_tf.study import (
     arms,
     fixmatch,
-    long_tail,
     peers,
     run_records,
     sharing,
+    unlabeled_parts,
 )
 
 # Besides training: evaluation, export and starting, as a share of it.
@@ -33,6 +33,12 @@ _OVERHEAD = 1.5
 _NUM_IMAGES = 60_000
 
 Execute = Callable[[list[str]], None]
+_PARTS: dict[
+    str, Callable[[workdir.Workdir, configuration.Config, str], None]
+] = {
+    "long_tail": unlabeled_parts.write_long_tail,
+    "unsure": unlabeled_parts.write_unsure,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,25 +208,18 @@ def make(job: Job, execute: Execute) -> None:
     A run that is finished but not recorded is started again: it only prints.
     """
     for name in job.arm.needs:
-        needed = dataclasses.replace(job, arm=arms.arm(name), robustness=False)
+        needed = _needed(job, name)
         if not needed.is_finished:
             make(needed, execute)
-    if job.arm.kind == "self_training_classifier":
-        peers.write(job.config, _first_needed(job), job.workdir.root)
+    if job.arm.kind != "loop":
+        _make_peer(job)
         return
-    if job.arm.kind == "fixmatch":
-        fixmatch.write(
-            job.config,
-            _first_needed(job),
-            job.workdir.root,
-            python=job.semilearn_python,
+    if job.arm.images != "all":
+        first = _needed(job, job.arm.needs[0])
+        directory = arms.PART_OF_IMAGES.format(
+            workdir=job.root, images=job.arm.images, seed=job.seed
         )
-        return
-    if job.arm.has_long_tail:
-        directory = arms.LONG_TAIL_IMAGES.format(
-            workdir=job.root, seed=job.seed
-        )
-        long_tail.write(_first_needed(job), directory)
+        _PARTS[job.arm.images](first.workdir, first.config, directory)
     for other in _folders(job.root):
         shared = sharing.share(other, job.workdir, job.config)
         if shared:
@@ -228,8 +227,16 @@ def make(job: Job, execute: Execute) -> None:
     execute(command(job))
 
 
-def _first_needed(job: Job) -> workdir.Workdir:
-    return dataclasses.replace(job, arm=arms.arm(job.arm.needs[0])).workdir
+def _needed(job: Job, name: str) -> Job:
+    return dataclasses.replace(job, arm=arms.arm(name), robustness=False)
+
+
+def _make_peer(job: Job) -> None:
+    data, directory = _needed(job, job.arm.needs[0]).workdir, job.workdir.root
+    if job.arm.kind == "fixmatch":
+        fixmatch.write(job.config, data, directory, python=job.semilearn_python)
+    else:
+        peers.write(job.config, data, directory)
 
 
 def _folders(root: str) -> Iterator[workdir.Workdir]:

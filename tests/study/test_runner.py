@@ -234,23 +234,31 @@ def test_document_without_a_place_is_refused(tmp_path):
         document.rewrite(str(path), str(tmp_path / "records"))
 
 
-def test_long_tail_is_made_of_the_main_arms_images(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "images"), [("long_tail", "long_tail"), ("hard_unsure", "unsure")]
+)
+def test_own_images_are_a_part_of_the_main_arms(
+    tmp_path, monkeypatch, name, images
+):
     made, ran = [], []
-    monkeypatch.setattr(
-        runner.long_tail,
-        "write",
-        lambda data, directory: made.append((data.root, directory)),
+    monkeypatch.setitem(
+        runner._PARTS,
+        images,
+        lambda data, config, directory: made.append(
+            (data.root, config.selection.confidence_threshold, directory)
+        ),
     )
 
     def execute(command):
         ran.append(command)
         finish(command)
 
-    arm = job(tmp_path, "long_tail")
+    arm = job(tmp_path, name)
     runner.make(arm, execute)
-    (source, images), *others = made
+    (source, threshold, images), *others = made
     assert not others
     assert source == f"{tmp_path}/noisy_student/seed_1"
+    assert threshold == 0.8
     assert f"--data.unlabeled={images}/*.tfrecord" in ran[-1]
     # They would lie among the run's own stages.
     assert images != arm.workdir.root
