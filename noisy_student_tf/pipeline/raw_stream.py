@@ -11,6 +11,7 @@ several are read at once, and a buffer shuffles what they give.
 """
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,9 @@ from noisy_student_tf.pipeline import (
     remote_rows,
 )
 from noisy_student_tf.records import shards
+
+# Finished batches that wait; one more is being made.
+_BATCHES_AHEAD = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -210,18 +214,30 @@ def _remote_rows(
 def map_in_order(
     dataset: tf.data.Dataset, function: Callable[..., Any]
 ) -> tf.data.Dataset:
-    """Map in parallel; the results keep their order."""
+    """Map in parallel, on all cores; the results keep their order."""
     return dataset.map(
-        function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        function, num_parallel_calls=_num_cores(), deterministic=True
     )
 
 
+def _num_cores() -> int:
+    """Return how many cores this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def finish(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Return batches made ahead, in order, each read by who asks for it."""
+    """Return batches made ahead, in order, each read by who asks for it.
+
+    Nothing is tuned while it runs: the tuner's thread sleeps for up to a
+    minute, and who drops an iterator waits until it wakes.
+    """
     options = tf.data.Options()
     options.deterministic = True
+    options.autotune.enabled = False
     # Hosts were told their part: tf.distribute shall not divide it again.
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.OFF
     )
-    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+    return batches.with_options(options).prefetch(_BATCHES_AHEAD)

@@ -63,10 +63,11 @@ def _epoch_rows(
         paths = tf.random.experimental.stateless_shuffle(
             tf.constant(shard_set.paths), pass_seed
         )
+        cycle_length = min(_CYCLE_LENGTH, len(shard_set.paths))
         records = tf.data.Dataset.from_tensor_slices(paths).interleave(
             tf.data.TFRecordDataset,
-            cycle_length=min(_CYCLE_LENGTH, len(shard_set.paths)),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            cycle_length=cycle_length,
+            num_parallel_calls=cycle_length,
             deterministic=True,
         )
         if not has_copies:

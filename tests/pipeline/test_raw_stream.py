@@ -250,3 +250,16 @@ def test_positions_of_the_hosts_do_not_overlap():
         for i in range(3)
     ]
     assert sorted(np.concatenate(positions)) == list(range(18))
+
+
+def test_streams_are_not_tuned_and_keep_their_order():
+    """An iterator that is dropped waits for a tuner, up to a minute."""
+    numbers = tf.data.Dataset.range(100)
+    stream = raw_stream.finish(
+        raw_stream.map_in_order(numbers, lambda number: 2 * number).batch(10)
+    )
+    options = stream.options()
+    assert not options.autotune.enabled
+    assert options.deterministic
+    given = np.concatenate(list(stream.as_numpy_iterator()))
+    assert given.tolist() == list(range(0, 200, 2))
