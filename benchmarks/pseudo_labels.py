@@ -62,7 +62,7 @@ def define_flags() -> None:
     flags.DEFINE_string("directory", "", "Scratch space. Empty: temporary.")
     flags.DEFINE_integer("relabeled", 60_000, "Small records relabeled. 0: no.")
     flags.DEFINE_integer(
-        "predicted", 4096, "Small pictures predicted; 1/16 as many large ones."
+        "predicted", 4096, "Small pictures predicted; 1/4 as many large ones."
     )
     flags.DEFINE_bool("selected", True, "Whether selection is measured.")
     flags.DEFINE_string("select_only", "", "Predictions to select from; inner.")
@@ -371,7 +371,7 @@ def cases() -> list[Case]:
             model=config.ModelConfig(resolution=224),
             num_classes=1000,
             num_shards=2,
-            records_per_shard=num_small // 32,
+            records_per_shard=num_small // 8,
             batch_size=64,
             width=500,
             height=375,
