@@ -4,6 +4,7 @@ It is made of what lies in the working directory, so it can be written after
 every stage, and again by hand.
 """
 
+import decimal
 import os
 from typing import Any
 
@@ -49,7 +50,11 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(
-        percent=_percent, count=_count, points=_points, number=_number
+        percent=_percent,
+        count=_count,
+        points=_points,
+        number=_number,
+        confidence=_confidence,
     )
     return environment
 
@@ -76,6 +81,12 @@ def _points(value: float) -> str:
 
 def _number(value: float | None, digits: int = 3) -> str:
     return "\u2013" if value is None else f"{value:.{digits}f}"
+
+
+def _confidence(value: float, digits: int = 3) -> str:
+    """Round down: no image shall seem to reach a threshold it is below."""
+    unit = decimal.Decimal(1).scaleb(-digits)
+    return str(decimal.Decimal(str(value)).quantize(unit, decimal.ROUND_DOWN))
 
 
 def _contents(workdir: workdirs.Workdir) -> dict[str, Any]:

@@ -330,3 +330,19 @@ def test_a_headline_says_when_the_student_lost(finished):
     lost = report_run.Headline(better, worse)
 
     assert report._points(lost.points) == "\u22123.1"
+
+
+@pytest.mark.parametrize(
+    ("confidence", "shown"),
+    [
+        (np.float32(0.5999), "0.59"),
+        (np.float32(0.6), "0.60"),
+        (0.29, "0.29"),
+        (np.float32(1.0), "1.00"),
+        (np.float32(1e-9), "0.00"),
+    ],
+)
+def test_confidences_below_a_threshold_do_not_seem_to_reach_it(
+    confidence, shown
+):
+    assert report._confidence(confidence, 2) == shown
