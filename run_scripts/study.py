@@ -10,14 +10,14 @@ weights, goes to `--records`; tables and plots of all records are written into
 from absl import flags
 
 from noisy_student_tf import dry_run
-from noisy_student_tf.study import arms, document, runner
+from noisy_student_tf.study import document, runner, studies
 from run_scripts import flags as config_flags
 from run_scripts import stage
 
 
 def define_flags() -> None:
     """Define what runs, and where it goes."""
-    names = ", ".join(study.name for study in arms.STUDIES)
+    names = ", ".join(study.name for study in studies.STUDIES)
     flags.DEFINE_list("name", ["main"], f"Tables to run, among {names}.")
     flags.DEFINE_string("workdir", None, "Where the runs go.")
     flags.DEFINE_list("seeds", [], "Seeds to run; by default the table's own.")
@@ -51,7 +51,7 @@ def define_flags() -> None:
 def main(_: list[str]) -> None:
     """Run, or describe, the tables that `--name` names."""
     values = flags.FLAGS
-    studies = [arms.study(name) for name in values.name]
+    chosen = [studies.study(name) for name in values.name]
     if not values.tables_only:
         config_flags.require("workdir", "runs/study")
     where = {
@@ -60,7 +60,7 @@ def main(_: list[str]) -> None:
     }
     if values.dry_run:
         rate = dry_run.measure_rate()
-        for study in studies:
+        for study in chosen:
             print(
                 runner.describe(
                     study,
@@ -72,7 +72,7 @@ def main(_: list[str]) -> None:
             )
         return
     stage.set_up_logging()
-    for study in studies:
+    for study in chosen:
         if not values.tables_only:
             runner.run(
                 study,
@@ -87,7 +87,7 @@ def main(_: list[str]) -> None:
     print(f"tables: {values.document}")
 
 
-def _seeds(study: arms.Study) -> list[int]:
+def _seeds(study: studies.Study) -> list[int]:
     return list(map(int, flags.FLAGS.seeds)) or list(study.seeds)
 
 

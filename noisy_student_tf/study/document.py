@@ -2,10 +2,10 @@
 
 from noisy_student_tf import files
 from noisy_student_tf.study import (
-    arms,
     measures,
     plots,
     run_records,
+    studies,
     tables,
 )
 
@@ -27,10 +27,10 @@ def rewrite(document: str, records: str) -> None:
     found = run_records.read_all(records)
     measured = measures.Measurements(found)
     text = files.read_text(document)
-    for study in arms.STUDIES:
+    for study in studies.STUDIES:
         table = tables.of_study(study, measured)
         text = tables.insert(text, study.name, table)
-    main = arms.study("main")
+    main = studies.study("main")
     text = tables.insert(
         text, "robustness", tables.of_robustness(main.lines, measured)
     )
@@ -38,14 +38,14 @@ def rewrite(document: str, records: str) -> None:
         text, "pseudo_labels", tables.of_pseudo_labels(found, _MAIN)
     )
     text = tables.insert(
-        text, "verdicts", tables.count_verdicts(arms.STUDIES, measured)
+        text, "verdicts", tables.count_verdicts(studies.STUDIES, measured)
     )
     files.write_text(document, text)
     folder = document.removesuffix(".md")
     files.make_directories(folder)
     for name, drawing in (
         ("models", plots.draw_models(main, measured)),
-        ("claims", plots.draw_claims(arms.STUDIES, measured)),
+        ("claims", plots.draw_claims(studies.STUDIES, measured)),
     ):
         if drawing:
             path = files.join(folder, f"{name}.svg")

@@ -6,14 +6,14 @@ from typing import Any
 
 from noisy_student_tf.evaluation import robustness, robustness_metrics
 from noisy_student_tf.records import robustness_sets
-from noisy_student_tf.study import arms, run_records
+from noisy_student_tf.study import run_records, studies
 
 Row = dict[str, Any]
 
 # The paper's attack of Section 4.2, in pixels.
 PGD_EPSILON_PIXELS = 16.0
 # What mCE and mFR are relative to: 100.
-BASELINE = arms.Subject("supervised", "teacher")
+BASELINE = studies.Subject("supervised", "teacher")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Measurements:
             (record.arm, record.seed): record for record in records
         }
 
-    def seeds(self, subject: arms.Subject) -> list[int]:
+    def seeds(self, subject: studies.Subject) -> list[int]:
         """Return the seeds with which a model was tested."""
         return sorted(
             seed
@@ -55,7 +55,7 @@ class Measurements:
         """Return one record."""
         return self._records[arm, seed]
 
-    def test_row(self, subject: arms.Subject, seed: int) -> Row | None:
+    def test_row(self, subject: studies.Subject, seed: int) -> Row | None:
         """Return a model's row of test images at its own resolution."""
         return self._row(
             subject,
@@ -65,7 +65,7 @@ class Measurements:
 
     def _row(
         self,
-        subject: arms.Subject,
+        subject: studies.Subject,
         seed: int,
         accepts: Callable[[Row], bool],
     ) -> Row | None:
@@ -74,7 +74,7 @@ class Measurements:
         return next((row for row in rows if accepts(row)), None)
 
     def value(
-        self, subject: arms.Subject, seed: int, measure: arms.Measure
+        self, subject: studies.Subject, seed: int, measure: studies.Measure
     ) -> float | None:
         """Return a number in percent; None where it was not measured.
 
@@ -88,14 +88,14 @@ class Measurements:
             return self.mfr(subject, seed).percent
         elif measure == "fgsm":
             row = self.attack(
-                subject, seed, robustness.FGSM, arms.FGSM_EPSILON_PIXELS
+                subject, seed, robustness.FGSM, studies.FGSM_EPSILON_PIXELS
             )
         else:
             row = self.attack(subject, seed, robustness.PGD, PGD_EPSILON_PIXELS)
         return 100 * row["accuracy"] if row else None
 
     def attack(
-        self, subject: arms.Subject, seed: int, kind: str, epsilon: float
+        self, subject: studies.Subject, seed: int, kind: str, epsilon: float
     ) -> Row | None:
         """Return the row of one attack."""
         return self._row(
@@ -108,13 +108,13 @@ class Measurements:
         )
 
     def _robustness(
-        self, subject: arms.Subject, seed: int, measure: str
+        self, subject: studies.Subject, seed: int, measure: str
     ) -> Row | None:
         return self._row(
             subject, seed, lambda row: row.get("measure") == measure
         )
 
-    def _mce(self, subject: arms.Subject, seed: int) -> float | None:
+    def _mce(self, subject: studies.Subject, seed: int) -> float | None:
         row, baseline = (
             self._robustness(each, seed, robustness.CORRUPTIONS)
             for each in (subject, BASELINE)
@@ -125,7 +125,7 @@ class Measurements:
             row["errors"], baseline["errors"]
         )
 
-    def mfr(self, subject: arms.Subject, seed: int) -> Relative:
+    def mfr(self, subject: studies.Subject, seed: int) -> Relative:
         """Return mFR over the perturbations under which the baseline flips."""
         row, baseline = (
             self._robustness(each, seed, robustness.PERTURBATIONS)
@@ -138,9 +138,9 @@ class Measurements:
         )
         return Relative(percent, tuple(left_out))
 
-    def differences(self, claim: arms.Claim) -> dict[int, float]:
+    def differences(self, claim: studies.Claim) -> dict[int, float]:
         """Return seed -> by how many points the paper's direction holds."""
-        sign = -1 if claim.measure in arms.ERRORS else 1
+        sign = -1 if claim.measure in studies.ERRORS else 1
         differences = {}
         for seed in self.seeds(claim.better):
             better = self.value(claim.better, seed, claim.measure)

@@ -8,14 +8,14 @@ import matplotlib as mpl
 from matplotlib import figure
 from matplotlib.axes import Axes
 
-from noisy_student_tf.study import arms, measures, statistics, tables
+from noisy_student_tf.study import measures, statistics, studies, tables
 
 _MEAN_COLOR, _SEED_COLOR, _OPEN_COLOR = "#3949ab", "#9fa8da", "#888888"
 _LINE_INCHES = 0.32
 
 
 def draw_models(
-    study: arms.Study, measured: measures.Measurements
+    study: studies.Study, measured: measures.Measurements
 ) -> figure.Figure | None:
     """Draw the test accuracy of a study's models, every seed and the mean.
 
@@ -38,12 +38,12 @@ def draw_models(
 
 
 def draw_claims(
-    studies: Sequence[arms.Study], measured: measures.Measurements
+    shown: Sequence[studies.Study], measured: measures.Measurements
 ) -> figure.Figure | None:
     """Draw by how many points each of the paper's directions holds here."""
     claims = [
         (claim, list(measured.differences(claim).values()))
-        for study in studies
+        for study in shown
         for claim in study.claims
     ]
     found = [(claim, values) for claim, values in claims if values]

@@ -25,6 +25,7 @@ from noisy_student_tf.study import (
     peers,
     run_records,
     sharing,
+    studies,
     unlabeled_parts,
 )
 
@@ -85,7 +86,7 @@ class Job:
 
 
 def jobs(
-    study: arms.Study,
+    study: studies.Study,
     *,
     seeds: Sequence[int],
     root: str,
@@ -103,7 +104,7 @@ def jobs(
 
 
 def run(
-    study: arms.Study,
+    study: studies.Study,
     *,
     seeds: Sequence[int],
     root: str,
@@ -169,7 +170,7 @@ def is_recorded(job: Job, records: str) -> bool:
 
 
 def record_begun(
-    study: arms.Study, *, seeds: Sequence[int], root: str, records: str
+    study: studies.Study, *, seeds: Sequence[int], root: str, records: str
 ) -> None:
     """Write the records of runs that were stopped: of their finished models.
 
@@ -297,7 +298,7 @@ def multiply_adds(job: Job) -> float:
 
 
 def describe(
-    study: arms.Study,
+    study: studies.Study,
     *,
     seeds: Sequence[int],
     root: str,

@@ -4,13 +4,19 @@ import math
 from collections.abc import Sequence
 
 from noisy_student_tf.evaluation import robustness
-from noisy_student_tf.study import arms, measures, run_records, statistics
+from noisy_student_tf.study import (
+    arms,
+    measures,
+    run_records,
+    statistics,
+    studies,
+)
 
 OPEN = "open"
 _FGSM, _PGD = robustness.FGSM, robustness.PGD
 
 
-def of_study(study: arms.Study, measured: measures.Measurements) -> str:
+def of_study(study: studies.Study, measured: measures.Measurements) -> str:
     """Return a study's table of models, and that of its claims.
 
     Args:
@@ -23,7 +29,7 @@ def of_study(study: arms.Study, measured: measures.Measurements) -> str:
     return "\n\n".join(parts)
 
 
-def _models(study: arms.Study, measured: measures.Measurements) -> str:
+def _models(study: studies.Study, measured: measures.Measurements) -> str:
     heading = [
         "model",
         "parameters",
@@ -36,7 +42,7 @@ def _models(study: arms.Study, measured: measures.Measurements) -> str:
 
 
 def _model(
-    subject: arms.Subject,
+    subject: studies.Subject,
     measured: measures.Measurements,
     seeds: Sequence[int],
 ) -> list[str]:
@@ -50,7 +56,7 @@ def _model(
     ]
 
 
-def title_of(subject: arms.Subject) -> str:
+def title_of(subject: studies.Subject) -> str:
     """Return what a table calls a model."""
     arm = arms.arm(subject.arm)
     if subject.model == "teacher":
@@ -61,7 +67,9 @@ def title_of(subject: arms.Subject) -> str:
     return f"{arm.title}, student {subject.model.removeprefix('student_')}"
 
 
-def _parameters(subject: arms.Subject, measured: measures.Measurements) -> str:
+def _parameters(
+    subject: studies.Subject, measured: measures.Measurements
+) -> str:
     for seed in measured.seeds(subject)[:1]:
         models = measured.record(subject.arm, seed).content["models"]
         count = models.get(subject.model, {}).get("num_parameters")
@@ -71,7 +79,7 @@ def _parameters(subject: arms.Subject, measured: measures.Measurements) -> str:
 
 
 def _accuracy(
-    subject: arms.Subject, seed: int, measured: measures.Measurements
+    subject: studies.Subject, seed: int, measured: measures.Measurements
 ) -> str:
     """Return an accuracy with its binomial interval."""
     row = measured.test_row(subject, seed)
@@ -93,7 +101,7 @@ def interval(summary: statistics.Summary, *, signed: bool = False) -> str:
 
 
 def of_claims(
-    claims: Sequence[arms.Claim], measured: measures.Measurements
+    claims: Sequence[studies.Claim], measured: measures.Measurements
 ) -> str:
     """Return the paper's directions beside ours."""
     heading = [
@@ -122,17 +130,17 @@ def of_claims(
     return _markdown(heading, lines)
 
 
-_MEASURES: dict[arms.Measure, str] = {
+_MEASURES: dict[studies.Measure, str] = {
     "accuracy": "top-1",
     "mce": "mCE, less is better",
     "mfr": "mFR, less is better",
-    "fgsm": f"top-1 under FGSM {arms.FGSM_EPSILON_PIXELS:g}",
+    "fgsm": f"top-1 under FGSM {studies.FGSM_EPSILON_PIXELS:g}",
     "pgd": "top-1 under PGD 16",
 }
 
 
 def of_robustness(
-    subjects: Sequence[arms.Subject], measured: measures.Measurements
+    subjects: Sequence[studies.Subject], measured: measures.Measurements
 ) -> str:
     """Return the means over seeds of all measures of robustness."""
     heading = ["model", "seeds", *_MEASURES.values(), "no baseline flips"]
@@ -159,9 +167,9 @@ def of_robustness(
 
 
 def _over_seeds(
-    subject: arms.Subject,
+    subject: studies.Subject,
     seeds: Sequence[int],
-    measure: arms.Measure,
+    measure: studies.Measure,
     measured: measures.Measurements,
 ) -> str:
     values = [measured.value(subject, seed, measure) for seed in seeds]
@@ -170,10 +178,10 @@ def _over_seeds(
 
 
 def count_verdicts(
-    studies: Sequence[arms.Study], measured: measures.Measurements
+    shown: Sequence[studies.Study], measured: measures.Measurements
 ) -> str:
     """Return how many of all claims agree, and which do not."""
-    claims = [claim for study in studies for claim in study.claims]
+    claims = [claim for study in shown for claim in study.claims]
     counts: dict[str, list[str]] = {}
     for claim in claims:
         found = list(measured.differences(claim).values())

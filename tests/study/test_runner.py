@@ -5,10 +5,16 @@ import pytest
 
 from noisy_student_tf import files, workdir
 from noisy_student_tf.records import shards
-from noisy_student_tf.study import arms, document, run_records, runner
+from noisy_student_tf.study import (
+    arms,
+    document,
+    run_records,
+    runner,
+    studies,
+)
 from tests.study import fakes
 
-MAIN, NOISE = arms.study("main"), arms.study("noise")
+MAIN, NOISE = studies.study("main"), studies.study("noise")
 
 
 def job(tmp_path, arm="supervised", seed=1):
@@ -78,7 +84,7 @@ def test_a_missing_environment_is_named_before_the_first_run(tmp_path):
 
     with pytest.raises(ValueError, match="--semilearn_python=no/python"):
         runner.run(
-            arms.study("peers"),
+            studies.study("peers"),
             seeds=[0],
             root=str(tmp_path),
             records=str(tmp_path / "records"),
@@ -208,7 +214,7 @@ def test_document_gets_tables_and_plots(tmp_path):
         ):
             run_records.write(records, record)
     path = tmp_path / "study.md"
-    names = [study.name for study in arms.STUDIES]
+    names = [study.name for study in studies.STUDIES]
     names += ["robustness", "pseudo_labels", "verdicts"]
     path.write_text(
         "".join(

@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 
-from noisy_student_tf.study import arms, measures, tables
+from noisy_student_tf.study import measures, studies, tables
 from tests.study import fakes
 
-MAIN = dataclasses.replace(arms.study("main"), seeds=(0, 1, 2))
+MAIN = dataclasses.replace(studies.study("main"), seeds=(0, 1, 2))
 
 
 def measured(num_seeds):
@@ -39,14 +39,14 @@ def test_missing_seeds_and_arms_are_named_as_open():
     line = line_of(table, "| Noisy Student, student 3")
     assert line.count(tables.OPEN) == 2
     assert "76.00 (one seed)" in line
-    noise = dataclasses.replace(arms.study("noise"), seeds=(0, 1))
+    noise = dataclasses.replace(studies.study("noise"), seeds=(0, 1))
     nothing = tables.of_study(noise, measured(3))
     assert line_of(nothing, "| no RandAugment on").count(tables.OPEN) == 3
 
 
 def test_a_mean_is_over_the_tables_own_seeds():
     """Else a model would stand beside one that was lucky elsewhere."""
-    noise = dataclasses.replace(arms.study("noise"), seeds=(0, 1))
+    noise = dataclasses.replace(studies.study("noise"), seeds=(0, 1))
     line = line_of(tables.of_study(noise, measured(3)), "| supervised")
     assert "seed" not in line
     assert "**70.50**" in line
@@ -77,7 +77,7 @@ def test_mfr_says_which_perturbations_the_baseline_withstands():
     row = records[0].rows("teacher")[2]
     row["flip_probabilities"] = flips | {"tilt": 0.0}
     found = measures.Measurements(records)
-    relative = found.mfr(arms.Subject("noisy_student", "student_3"), 0)
+    relative = found.mfr(studies.Subject("noisy_student", "student_3"), 0)
     assert relative.percent == pytest.approx(80)
     assert relative.left_out == ("tilt",)
     table = tables.of_robustness(MAIN.lines, found)
