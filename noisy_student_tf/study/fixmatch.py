@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from noisy_student_tf import config as configuration
-from noisy_student_tf import files, workdir
+from noisy_student_tf import derived, files, workdir
 from noisy_student_tf.records import shards
 from noisy_student_tf.study import peers
-from noisy_student_tf.training import plan
 
 _WORKER = os.path.join(os.path.dirname(__file__), "fixmatch_worker.py")
 _SPLITS = ("validation", "test")
@@ -105,19 +104,14 @@ def request(
     rest is the toolkit's.
     """
     training, model = config.training, config.model
-    steps = plan.make_plan(
-        config,
-        num_labeled=num_labeled,
-        epochs=training.student_epochs,
-        has_unlabeled=True,
-    )
+    steps_per_epoch = num_labeled / derived.kept_labeled_batch_size(training)
     return {
         "images": files.join(directory, "images"),
         "answer": files.join(directory, "answer.json"),
         "splits": _SPLITS,
         "seed": config.seed,
-        "steps": steps.total_steps,
-        "labeled_batch_size": steps.labeled_batch_size,
+        "steps": round(training.student_epochs * steps_per_epoch),
+        "labeled_batch_size": training.labeled_batch_size,
         "unlabeled_ratio": round(training.unlabeled_ratio),
         "learning_rate": _LEARNING_RATE,
         "ema_decay": config.optimizer.ema_decay,
