@@ -13,6 +13,15 @@ set -euo pipefail
 directory="${1:-.peers}"
 names=("${@:2}")
 ((${#names[@]})) || names=(garden torch)
+for name in "${names[@]}"; do
+  case "${name}" in
+    garden | torch | semilearn) ;;
+    *)
+      echo "error: ${name}: no such peer; accepted: garden, torch, semilearn" >&2
+      exit 1
+      ;;
+  esac
+done
 python="${PYTHON:-python3.11}"
 # uv is many times faster; pip does the same.
 has_uv() { command -v uv >/dev/null; }

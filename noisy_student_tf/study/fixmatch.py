@@ -34,7 +34,7 @@ def check_interpreter(python: str) -> None:
         raise ValueError(
             f"--semilearn_python={python}: no such file; accepted is the "
             "Python of an environment with semilearn. Make it with "
-            "`bash benchmarks/peer_environments.sh`."
+            "`bash benchmarks/peer_environments.sh .peers semilearn`."
         )
 
 

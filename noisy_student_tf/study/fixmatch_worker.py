@@ -18,6 +18,7 @@ import os
 import pathlib
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import semilearn
@@ -105,12 +106,16 @@ def make_transforms(
 
 
 def make_data(
-    images: np.ndarray, labels: np.ndarray | None, views: dict, **kwargs: bool
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    num_classes: int,
+    views: dict,
+    **kwargs: Any,
 ) -> semilearn.BasicDataset:
     """Return the toolkit's data set of gray images."""
     pictures = [Image.fromarray(image).convert("RGB") for image in images]
     return semilearn.BasicDataset(
-        "fixmatch", pictures, labels, 10, views["weak"], **kwargs
+        "fixmatch", pictures, labels, num_classes, views["weak"], **kwargs
     )
 
 
@@ -218,10 +223,11 @@ def main() -> None:
     algorithm = make_algorithm(request, num_classes)
     train(
         algorithm,
-        make_data(arrays["train"], arrays["train_labels"], views),
+        make_data(arrays["train"], arrays["train_labels"], num_classes, views),
         make_data(
             arrays["unlabeled"],
             None,
+            num_classes,
             views,
             is_ulb=True,
             strong_transform=views["strong"],

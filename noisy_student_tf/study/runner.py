@@ -128,17 +128,18 @@ def run(
         ValueError: The interpreter is missing, and a run needs it.
         subprocess.CalledProcessError: A run failed. The study goes on there.
     """
-    todo = [
-        job
-        for job in jobs(
-            study,
-            seeds=seeds,
-            root=root,
-            robustness=robustness,
-            semilearn_python=semilearn_python,
-        )
-        if not is_recorded(job, records)
-    ]
+    todo = []
+    for job in jobs(
+        study,
+        seeds=seeds,
+        root=root,
+        robustness=robustness,
+        semilearn_python=semilearn_python,
+    ):
+        if is_recorded(job, records):
+            logging.info("%s, seed %d: recorded.", job.arm.name, job.seed)
+        else:
+            todo.append(job)
     if any(job.arm.kind == "fixmatch" for job in todo):
         fixmatch.check_interpreter(semilearn_python)
     for job in todo:

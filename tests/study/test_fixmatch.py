@@ -114,7 +114,9 @@ def test_network_steps_and_batch_are_a_student_s():
 
 def test_a_missing_environment_is_named_before_images_are_read(tmp_path):
     nothing = workdir.Workdir(str(tmp_path / "nothing"))
-    with pytest.raises(ValueError, match="peer_environments"):
+    with pytest.raises(
+        ValueError, match=r"peer_environments\.sh .peers semilearn"
+    ):
         fixmatch.write(CONFIG, nothing, str(tmp_path / "x"), python="no/python")
 
 
