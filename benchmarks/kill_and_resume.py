@@ -19,7 +19,7 @@ import shutil
 
 from absl import app, flags
 
-from benchmarks import killed_run
+from benchmarks import killed_run, run_digest
 
 
 def define_flags() -> None:
@@ -89,12 +89,7 @@ def finish_and_compare(
         killed_run.finish(root)
     except RuntimeError as error:
         return [str(error)]
-    found = killed_run.outcome(root)
-    return [
-        name
-        for name in sorted(expected | found)
-        if expected.get(name) != found.get(name)
-    ]
+    return run_digest.differing(expected, run_digest.outcome(root))
 
 
 def main(_: list[str]) -> None:
@@ -105,7 +100,7 @@ def main(_: list[str]) -> None:
     root.mkdir(parents=True)
     undisturbed, killed = root / "undisturbed", root / "killed"
     seconds = run_undisturbed(undisturbed)
-    expected = killed_run.outcome(undisturbed)
+    expected = run_digest.outcome(undisturbed)
     print("seconds of the stages:", json.dumps(seconds), flush=True)
     draw = random.Random(flags.FLAGS.seed)
     identical, reached = 0, []

@@ -4,8 +4,6 @@ The processes are forked from one that has imported everything and done
 nothing, which saves the seconds of an import at every start.
 """
 
-import hashlib
-import json
 import multiprocessing
 import multiprocessing.process
 import os
@@ -13,10 +11,6 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
-
-import h5py
-import pyarrow.parquet as pq
 
 from run_scripts import noisy_student
 
@@ -33,7 +27,6 @@ STAGES = (
 )
 # A line for every step.
 _FLAGS = ("--preset=tiny", "--training.steps_per_loop=1")
-_UNTIMED = ("images_per_second", "input_wait_share")
 _POLL_SECONDS = 0.01
 _CLOCK_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -108,43 +101,3 @@ def _processor_seconds(process: Process) -> float | None:
 def finished_stages(root: pathlib.Path) -> list[str]:
     """Return the stages that have their manifest, in order."""
     return [name for name in STAGES if (root / name / "manifest.json").exists()]
-
-
-def outcome(root: pathlib.Path) -> dict[str, str]:
-    """Return a digest of each thing that a run ends with."""
-    found: dict[str, Any] = {}
-    for path in root.glob("*/*.weights.h5"):
-        found[_name(path, root)] = _arrays(path)
-    for path in root.glob("*/metrics.jsonl"):
-        lines = map(json.loads, path.read_text().splitlines())
-        found[_name(path, root)] = [
-            sorted((k, v) for k, v in line.items() if k not in _UNTIMED)
-            for line in lines
-        ]
-    for path in root.glob("*_1/*.parquet"):
-        found[_name(path, root)] = pq.read_table(path).to_pydict()
-    for path in root.glob("pseudo_labeled_1/*.tfrecord"):
-        found[_name(path, root)] = path.read_bytes()
-    for name in ("results.json", "export/manifest.json"):
-        found[name] = (root / name).read_text()
-    return {
-        name: hashlib.sha256(repr(content).encode()).hexdigest()
-        for name, content in sorted(found.items())
-    }
-
-
-def _name(path: pathlib.Path, root: pathlib.Path) -> str:
-    return str(path.relative_to(root))
-
-
-def _arrays(path: pathlib.Path) -> list[tuple[str, bytes]]:
-    """Return every array of an HDF5 file."""
-    arrays: dict[str, bytes] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            arrays[name] = item[()].tobytes()
-
-    with h5py.File(path) as file:
-        file.visititems(visit)
-    return sorted(arrays.items())
