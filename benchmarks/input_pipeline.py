@@ -31,13 +31,10 @@ import tensorflow as tf
 from absl import app, flags
 
 from benchmarks import photographs, pipeline_peers
-from noisy_student_tf import config, presets
-from noisy_student_tf.pipeline import (
-    augment,
-    randaugment,
-    raw_stream,
-    train_stream,
-)
+from noisy_student_tf import configs
+from noisy_student_tf.configs import presets
+from noisy_student_tf.pipeline import raw_stream, train_stream
+from noisy_student_tf.pipeline.augmentation import augment, randaugment
 from noisy_student_tf.records import schema, shards
 
 flags.DEFINE_string("peers", ".peers", "Folder of the peers' environments.")
@@ -67,14 +64,14 @@ class Setting:
     size: int
     batch_size: int
     kind: str
-    policy: config.PolicyConfig
+    policy: configs.PolicyConfig
 
 
 def settings() -> list[Setting]:
     """Return the two sizes."""
     svhn = presets.preset("svhn").augmentation.unlabeled
     return [
-        Setting("imagenet_224", 224, 64, "jpeg", config.PolicyConfig()),
+        Setting("imagenet_224", 224, 64, "jpeg", configs.PolicyConfig()),
         Setting("svhn_32", 32, 512, "png", svhn),
     ]
 
@@ -92,16 +89,18 @@ def write_pictures(setting: Setting, directory: str) -> str:
     return os.path.join(directory, f"{setting.name}_*.{setting.kind}")
 
 
-def make_config(setting: Setting, policy: config.PolicyConfig) -> config.Config:
+def make_config(
+    setting: Setting, policy: configs.PolicyConfig
+) -> configs.Config:
     """Return the configuration of our stream under one policy."""
-    return config.Config(
-        model=config.ModelConfig(
+    return configs.Config(
+        model=configs.ModelConfig(
             resolution=setting.size, small_image_strides=setting.size < 64
         ),
-        augmentation=config.AugmentationConfig(
+        augmentation=configs.AugmentationConfig(
             labeled=policy, unlabeled=policy
         ),
-        training=config.TrainingConfig(labeled_batch_size=setting.batch_size),
+        training=configs.TrainingConfig(labeled_batch_size=setting.batch_size),
     )
 
 

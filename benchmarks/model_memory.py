@@ -88,15 +88,14 @@ def make_step():
     import tensorflow as tf
 
     import run_scripts  # noqa: F401  The switches of every run.
-    from noisy_student_tf import config
-    from noisy_student_tf.model import efficientnet
-    from noisy_student_tf.model import spec as specs
+    from noisy_student_tf import configs
+    from noisy_student_tf.model import efficientnet, specs
     from noisy_student_tf.training import schedules, state, step
 
     keras.config.set_dtype_policy(flags.FLAGS.precision)
     side, batch_size = flags.FLAGS.resolution, flags.FLAGS.batch_size
     spec = specs.from_config(
-        config.ModelConfig(name=flags.FLAGS.model, resolution=side),
+        configs.ModelConfig(name=flags.FLAGS.model, resolution=side),
         num_classes=1000,
         class_names=(),
     )
@@ -116,8 +115,8 @@ def make_step():
     settings = step.StepSettings(
         labeled_batch_size=batch_size,
         unlabeled_batch_size=0,
-        loss=config.LossConfig(),
-        optimizer=config.OptimizerConfig(),
+        loss=configs.LossConfig(),
+        optimizer=configs.OptimizerConfig(),
         seed=0,
         num_replicas=1,
     )

@@ -33,9 +33,10 @@ import tensorflow as tf
 from absl import app, flags
 from keras.src.applications import efficientnet as keras_efficientnet
 
-from noisy_student_tf import config, export
+from noisy_student_tf import configs
+from noisy_student_tf.serving import saved_model
 from noisy_student_tf.model import efficientnet, folding
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf.model import specs
 from noisy_student_tf.pipeline import decode
 from noisy_student_tf.serving import graph
 from noisy_student_tf.training import schedules, state, step
@@ -114,7 +115,7 @@ def make_inputs(case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 def make_spec(case: Case) -> specs.ModelSpec:
     return specs.from_config(
-        config.ModelConfig(
+        configs.ModelConfig(
             resolution=case.resolution,
             small_image_strides=case.small_image_strides,
         ),
@@ -130,8 +131,8 @@ def our_training(
     settings = step.StepSettings(
         labeled_batch_size=case.batch_size,
         unlabeled_batch_size=0,
-        loss=config.LossConfig(),
-        optimizer=config.OptimizerConfig(),
+        loss=configs.LossConfig(),
+        optimizer=configs.OptimizerConfig(),
         seed=0,
         num_replicas=1,
     )
@@ -223,7 +224,7 @@ def keras_training(
 def our_inference(case: Case, images: np.ndarray) -> Contender:
     spec = make_spec(case)
     with tempfile.TemporaryDirectory() as directory:
-        export.export(
+        saved_model.export(
             model=folding.FoldedEfficientNet(efficientnet.build(spec)),
             spec=spec,
             directory=os.path.join(directory, "saved_model"),

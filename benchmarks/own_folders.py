@@ -13,7 +13,8 @@ import sys
 
 from absl import app, flags
 
-from data_prep import items, sources
+from data_prep import sources
+from data_prep.sources import items
 
 flags.DEFINE_string("workdir", "runs/own_folders", "Where everything goes.")
 flags.DEFINE_string(

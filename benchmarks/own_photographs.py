@@ -20,9 +20,8 @@ import PIL.Image
 from absl import app, flags
 
 from benchmarks import photographs
-from noisy_student_tf import config
-from noisy_student_tf.model import efficientnet, saved
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf import configs
+from noisy_student_tf.model import efficientnet, saved, specs
 
 flags.DEFINE_string("workdir", "runs/own_photographs", "Of everything.")
 flags.DEFINE_integer("labeled_per_class", 20, "Pictures in labeled/CLASS.")
@@ -99,7 +98,7 @@ def crop(
 def write_untrained(root: pathlib.Path) -> None:
     """Write an untrained EfficientNet-B0 for ImageNet in timm's format."""
     spec = specs.from_config(
-        config.ModelConfig(), num_classes=1000, class_names=()
+        configs.ModelConfig(), num_classes=1000, class_names=()
     )
     model = efficientnet.build(spec)
     directory = str(root / "untrained")

@@ -34,10 +34,9 @@ from absl import app, flags
 
 import run_scripts  # noqa: F401  Sets what TensorFlow reads at its import.
 from benchmarks import photographs
-from data_prep import pseudo_labeled_shard
-from noisy_student_tf import config
-from noisy_student_tf.model import efficientnet
-from noisy_student_tf.model import spec as specs
+from data_prep.shards import pseudo_labeled_shard
+from noisy_student_tf import configs
+from noisy_student_tf.model import efficientnet, specs
 from noisy_student_tf.pipeline import eval_stream
 from noisy_student_tf.pseudo_labels import label_stream, predict, select
 from noisy_student_tf.records import (
@@ -225,7 +224,7 @@ def measure_selection(source: str) -> dict:
     summary = select.select(
         predictions_directory=source,
         directory=f"{source}_selection",
-        selection=config.SelectionConfig(images_per_class=0),
+        selection=configs.SelectionConfig(images_per_class=0),
         num_classes=FLAGS.classes,
         seed=0,
     )
@@ -273,7 +272,7 @@ def measure_relabeling(directory: str) -> dict:
     select.select(
         predictions_directory=source,
         directory=chosen,
-        selection=config.SelectionConfig(balance=False),
+        selection=configs.SelectionConfig(balance=False),
         num_classes=10,
         seed=0,
     )
@@ -336,7 +335,7 @@ class Case:
     """Pictures that are predicted, and by what."""
 
     name: str
-    model: config.ModelConfig
+    model: configs.ModelConfig
     num_classes: int
     num_shards: int
     records_per_shard: int
@@ -357,7 +356,7 @@ def cases() -> list[Case]:
     return [
         Case(
             name="svhn_32",
-            model=config.ModelConfig(resolution=32, small_image_strides=True),
+            model=configs.ModelConfig(resolution=32, small_image_strides=True),
             num_classes=10,
             num_shards=4,
             records_per_shard=num_small // 4,
@@ -368,7 +367,7 @@ def cases() -> list[Case]:
         ),
         Case(
             name="b0_224",
-            model=config.ModelConfig(resolution=224),
+            model=configs.ModelConfig(resolution=224),
             num_classes=1000,
             num_shards=2,
             records_per_shard=num_small // 8,

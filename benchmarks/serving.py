@@ -28,9 +28,11 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags, logging
 
-from noisy_student_tf import export_stages, export, presets
+from noisy_student_tf.stages import export as export_stages
+from noisy_student_tf.serving import saved_model
+from noisy_student_tf.configs import presets
 from noisy_student_tf.model import efficientnet, folding
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf.model import specs
 from noisy_student_tf.serving import conversion, exported
 
 flags.DEFINE_string("model", "digits", "Preset digits, or a variant's name.")
@@ -119,7 +121,7 @@ def write_and_open(
     model: efficientnet.EfficientNet, spec: specs.ModelSpec, directory: str
 ) -> exported.Exported:
     path = os.path.join(directory, "saved_model")
-    export.export(
+    saved_model.export(
         model=folding.FoldedEfficientNet(model),
         spec=spec,
         directory=path,

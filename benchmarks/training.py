@@ -36,7 +36,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from benchmarks import training_cases, training_endurance
-from noisy_student_tf import config as configuration
+from noisy_student_tf import configs
 from noisy_student_tf.model import efficientnet
 from noisy_student_tf.pipeline import train_stream
 from noisy_student_tf.training import loop, optimizer, plan, schedules, state
@@ -75,9 +75,7 @@ def targets_of(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
     return images, tf.concat([hard, batch["soft_labels"]], 0)
 
 
-def bare_step(
-    config: configuration.Config, batch: Batch, seconds: float
-) -> Measure:
+def bare_step(config: configs.Config, batch: Batch, seconds: float) -> Measure:
     """Return the measure of the bare step, in turns of some seconds."""
     model = training_cases.make_model(config)
     rule = optimizer.make_optimizer(config.optimizer, schedules.constant(0.001))
@@ -153,7 +151,7 @@ class Turns(keras.callbacks.Callback):
 
 
 def keras_fit(
-    config: configuration.Config, stream: tf.data.Dataset, steps: int
+    config: configs.Config, stream: tf.data.Dataset, steps: int
 ) -> Measure:
     """Return the measure of Keras' own loop, by epochs of some steps.
 
@@ -260,8 +258,8 @@ def compare(name: str, rounds: int, seconds: float) -> dict[str, float]:
 
 
 def _with_loops_of(
-    config: configuration.Config, steps: int, *, checkpoint_loops: int
-) -> configuration.Config:
+    config: configs.Config, steps: int, *, checkpoint_loops: int
+) -> configs.Config:
     training = dataclasses.replace(
         config.training,
         steps_per_loop=steps,

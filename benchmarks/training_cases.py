@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf import config as configuration
-from noisy_student_tf import presets
-from noisy_student_tf.model import efficientnet
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf import configs
+from noisy_student_tf.configs import presets
+from noisy_student_tf.model import efficientnet, specs
 from noisy_student_tf.records import schema, shards
 
 NUM_CLASSES = 10
@@ -34,12 +33,12 @@ CASES = {
 }
 
 
-def make_config(case: Case) -> configuration.Config:
+def make_config(case: Case) -> configs.Config:
     """Return B0 with a preset's noise, optimizer and losses."""
     base = presets.preset(case.preset)
     return dataclasses.replace(
         base,
-        model=configuration.ModelConfig(
+        model=configs.ModelConfig(
             resolution=case.resolution,
             small_image_strides=case.small_image_strides,
         ),
@@ -51,7 +50,7 @@ def make_config(case: Case) -> configuration.Config:
     )
 
 
-def make_model(config: configuration.Config) -> efficientnet.EfficientNet:
+def make_model(config: configs.Config) -> efficientnet.EfficientNet:
     """Build the model of a configuration."""
     return efficientnet.build(
         specs.from_config(

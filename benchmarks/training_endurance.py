@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import training_cases
-from noisy_student_tf import config as configuration
-from noisy_student_tf import presets
+from noisy_student_tf import configs
+from noisy_student_tf.configs import presets
 from noisy_student_tf.pipeline import train_stream
 from noisy_student_tf.training import log, loop, plan, state
 
@@ -77,9 +77,9 @@ def memory_slope(steps: int) -> dict[str, float]:
     }
 
 
-def _tiny_config() -> configuration.Config:
+def _tiny_config() -> configs.Config:
     base = presets.preset("tiny")
-    unnoised = configuration.PolicyConfig(crop="none", policy="none")
+    unnoised = configs.PolicyConfig(crop="none", policy="none")
     return dataclasses.replace(
         base,
         training=dataclasses.replace(
@@ -89,7 +89,7 @@ def _tiny_config() -> configuration.Config:
             checkpoint_every_steps=5 * _STEPS_BETWEEN_LOOKS,
         ),
         model=dataclasses.replace(base.model, resolution=8, width=0.1),
-        augmentation=configuration.AugmentationConfig(
+        augmentation=configs.AugmentationConfig(
             labeled=unnoised, unlabeled=unnoised
         ),
     )

@@ -14,14 +14,9 @@ from collections.abc import Sequence
 
 from absl import app, flags, logging
 
-from data_prep import (
-    labeled_plans,
-    manifests,
-    shard_building,
-    sources,
-    splits,
-)
-from noisy_student_tf import config
+from data_prep import sources
+from data_prep.shards import labeled_plans, manifests, shard_building, splits
+from noisy_student_tf import configs
 from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
@@ -29,7 +24,7 @@ FLAGS = flags.FLAGS
 
 def build(
     *,
-    data: config.DataConfig,
+    data: configs.DataConfig,
     directory: str,
     num_classes: int = 0,
     beam_options: Sequence[str] = (),
@@ -82,7 +77,7 @@ def build(
 def _finish(
     plans: Sequence[shard_building.Plan],
     class_names: Sequence[str],
-    data: config.DataConfig,
+    data: configs.DataConfig,
     directory: str,
 ) -> None:
     """Check what was written, and write the manifest."""
@@ -127,7 +122,7 @@ def _check_overlap(
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Define the flags of this script; defaults are the configuration's."""
-    default = config.DataConfig()
+    default = configs.DataConfig()
     flags.DEFINE_string(
         "source",
         None,
@@ -196,7 +191,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """Build from flags; what follows a bare `--` is for the Beam runner."""
-    data = config.DataConfig(
+    data = configs.DataConfig(
         labeled=FLAGS.source,
         evaluation=FLAGS.evaluation_source,
         num_classes=FLAGS.num_classes,

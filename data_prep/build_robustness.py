@@ -17,7 +17,10 @@ from typing import Any
 
 from absl import app, flags
 
-from data_prep import beam_shards, items, robustness_shards, sources
+from data_prep import sources
+from data_prep.robustness import robustness_shards
+from data_prep.shards import beam_shards
+from data_prep.sources import items
 from noisy_student_tf.pipeline import decode
 from noisy_student_tf.records import robustness_sets, shards
 

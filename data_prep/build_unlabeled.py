@@ -14,17 +14,18 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-from data_prep import (
+from data_prep import sources
+from data_prep.shards import (
     file_plans,
-    items,
     labeled_plans,
     manifests,
     shard_building,
     sidecars,
-    sources,
     splits,
 )
-from noisy_student_tf import config, config_tree, files
+from data_prep.sources import items
+from noisy_student_tf import configs, files
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
@@ -32,7 +33,7 @@ FLAGS = flags.FLAGS
 
 def build(
     *,
-    data: config.DataConfig,
+    data: configs.DataConfig,
     directory: str,
     labeled_directory: str,
     beam_options: Sequence[str] = (),
@@ -97,7 +98,7 @@ class _Planned:
 
 
 def _plan(
-    data: config.DataConfig, directory: str, labeled_directory: str
+    data: configs.DataConfig, directory: str, labeled_directory: str
 ) -> _Planned:
     if data.unlabeled and data.unlabeled_by_file:
         by_file = sources.open_by_file(data.unlabeled)
@@ -139,7 +140,7 @@ def _nothing_left(specification: str) -> str:
 
 
 def _list_unlabeled(
-    data: config.DataConfig, labeled_directory: str
+    data: configs.DataConfig, labeled_directory: str
 ) -> tuple[items.Source, list[items.Item], int]:
     """Return the source, its images, and how many were left out by id."""
     if not data.unlabeled:
@@ -160,14 +161,14 @@ def _list_unlabeled(
 
 
 def _labeled_ids(
-    data: config.DataConfig, labeled_directory: str
+    data: configs.DataConfig, labeled_directory: str
 ) -> frozenset[bytes]:
     paths = _comparable_indexes(data, labeled_directory)
     return frozenset(sidecars.read_column(paths, "image_id").to_pylist())
 
 
 def _comparable_indexes(
-    data: config.DataConfig, labeled_directory: str
+    data: configs.DataConfig, labeled_directory: str
 ) -> list[str]:
     """Return indexes of labeled images whose ids mean the same in this source.
 
@@ -199,7 +200,7 @@ def _truth(
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Define the flags of this script."""
-    default = config.DataConfig()
+    default = configs.DataConfig()
     flags.DEFINE_string(
         "source",
         "",
@@ -250,7 +251,7 @@ def main(argv: Sequence[str]) -> None:
     """Build from flags; what follows a bare `--` is for the Beam runner."""
     made_with = shards.read_manifest(FLAGS.labeled_dir)["configuration"]
     data = dataclasses.replace(
-        config_tree.from_dict(config.DataConfig, made_with),
+        config_tree.from_dict(configs.DataConfig, made_with),
         unlabeled=FLAGS.source,
         unlabeled_by_file=FLAGS.by_file,
         max_corrupt_fraction=FLAGS.max_corrupt_fraction,

@@ -18,8 +18,9 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from data_prep import beam_shards, duplicate_shards
-from noisy_student_tf import config, files
+from data_prep.duplicates import duplicate_shards
+from data_prep.shards import beam_shards
+from noisy_student_tf import configs, files
 from noisy_student_tf.records import duplicates, shards
 
 FLAGS = flags.FLAGS
@@ -32,7 +33,7 @@ def find(
     unlabeled_directory: str,
     labeled_directory: str,
     directory: str,
-    labeling: config.LabelingConfig,
+    labeling: configs.LabelingConfig,
     beam_runner: str = "DirectRunner",
     beam_options: Sequence[str] = (),
 ) -> None:
@@ -109,7 +110,7 @@ def _match_tasks(
 def _made_from(
     unlabeled_directory: str,
     labeled_directory: str,
-    labeling: config.LabelingConfig,
+    labeling: configs.LabelingConfig,
 ) -> dict[str, Any]:
     def fingerprint(directory: str) -> str:
         shards.read_manifest(directory)
@@ -140,7 +141,7 @@ def _hash_tasks(
     directory: str,
     splits: Sequence[str],
     scratch: str,
-    labeling: config.LabelingConfig,
+    labeling: configs.LabelingConfig,
 ) -> list[duplicate_shards.HashTask]:
     tasks = []
     for split in splits:
@@ -201,7 +202,7 @@ def _finish(
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Define the flags of this script."""
-    default = config.LabelingConfig()
+    default = configs.LabelingConfig()
     for name, text in (
         ("labeled_dir", "What build_labeled wrote."),
         ("unlabeled_dir", "What build_unlabeled wrote; searched."),
@@ -245,7 +246,7 @@ def main(argv: Sequence[str]) -> None:
         unlabeled_directory=FLAGS.unlabeled_dir,
         labeled_directory=FLAGS.labeled_dir,
         directory=FLAGS.output_dir,
-        labeling=config.LabelingConfig(
+        labeling=configs.LabelingConfig(
             near_duplicate_bits=FLAGS.max_bits,
             near_duplicate_side=FLAGS.min_side,
             deduplicate=FLAGS.deduplicate,

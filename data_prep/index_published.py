@@ -21,7 +21,9 @@ import tensorflow as tf
 from absl import app, flags
 from google.protobuf import message
 
-from data_prep import beam_shards, items, write_pseudo_labeled
+from data_prep import write_pseudo_labeled
+from data_prep.shards import beam_shards
+from data_prep.sources import items
 from noisy_student_tf import files
 from noisy_student_tf.records import schema, shards
 

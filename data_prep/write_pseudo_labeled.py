@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags, logging
 
-from data_prep import beam_shards, pseudo_labeled_shard
+from data_prep.shards import beam_shards, pseudo_labeled_shard
 from noisy_student_tf import files
 from noisy_student_tf.records import (
     parquet_files,

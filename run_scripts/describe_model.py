@@ -9,9 +9,8 @@ memory either.
 
 from absl import flags
 
-from noisy_student_tf import config as configuration
-from noisy_student_tf.model import description
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf import configs
+from noisy_student_tf.model import description, specs
 from run_scripts import flags as config_flags
 
 _BYTES = {"float32": 4, "mixed_bfloat16": 2}
@@ -49,7 +48,7 @@ def main(_: list[str]) -> None:
     """Print the description."""
     values = flags.FLAGS
     variant = specs.find_variant(values.model)
-    model = configuration.ModelConfig(
+    model = configs.ModelConfig(
         name=values.model,
         width=values.width,
         depth=values.depth,

@@ -20,20 +20,11 @@ import dataclasses
 
 from absl import flags
 
-from noisy_student_tf import config as configuration
-from noisy_student_tf import (
-    evaluation_stage,
-    robustness_stage,
-    runtime,
-    self_training,
-    subjects,
-)
-from noisy_student_tf.evaluation import (
-    adversarial,
-    evaluation_page,
-    results,
-    robustness_tables,
-)
+from noisy_student_tf import configs, self_training
+from noisy_student_tf.devices import runtime
+from noisy_student_tf.evaluation import adversarial, results
+from noisy_student_tf.report import evaluation_page, robustness_tables
+from noisy_student_tf.stages import classifiers, measuring, robustness
 from run_scripts import flags as config_flags
 from run_scripts import stage
 
@@ -86,7 +77,7 @@ def main(_: list[str]) -> None:
         return
     run = stage.run_from_flags()
     if FLAGS.robustness:
-        robustness_stage.measure(run)
+        robustness.measure(run)
     rows = self_training.write_results(run)
     print(results.format_table(rows))
     print(robustness_tables.format_tables(rows), end="")
@@ -98,13 +89,13 @@ def _measure_sets() -> None:
             "--sets needs --model, the models to measure, and --output_dir, "
             "where results.json and evaluation.html go."
         )
-    sets = [evaluation_stage.parse_set(text) for text in FLAGS.sets]
+    sets = [measuring.parse_set(text) for text in FLAGS.sets]
     stage.set_up_logging()
-    config = config_flags.override_from_flags(configuration.Config())
+    config = config_flags.override_from_flags(configs.Config())
     options = _options(config)
     strategy = runtime.own_strategy(runtime.make_strategy(config.runtime))
     models = [
-        subjects.load(
+        classifiers.load(
             path,
             weights=FLAGS.weights,
             resolution=FLAGS.resolution,
@@ -112,15 +103,15 @@ def _measure_sets() -> None:
         )
         for path in FLAGS.model
     ]
-    rows = evaluation_stage.measure(_name_apart(models), sets, options)
-    evaluation_stage.write(rows, FLAGS.output_dir)
+    rows = measuring.measure(_name_apart(models), sets, options)
+    measuring.write(rows, FLAGS.output_dir)
     print(robustness_tables.format_all(rows), end="")
     print(f"page: {evaluation_page.write_page(FLAGS.output_dir)}")
 
 
-def _options(config: configuration.Config) -> evaluation_stage.Options:
+def _options(config: configs.Config) -> measuring.Options:
     attacks = FLAGS.robustness
-    return evaluation_stage.Options(
+    return measuring.Options(
         batch_size=config.training.evaluation_batch_size,
         real_labels=FLAGS.real_labels,
         difficulty=FLAGS.difficulty,
@@ -144,7 +135,7 @@ def _floats(flag: str) -> tuple[float, ...]:
     return epsilons
 
 
-def _name_apart(models: list[subjects.Subject]) -> list[subjects.Subject]:
+def _name_apart(models: list[classifiers.Subject]) -> list[classifiers.Subject]:
     """Number models whose folders have the same name."""
     seen: dict[str, int] = {}
     named = []

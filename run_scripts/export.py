@@ -9,8 +9,8 @@ what each format's accuracy on held-out images is beside the checkpoint's.
 
 from absl import flags
 
-from noisy_student_tf import export_stages
 from noisy_student_tf.records import shards
+from noisy_student_tf.stages import export
 from run_scripts import flags as config_flags
 from run_scripts import stage
 
@@ -21,18 +21,18 @@ def define_flags() -> None:
     flags.DEFINE_list(
         "formats",
         "saved_model",
-        f"Some of {', '.join(export_stages.FORMATS)}. All but the first need "
+        f"Some of {', '.join(export.FORMATS)}. All but the first need "
         "pip install -e '.[convert]'.",
     )
 
 
 def main(_: list[str]) -> None:
     """Export the final model."""
-    formats = export_stages.check_formats(flags.FLAGS.formats)
+    formats = export.check_formats(flags.FLAGS.formats)
     run = stage.run_from_flags()
-    export_stages.export(run)
-    rows = [export_stages.convert(run, name) for name in formats]
-    print(export_stages.format_table(rows))
+    export.export(run)
+    rows = [export.convert(run, name) for name in formats]
+    print(export.format_table(rows))
     model = shards.read_manifest(run.workdir.export)["model"]
     print(f"classifier: {run.workdir.saved_model} ({model})")
 

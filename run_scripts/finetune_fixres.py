@@ -5,7 +5,7 @@ Reads the last student in `--workdir` and writes `fixres/` there.
     python -m run_scripts.finetune_fixres --workdir=runs/digits
 """
 
-from noisy_student_tf import model_stages
+from noisy_student_tf.stages import models
 from run_scripts import flags as config_flags
 from run_scripts import stage
 
@@ -24,7 +24,7 @@ def main(_: list[str]) -> None:
             "with a resolution above --model.resolution="
             f"{run.config.model.resolution}."
         )
-    model_stages.finetune_fixres(run)
+    models.finetune_fixres(run)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import tensorflow as tf
 from absl import app, flags, logging
 
-from noisy_student_tf import config, config_tree, presets
+from noisy_student_tf import configs
+from noisy_student_tf.configs import config_tree, presets
 
 # What a user can mend; anything else is ours, and shows its traceback.
 _USER_ERRORS = (
@@ -31,7 +32,7 @@ _USAGE_ERROR_CODE = 2
 def define_config_flags() -> None:
     """Define `--preset` and one flag for every field of the tree."""
     flags.DEFINE_string("preset", None, f"One of {', '.join(presets.PRESETS)}.")
-    _define_section(config.Config, "")
+    _define_section(configs.Config, "")
 
 
 def _define_section(section: type, prefix: str) -> None:
@@ -60,7 +61,7 @@ def _define_field(name: str, hint: Any, help_text: str) -> None:
         flags.DEFINE_string(name, None, help_text)
 
 
-def config_from_flags() -> config.Config:
+def config_from_flags() -> configs.Config:
     """Return the preset with the flags that are present put over it.
 
     Raises:
@@ -74,7 +75,7 @@ def config_from_flags() -> config.Config:
     return override_from_flags(presets.preset(flags.FLAGS["preset"].value))
 
 
-def override_from_flags(base: config.Config) -> config.Config:
+def override_from_flags(base: configs.Config) -> configs.Config:
     """Return a configuration with the flags that are present put over it.
 
     Raises:

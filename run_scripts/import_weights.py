@@ -14,8 +14,7 @@ from typing import Any
 from absl import flags
 
 from noisy_student_tf import files
-from noisy_student_tf.model import heads
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf.model import heads, specs
 from noisy_student_tf.weights import convert, detect
 from run_scripts import flags as config_flags
 

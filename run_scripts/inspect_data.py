@@ -14,7 +14,8 @@ the pseudo-labeled shards of `--iteration`; writes `--output` (PNG).
 
 from absl import flags
 
-from noisy_student_tf import files, inspection
+from noisy_student_tf import files
+from noisy_student_tf.stages import batches
 from run_scripts import flags as config_flags
 from run_scripts import stage
 
@@ -37,12 +38,12 @@ def main(_: list[str]) -> None:
     values = flags.FLAGS
     config, workdir = stage.settings_from_flags()
     print(
-        inspection.describe_batches(
+        batches.describe_batches(
             config, workdir, values.iteration, num_batches=values.num_batches
         )
     )
     path = values.output or files.join(workdir.root, "contact_sheet.png")
-    inspection.write_contact_sheet(
+    batches.write_contact_sheet(
         config,
         workdir,
         values.iteration,

@@ -11,10 +11,9 @@ import json
 
 from absl import flags
 
-from noisy_student_tf import files
-from noisy_student_tf import workdir as workdirs
-from noisy_student_tf.evaluation import inspection, pseudo_label_table
+from noisy_student_tf import files, workdirs
 from noisy_student_tf.records import schema, shards
+from noisy_student_tf.report import pseudo_label_page, pseudo_label_table
 from run_scripts import flags as config_flags
 from run_scripts import stage
 
@@ -59,7 +58,7 @@ def main(_: list[str]) -> None:
     path = options.output or files.join(
         options.workdir, f"pseudo_labels_{iteration}.html"
     )
-    inspection.write_page(
+    pseudo_label_page.write_page(
         path,
         workdir,
         iteration,

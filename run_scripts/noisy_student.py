@@ -9,8 +9,9 @@ writes all stages, `results.json`, `report.html` and a SavedModel to
 
 from absl import flags, logging
 
-from noisy_student_tf import dry_run, files, self_training
+from noisy_student_tf import files, self_training
 from noisy_student_tf.evaluation import results
+from noisy_student_tf.planning import dry_run
 from noisy_student_tf.records import shards
 from run_scripts import flags as config_flags
 from run_scripts import stage

@@ -11,7 +11,7 @@ Nothing is read, trained or written.
 
 from absl import flags
 
-from noisy_student_tf import config as configuration
+from noisy_student_tf import configs
 from noisy_student_tf.planning import accelerators, compute, describe
 from run_scripts import flags as config_flags
 
@@ -77,7 +77,7 @@ def main(_: list[str]) -> None:
     )
 
 
-def _data(config: configuration.Config) -> compute.Data:
+def _data(config: configs.Config) -> compute.Data:
     """Return the counts that the flags, or the published run, give.
 
     Raises:
@@ -100,7 +100,7 @@ def _data(config: configuration.Config) -> compute.Data:
     return compute.Data(num_rows=num_rows or counts["num_unlabeled"], **counts)
 
 
-def _assumptions(config: configuration.Config) -> describe.Assumptions:
+def _assumptions(config: configs.Config) -> describe.Assumptions:
     values = flags.FLAGS
     return describe.Assumptions(
         utilization=values.utilization,

@@ -9,7 +9,7 @@ Several machines share the shards by `--shard_index` of
 
 from absl import flags
 
-from noisy_student_tf import label_stages
+from noisy_student_tf.stages import labels
 from run_scripts import flags as config_flags
 from run_scripts import stage
 
@@ -29,7 +29,7 @@ def define_flags() -> None:
 def main(_: list[str]) -> None:
     """Predict this worker's shards."""
     run = stage.run_from_flags()
-    label_stages.predict(
+    labels.predict(
         run,
         flags.FLAGS.iteration,
         shard_index=flags.FLAGS.shard_index,

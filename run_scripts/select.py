@@ -8,7 +8,7 @@ student's `pseudo_labeled_N/` shards.
 
 from absl import flags
 
-from noisy_student_tf import label_stages
+from noisy_student_tf.stages import labels
 from run_scripts import flags as config_flags
 from run_scripts import stage
 
@@ -22,8 +22,8 @@ def define_flags() -> None:
 def main(_: list[str]) -> None:
     """Select, and write the pseudo-labeled shards."""
     run = stage.run_from_flags()
-    label_stages.select(run, flags.FLAGS.iteration)
-    label_stages.write_pseudo_labeled(run, flags.FLAGS.iteration)
+    labels.select(run, flags.FLAGS.iteration)
+    labels.write_pseudo_labeled(run, flags.FLAGS.iteration)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 import tensorflow as tf
 from absl import flags, logging
 
-from noisy_student_tf import config as configuration
-from noisy_student_tf import config_tree, files, runtime, starts
-from noisy_student_tf import run as runs
-from noisy_student_tf import workdir as workdirs
+from noisy_student_tf import configs, files, workdirs
+from noisy_student_tf.configs import config_tree
+from noisy_student_tf.devices import runtime
+from noisy_student_tf.stages import runs, starts
 from run_scripts import flags as config_flags
 
 # They log at the level of a run's own progress.
@@ -39,7 +39,7 @@ def define_iteration_flag(help_text: str) -> None:
     flags.DEFINE_integer("iteration", 1, help_text, lower_bound=0)
 
 
-def settings_from_flags() -> tuple[configuration.Config, workdirs.Workdir]:
+def settings_from_flags() -> tuple[configs.Config, workdirs.Workdir]:
     """Return the configuration and the folders that the flags name.
 
     Without `--preset`, the configuration is that of the existing run.

@@ -8,7 +8,7 @@ weights, curves, accuracies.
 
 from absl import flags
 
-from noisy_student_tf import model_stages
+from noisy_student_tf.stages import models
 from run_scripts import flags as config_flags
 from run_scripts import stage
 
@@ -23,9 +23,9 @@ def main(_: list[str]) -> None:
     """Train the model that `--iteration` names."""
     run = stage.run_from_flags()
     if flags.FLAGS.iteration == 0:
-        model_stages.train_teacher(run)
+        models.train_teacher(run)
     else:
-        model_stages.train_student(run, flags.FLAGS.iteration)
+        models.train_student(run, flags.FLAGS.iteration)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ LONGEST_FIRST = (
     "tests/test_self_training.py",
     "tests/training/test_loop.py",
     "tests/training/test_step.py",
-    "tests/test_label_stages.py",
-    "tests/test_export.py",
+    "tests/stages/test_labels.py",
+    "tests/serving/test_saved_model.py",
     "tests/pipeline/test_train_stream.py",
 )
 
@@ -29,7 +29,7 @@ def pytest_configure(config):
     TensorFlow, which takes seconds.
     """
     if config.getoption("dist", "no") == "no":
-        from noisy_student_tf import runtime
+        from noisy_student_tf.devices import runtime
 
         # Several replicas on one CPU; a test of one device takes the first.
         runtime.make_logical_cpus(4)

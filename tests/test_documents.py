@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from noisy_student_tf import config, config_tree, presets
+from noisy_student_tf import configs
+from noisy_student_tf.configs import config_tree, presets
 from run_scripts import write_requirements
 
 ROOT = write_requirements.ROOT
@@ -15,7 +16,7 @@ DOCUMENTS = sorted(
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 )
 CONFIG_FLAGS = {"preset"} | {
-    name for name, _ in config_tree.flatten(config.Config())
+    name for name, _ in config_tree.flatten(configs.Config())
 }
 # absl's own.
 COMMON_FLAGS = {"help", "helpfull", "flagfile", "verbosity"}
@@ -24,11 +25,13 @@ COMMON_FLAGS = {"help", "helpfull", "flagfile", "verbosity"}
 def commands(text: str) -> list[str]:
     """Return `python -m ...` commands, continued lines joined."""
     joined = re.sub(r"='[^']*'", "=QUOTED", text).replace("\\\n", " ")
-    return re.findall(r"python[\d.]* -m ((?:[a-z_]+\.)+[a-z_]+[^\n`]*)", joined)
+    ours = r"((?:run_scripts|data_prep|benchmarks|study)\b[^\n`]*)"
+    return re.findall(rf"python[\d.]* -m {ours}", joined)
 
 
 def module_path(name: str) -> pathlib.Path:
-    return ROOT / (name.replace(".", "/") + ".py")
+    path = ROOT / name.replace(".", "/")
+    return path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def defined_flags(path: pathlib.Path, seen: set[pathlib.Path]) -> set[str]:
@@ -70,8 +73,6 @@ def problems(command: str) -> list[str]:
     # What follows a bare -- is for another program.
     words = command.split(" -- ")[0].split()
     path = module_path(words[0])
-    if words[0].split(".")[0] not in ("run_scripts", "data_prep", "benchmarks"):
-        return []
     if not path.exists():
         return [f"{words[0]} does not exist"]
     known = defined_flags(path, set()) | COMMON_FLAGS

@@ -11,83 +11,45 @@ from run_scripts import write_requirements
 from tests import conftest
 
 ROOT = write_requirements.ROOT
-LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts")
+LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts", "study")
 
-BASE = {
-    "cluster",
-    "config",
-    "config_tree",
-    "derived",
-    "presets",
-    "files",
-    "records",
-    "replicas",
-    "workdir",
-}
+BASE = {"configs", "files", "records", "workdirs"}
 PARTS = {
-    "pipeline",
-    "model",
-    "training",
-    "pseudo_labels",
     "evaluation",
-    "fixres",
-    "export",
-    "runtime",
-    "weights",
+    "model",
+    "pipeline",
+    "pseudo_labels",
     "serving",
+    "training",
 }
-STAGES = {
-    "run",
-    "starts",
-    "stages",
-    "model_stages",
-    "model_training",
-    "robustness_stage",
-    "evaluation_stage",
-    "subjects",
-    "label_stages",
-    "labeler",
-    "export_stages",
-    "dry_run",
-    "inspection",
-}
+# What a room may import, itself aside.
 ALLOWED_IMPORTS = {
-    "cluster": set(),
-    "replicas": {"cluster"},
-    "config": {"config"},
-    "presets": {"config"},
     "files": set(),
-    "records": {"config", "files", "records"},
-    "workdir": {"config", "config_tree", "files"},
-    "config_tree": {"config"},
-    "derived": {"config"},
-    **{part: BASE | {part} for part in PARTS},
-    "weights": BASE | {"weights", "model"},
-    "export": BASE | {"export", "serving"},
-    "data_prep": BASE | {"data_prep", "pipeline.decode"},
-    "noised_teacher": BASE | PARTS,
-    "run": BASE | PARTS,
-    "starts": BASE | {"model"},
-    "stages": BASE | PARTS | {"data_prep", "run"},
-    "model_training": BASE | PARTS | {"run", "starts"},
-    "model_stages": BASE | PARTS | {"run", "model_training"},
-    "subjects": BASE | PARTS | {"run"},
-    "robustness_stage": BASE | PARTS | {"data_prep", "run", "subjects"},
-    "evaluation_stage": BASE
-    | PARTS
-    | {"data_prep", "robustness_stage", "subjects"},
-    "labeler": BASE | PARTS | {"noised_teacher", "run"},
-    "label_stages": BASE | PARTS | {"data_prep", "run", "labeler"},
-    "dry_run": BASE | PARTS | {"data_prep", "starts"},
-    "planning": BASE | {"model", "training", "pseudo_labels", "planning"},
-    "inspection": BASE | {"pipeline"},
-    "export_stages": BASE | PARTS | {"run", "model_training"},
-    "self_training": BASE | PARTS | STAGES,
-    "study": BASE | {"study", "evaluation", "pipeline", "planning", "run"},
+    "configs": set(),
+    "records": {"files"},
+    "workdirs": {"configs", "files"},
+    "devices": BASE,
+    **{part: BASE for part in PARTS},
+    "training": BASE | {"devices"},
+    "weights": BASE | {"model"},
+    "report": BASE | {"evaluation"},
+    "data_prep": BASE | {"pipeline.decode"},
+    "stages": BASE | PARTS | {"data_prep", "devices"},
+    "planning": BASE
+    | {"data_prep", "model", "pseudo_labels", "stages.starts", "training"},
+    "self_training": BASE | {"report", "stages"},
+    "study": BASE
+    | {
+        "evaluation",
+        "pipeline",
+        "planning",
+        "report",
+        "run_scripts",
+        "stages.runs",
+    },
     "run_scripts": BASE
     | PARTS
-    | STAGES
-    | {"planning", "self_training", "study", "run_scripts"},
+    | {"devices", "planning", "report", "self_training", "stages", "weights"},
 }
 
 
@@ -134,7 +96,7 @@ def forbidden_imports(path: pathlib.Path, tree: ast.Module) -> list[str]:
     return [
         name
         for name in map(without_library, our_imports(tree))
-        if not is_allowed(name, ALLOWED_IMPORTS[owner])
+        if not is_allowed(name, ALLOWED_IMPORTS[owner] | {owner})
     ]
 
 
@@ -152,7 +114,7 @@ def test_an_import_between_parts_is_found():
 
     path = pathlib.Path("noisy_student_tf/training/step.py")
     assert forbidden_imports(path, tree) == ["model.efficientnet"]
-    path = pathlib.Path("noisy_student_tf/stages.py")
+    path = pathlib.Path("noisy_student_tf/stages/data.py")
     assert forbidden_imports(path, tree) == []
 
 
@@ -167,8 +129,13 @@ def test_the_library_has_no_asserts(path):
 
 
 def test_every_field_of_the_configuration_is_read():
-    folder = pathlib.Path("noisy_student_tf/config")
-    sections = [path for path in library_files() if path.parent == folder]
+    folder = pathlib.Path("noisy_student_tf/configs")
+    reading = {"derived.py", "presets.py"}
+    sections = [
+        path
+        for path in library_files()
+        if path.parent == folder and path.name not in reading
+    ]
     fields = {
         item.target.id
         for path in sections

@@ -12,20 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf import (
-    config_tree,
-    dry_run,
-    files,
-    label_stages,
-    presets,
-    runtime,
-    self_training,
-    workdir,
-)
-from noisy_student_tf import (
-    run as runs,
-)
+from noisy_student_tf import files, self_training, workdirs
+from noisy_student_tf.configs import config_tree, presets
+from noisy_student_tf.devices import runtime
+from noisy_student_tf.planning import dry_run
 from noisy_student_tf.records import shards
+from noisy_student_tf.stages import labels, runs
 from run_scripts import (
     evaluate,
     export,
@@ -60,7 +52,7 @@ WITHOUT_POLICY = {
 def make_run(root, strategy=None, **overrides) -> runs.Run:
     return runs.Run(
         config=config_tree.override(presets.preset("tiny"), overrides),
-        workdir=workdir.Workdir(str(root)),
+        workdir=workdirs.Workdir(str(root)),
         strategy=strategy or tf.distribute.get_strategy(),
     )
 
@@ -118,7 +110,7 @@ def test_repeated_command_changes_nothing(finished):
 
 def test_dry_run_writes_nothing_and_counts_everything(tmp_path):
     text = dry_run.describe(
-        presets.preset("tiny"), workdir.Workdir(str(tmp_path / "run"))
+        presets.preset("tiny"), workdirs.Workdir(str(tmp_path / "run"))
     )
     assert "40 training" in text
     assert "student_1" in text
@@ -128,7 +120,7 @@ def test_dry_run_writes_nothing_and_counts_everything(tmp_path):
 def test_student_without_its_teacher_is_refused(finished, tmp_path):
     run = make_run(tmp_path)
     with pytest.raises(FileNotFoundError, match="teacher is missing"):
-        label_stages.predict(run, 1)
+        labels.predict(run, 1)
 
 
 @pytest.mark.parametrize("start", [self_training.run_all, None])
@@ -171,7 +163,7 @@ def test_script_trains_a_teacher_on_two_replicas(
     shorter = {"training.teacher_epochs": 1, "fixres.resolution": 0}
     run = make_run(tmp_path, **WITHOUT_POLICY, **shorter)
     shutil.copytree(finished.workdir.labeled, run.workdir.labeled)
-    workdir.write_config(run.config, run.workdir)
+    workdirs.write_config(run.config, run.workdir)
     two = strategies.mirrored(2)
     monkeypatch.setattr(runtime, "make_strategy", lambda _: two)
     scripts.run(train, f"--workdir={tmp_path}", "--iteration=0")

@@ -1,1 +1,1 @@
-"""Evaluation and the report."""
+"""What is measured of a classifier, and of whom it is compared with."""

@@ -13,8 +13,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
-from noisy_student_tf.model import efficientnet, layers
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf.model import efficientnet, layers, specs
 
 _RGB = 3
 _STEM_KERNEL = 3

@@ -1,7 +1,6 @@
 """A model in a table: its stages, and what it costs."""
 
-from noisy_student_tf.model import cost, efficientnet
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf.model import cost, efficientnet, specs
 
 _HEADINGS = (
     "part",

@@ -19,10 +19,10 @@ from noisy_student_tf.model import (
     noise,
     normalization,
     recomputation,
+    specs,
 )
-from noisy_student_tf.model import spec as model_spec
 
-VARIANTS = model_spec.VARIANTS
+VARIANTS = specs.VARIANTS
 
 STEM_FILTERS = 32
 HEAD_FILTERS = 1280
@@ -63,7 +63,7 @@ def stage_filters(width: float) -> tuple[int, ...]:
     )
 
 
-def block_arguments(spec: model_spec.ModelSpec) -> Iterator[dict[str, int]]:
+def block_arguments(spec: specs.ModelSpec) -> Iterator[dict[str, int]]:
     """Yield what differs between the blocks, in their order."""
     for index, stage in enumerate(_STAGES):
         strides = stage.strides
@@ -92,7 +92,7 @@ class EfficientNet(keras.Model):
 
     def __init__(
         self,
-        spec: model_spec.ModelSpec,
+        spec: specs.ModelSpec,
         *,
         synchronized_batch_norm: bool = False,
         batch_norm_group_size: int = 0,
@@ -289,13 +289,11 @@ class EfficientNet(keras.Model):
     ) -> "EfficientNet":
         """Make a model from what `get_config` returned."""
         del custom_objects  # All layers are registered.
-        spec = model_spec.from_dict(config["spec"])
+        spec = specs.from_dict(config["spec"])
         return cls(**{**config, "spec": spec})
 
 
-def normalize_images(
-    images: tf.Tensor, spec: model_spec.ModelSpec
-) -> tf.Tensor:
+def normalize_images(images: tf.Tensor, spec: specs.ModelSpec) -> tf.Tensor:
     """Return (images - mean) / std, float32, whatever the images' type."""
     images = tf.cast(images, tf.float32)
     mean = tf.constant(spec.mean_rgb, tf.float32)
@@ -304,7 +302,7 @@ def normalize_images(
 
 
 def build(
-    spec: model_spec.ModelSpec,
+    spec: specs.ModelSpec,
     *,
     synchronized_batch_norm: bool = False,
     batch_norm_group_size: int = 0,
@@ -329,13 +327,13 @@ def build(
     )
 
 
-def build_without_weights(spec: model_spec.ModelSpec) -> EfficientNet:
+def build_without_weights(spec: specs.ModelSpec) -> EfficientNet:
     """Build a model whose variables have names and shapes, but no memory."""
     with tf.variable_creator_scope(_create_placeholder):
         return build(spec)
 
 
-def count_parameters(spec: model_spec.ModelSpec) -> int:
+def count_parameters(spec: specs.ModelSpec) -> int:
     """Count trainable parameters without memory for them."""
     return sum(
         int(np.prod(variable.shape))

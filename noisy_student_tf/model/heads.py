@@ -6,8 +6,7 @@ import keras
 import numpy as np
 from absl import logging
 
-from noisy_student_tf.model import convolutions, efficientnet, layers
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf.model import convolutions, efficientnet, layers, specs
 
 HeadInitializer = Literal["published", "fan_in", "zeros"]
 INITIALIZERS: tuple[str, ...] = get_args(HeadInitializer)

@@ -15,8 +15,7 @@ import keras
 import numpy as np
 
 from noisy_student_tf import files
-from noisy_student_tf.model import efficientnet
-from noisy_student_tf.model import spec as model_spec
+from noisy_student_tf.model import efficientnet, specs
 
 SPEC_FILE = "model.json"
 _ADVICE = (
@@ -35,7 +34,7 @@ def save(
     *,
     model: keras.Model,
     ema_model: keras.Model,
-    spec: model_spec.ModelSpec,
+    spec: specs.ModelSpec,
 ) -> None:
     """Write a trained model.
 
@@ -48,12 +47,12 @@ def save(
     files.make_directories(directory)
     write_weights(weights_path(directory, "raw"), model)
     write_weights(weights_path(directory, "ema"), ema_model)
-    files.write_text(files.join(directory, SPEC_FILE), model_spec.to_json(spec))
+    files.write_text(files.join(directory, SPEC_FILE), specs.to_json(spec))
 
 
 def load(
     directory: str, *, weights: Literal["ema", "raw"] = "ema"
-) -> tuple[efficientnet.EfficientNet, model_spec.ModelSpec]:
+) -> tuple[efficientnet.EfficientNet, specs.ModelSpec]:
     """Read a trained model; every weight must be there and fit.
 
     Args:
@@ -70,7 +69,7 @@ def load(
     return model, spec
 
 
-def load_spec(directory: str) -> model_spec.ModelSpec:
+def load_spec(directory: str) -> specs.ModelSpec:
     """Read a trained model's specification alone.
 
     Raises:
@@ -80,7 +79,7 @@ def load_spec(directory: str) -> model_spec.ModelSpec:
     path = files.join(directory, SPEC_FILE)
     _check_exists(path)
     try:
-        return model_spec.from_json(files.read_text(path))
+        return specs.from_json(files.read_text(path))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

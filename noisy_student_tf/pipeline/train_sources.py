@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf import config as configuration
-from noisy_student_tf import derived
+from noisy_student_tf import configs
+from noisy_student_tf.configs import derived
 from noisy_student_tf.pipeline import raw_stream
 from noisy_student_tf.records import offsets, schema, shards
 
@@ -44,7 +44,7 @@ class Source:
     shard_set: shards.ShardSet
     batch_size: int
     batch_size_flag: str
-    policy: configuration.PolicyConfig
+    policy: configs.PolicyConfig
     order_seed: int
     noise_seed: int
     images_key: str
@@ -55,7 +55,7 @@ class Source:
 
 
 def labeled(
-    shard_set: shards.ShardSet, config: configuration.Config, num_classes: int
+    shard_set: shards.ShardSet, config: configs.Config, num_classes: int
 ) -> Source:
     """Return the half of images with true labels."""
     parse_record = (
@@ -94,7 +94,7 @@ def labeled(
 
 
 def unlabeled(
-    shard_set: shards.ShardSet, config: configuration.Config, num_classes: int
+    shard_set: shards.ShardSet, config: configs.Config, num_classes: int
 ) -> Source:
     """Return the half of images with pseudo-labels, or with none at all."""
     parse_record = {

@@ -26,16 +26,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from noisy_student_tf import config as configuration
+from noisy_student_tf import configs
 from noisy_student_tf.pipeline import (
-    augment,
     decode,
-    mixing,
-    randaugment,
     raw_stream,
     train_sources,
     unreadable,
 )
+from noisy_student_tf.pipeline.augmentation import augment, mixing, randaugment
 from noisy_student_tf.records import shards
 
 # (encoded string [n], positions int64 [n], from one position to the next) ->
@@ -55,7 +53,7 @@ def make_train_stream(
     *,
     labeled: shards.ShardSet,
     pseudo_labeled: shards.ShardSet | None,
-    config: configuration.Config,
+    config: configs.Config,
     resolution: int,
     num_classes: int,
     start_step: int,
@@ -110,14 +108,14 @@ def make_train_stream(
     return raw_stream.finish(tf.data.Dataset.zip(*halves).map(_merge))
 
 
-def test_crop(config: configuration.Config) -> decode.TestCrop:
+def test_crop(config: configs.Config) -> decode.TestCrop:
     """Return how test images are cut: small ones are taken whole."""
     return "whole" if config.model.small_image_strides else "center"
 
 
 def _half(
     source: train_sources.Source,
-    config: configuration.Config,
+    config: configs.Config,
     *,
     resolution: int,
     num_classes: int,
@@ -167,7 +165,7 @@ def _chunk_size(resolution: int, batch_size: int) -> int:
 
 def _rows(
     source: train_sources.Source,
-    config: configuration.Config,
+    config: configs.Config,
     *,
     start_step: int,
     host: int,
@@ -214,7 +212,7 @@ def _rows(
     )
 
 
-def _read_options(config: configuration.Config) -> raw_stream.ReadOptions:
+def _read_options(config: configs.Config) -> raw_stream.ReadOptions:
     return raw_stream.ReadOptions(
         shuffle_buffer_size=config.training.shuffle_buffer_size,
         cache_bytes=config.runtime.cache_megabytes * _MEGABYTE,

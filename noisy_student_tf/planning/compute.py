@@ -4,10 +4,9 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
-from noisy_student_tf import config as configuration
-from noisy_student_tf import derived
-from noisy_student_tf.model import cost
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf import configs
+from noisy_student_tf.configs import derived
+from noisy_student_tf.model import cost, specs
 from noisy_student_tf.training import plan as plans
 
 # Forward, and two of the same size backward: for inputs and for weights.
@@ -69,7 +68,7 @@ class Stage:
 
 
 def stages(
-    config: configuration.Config, data: Data, *, recompute: bool
+    config: configs.Config, data: Data, *, recompute: bool
 ) -> Iterator[Stage]:
     """Yield the stages that use accelerators, in order.
 
@@ -101,8 +100,8 @@ def stages(
 
 def _trained(
     name: str,
-    config: configuration.Config,
-    model: configuration.ModelConfig,
+    config: configs.Config,
+    model: configs.ModelConfig,
     data: Data,
     *,
     passes: int,
@@ -131,8 +130,8 @@ def _trained(
 
 def _predicted(
     name: str,
-    config: configuration.Config,
-    model: configuration.ModelConfig,
+    config: configs.Config,
+    model: configs.ModelConfig,
     data: Data,
 ) -> Stage:
     batch_size = config.training.evaluation_batch_size
@@ -149,14 +148,14 @@ def _predicted(
 
 
 def forward_multiply_adds(
-    model: configuration.ModelConfig, config: configuration.Config
+    model: configs.ModelConfig, config: configs.Config
 ) -> float:
     """Return the multiply-adds of classifying one image."""
     return cost.multiply_adds(model_spec(model, config))
 
 
 def model_spec(
-    model: configuration.ModelConfig, config: configuration.Config
+    model: configs.ModelConfig, config: configs.Config
 ) -> specs.ModelSpec:
     """Return the architecture with the run's number of classes."""
     return specs.from_config(

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from noisy_student_tf import config as configuration
+from noisy_student_tf import configs
 from noisy_student_tf.model import efficientnet
 from noisy_student_tf.planning import (
     accelerators,
@@ -47,7 +47,7 @@ class Assumptions:
 
 
 def describe(
-    config: configuration.Config,
+    config: configs.Config,
     data: compute.Data,
     *,
     accelerator: accelerators.Accelerator,
@@ -141,7 +141,7 @@ def _computing(
 
 
 def _paper_check(
-    config: configuration.Config, stages: Sequence[compute.Stage]
+    config: configs.Config, stages: Sequence[compute.Stage]
 ) -> str:
     if config.preset not in _PAPER_PRESETS:
         return ""
@@ -198,7 +198,7 @@ def _feeding(
 
 
 def _storing(
-    config: configuration.Config,
+    config: configs.Config,
     data: compute.Data,
     assumptions: Assumptions,
 ) -> str:
@@ -219,7 +219,7 @@ def _storing(
     )
 
 
-def _schedule(config: configuration.Config, data: compute.Data) -> str:
+def _schedule(config: configs.Config, data: compute.Data) -> str:
     if not config.self_training.num_iterations:
         return ""
     points = schedule.simulate(config, data, num_points=_SCHEDULE_POINTS)
@@ -243,12 +243,12 @@ def _schedule(config: configuration.Config, data: compute.Data) -> str:
     return _table(header, rows, "a student's schedule")
 
 
-def _selection(config: configuration.Config, data: compute.Data) -> str:
+def _selection(config: configs.Config, data: compute.Data) -> str:
     return "\n".join(_selection_lines(config, data))
 
 
 def _selection_lines(
-    config: configuration.Config, data: compute.Data
+    config: configs.Config, data: compute.Data
 ) -> Iterator[str]:
     heap = selection_model.Heap(
         num_images=data.num_unlabeled,

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from noisy_student_tf import config as configuration
-from noisy_student_tf import derived
+from noisy_student_tf import configs
+from noisy_student_tf.configs import derived
 from noisy_student_tf.model import cost, efficientnet
 from noisy_student_tf.planning import accelerators, compute, storage
 
@@ -31,7 +31,7 @@ class Memory:
     recomputed_activations: float
 
 
-def per_device(config: configuration.Config, num_devices: int) -> Memory:
+def per_device(config: configs.Config, num_devices: int) -> Memory:
     """Return what a student's step needs on each of some devices."""
     spec = compute.model_spec(config.model, config)
     num_parameters = efficientnet.count_parameters(spec)
@@ -58,7 +58,7 @@ def per_device(config: configuration.Config, num_devices: int) -> Memory:
 
 
 def describe(
-    config: configuration.Config, accelerator: accelerators.Accelerator
+    config: configs.Config, accelerator: accelerators.Accelerator
 ) -> str:
     """Return the memory of one device as text, with what it has."""
     need = per_device(config, accelerator.num_devices)

@@ -4,7 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from noisy_student_tf import config as configuration
+from noisy_student_tf import configs
 from noisy_student_tf.planning import compute
 from noisy_student_tf.training import ema
 from noisy_student_tf.training import plan as plans
@@ -30,7 +30,7 @@ class Point:
 
 
 def simulate(
-    config: configuration.Config, data: compute.Data, *, num_points: int
+    config: configs.Config, data: compute.Data, *, num_points: int
 ) -> list[Point]:
     """Return a student's schedule at equal distances, both ends included.
 

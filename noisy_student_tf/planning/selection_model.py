@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from noisy_student_tf import config as configuration
+from noisy_student_tf import configs
 from noisy_student_tf.pseudo_labels import quotas
 
 _EXPONENT_RANGE = (0.0, 3.0)
@@ -80,7 +80,7 @@ class Outcome:
 
 
 def simulate(
-    heap: Heap, selection: configuration.SelectionConfig, *, seed: int
+    heap: Heap, selection: configs.SelectionConfig, *, seed: int
 ) -> Outcome:
     """Draw a heap and divide the quotas as `pseudo_labels.select` does."""
     num_above = heap.draw_above(
@@ -105,7 +105,7 @@ def simulate(
 
 def fit_exponent(
     heap: Heap,
-    selection: configuration.SelectionConfig,
+    selection: configs.SelectionConfig,
     *,
     num_selected: int,
 ) -> float:

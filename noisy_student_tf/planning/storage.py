@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from noisy_student_tf import config as configuration
+from noisy_student_tf import configs
 from noisy_student_tf.planning import compute
 
 _FLOAT16_BYTES = 2
@@ -25,7 +25,7 @@ class Line:
 
 
 def lines(
-    config: configuration.Config,
+    config: configs.Config,
     data: compute.Data,
     *,
     labeled_image_bytes: float,
@@ -82,9 +82,7 @@ def lines(
     return result
 
 
-def training_state_bytes(
-    config: configuration.Config, num_parameters: int
-) -> int:
+def training_state_bytes(config: configs.Config, num_parameters: int) -> int:
     """Return the bytes of the weights, averages and the optimizer's slots."""
     slots = _SLOTS.get(config.optimizer.name, _OTHER_SLOTS)
     return _FLOAT32_BYTES * num_parameters * (_WEIGHT_COPIES + slots)

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from noisy_student_tf import config
+from noisy_student_tf import configs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Plan:
 
 
 def images_per_class(
-    selection: config.SelectionConfig, *, num_images: int, num_classes: int
+    selection: configs.SelectionConfig, *, num_images: int, num_classes: int
 ) -> int:
     """Return each class's quota."""
     if selection.images_per_class:
@@ -45,7 +45,7 @@ def images_per_class(
 
 
 def make_plan(
-    num_above: np.ndarray, *, selection: config.SelectionConfig, quota: int
+    num_above: np.ndarray, *, selection: configs.SelectionConfig, quota: int
 ) -> Plan:
     """Divide the quota of each class among its images.
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from absl import logging
 
-from noisy_student_tf import config, files
+from noisy_student_tf import configs, files
 from noisy_student_tf.pseudo_labels import (
     cuts,
     published_rule,
@@ -96,7 +96,7 @@ def select(
     *,
     predictions_directory: str,
     directory: str,
-    selection: config.SelectionConfig,
+    selection: configs.SelectionConfig,
     num_classes: int,
     seed: int,
     class_names: Sequence[str] = (),
@@ -158,7 +158,7 @@ class _Job:
 
     paths: list[str]
     directory: str
-    selection: config.SelectionConfig
+    selection: configs.SelectionConfig
     quota: int
     num_classes: int
     seed: int
@@ -252,7 +252,7 @@ def _over_shard(
 
 def _made_from(
     manifest: dict,
-    selection: config.SelectionConfig,
+    selection: configs.SelectionConfig,
     num_classes: int,
     seed: int,
 ) -> dict:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from noisy_student_tf import config, files
+from noisy_student_tf import configs, files
 
 SUMMARY = "summary.json"
 
@@ -88,7 +88,7 @@ def read(directory: str) -> Summary:
 def find_warnings(
     classes: tuple[ClassSummary, ...],
     *,
-    selection: config.SelectionConfig,
+    selection: configs.SelectionConfig,
     quota: int,
     class_names: Sequence[str] = (),
 ) -> tuple[str, ...]:

@@ -11,20 +11,22 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from noisy_student_tf import cluster, files
-from noisy_student_tf import config as config_lib
-from noisy_student_tf.training import (
-    checkpoints,
+from noisy_student_tf import configs, files
+from noisy_student_tf.devices import (
+    cluster,
     device_calls,
-    log,
     preemption,
     profiler,
     replica_stream,
+    watchdog,
+)
+from noisy_student_tf.training import (
+    checkpoints,
+    log,
     reporter,
     state,
     step,
     trouble,
-    watchdog,
 )
 from noisy_student_tf.training import (
     plan as plan_lib,
@@ -60,7 +62,7 @@ class TrainResult:
 class Run:
     """A run's parts, and where it stands; see `loop.train`."""
 
-    config: config_lib.Config
+    config: configs.Config
     plan: plan_lib.Plan
     directory: str
     strategy: tf.distribute.Strategy

@@ -4,13 +4,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from noisy_student_tf import config as config_lib
-from noisy_student_tf.training import (
-    engine,
-    replica_stream,
-    reporter,
-    state,
-)
+from noisy_student_tf import configs
+from noisy_student_tf.devices import replica_stream
+from noisy_student_tf.training import engine, reporter, state
 from noisy_student_tf.training import (
     plan as plan_lib,
 )
@@ -18,7 +14,7 @@ from noisy_student_tf.training import (
 
 def train(
     *,
-    config: config_lib.Config,
+    config: configs.Config,
     plan: plan_lib.Plan,
     directory: str,
     strategy: tf.distribute.Strategy,

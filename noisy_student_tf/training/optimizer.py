@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from noisy_student_tf import config
+from noisy_student_tf import configs
 from noisy_student_tf.training import schedules
 
 
@@ -76,13 +76,13 @@ class SGD(keras.optimizers.SGD):
         )
 
 
-def decouples_weight_decay(optimizer: config.OptimizerConfig) -> bool:
+def decouples_weight_decay(optimizer: configs.OptimizerConfig) -> bool:
     """Tell whether the optimizer decays weights itself, outside the loss."""
     return optimizer.name in ("adamw", "lamb")
 
 
 def make_optimizer(
-    optimizer: config.OptimizerConfig,
+    optimizer: configs.OptimizerConfig,
     schedule: schedules.Schedule,
     *,
     undecayed: Sequence[keras.Variable] = (),

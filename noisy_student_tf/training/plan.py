@@ -5,8 +5,8 @@ import math
 
 import tensorflow as tf
 
-from noisy_student_tf import config as config_lib
-from noisy_student_tf import derived
+from noisy_student_tf import configs
+from noisy_student_tf.configs import derived
 from noisy_student_tf.training import schedules
 
 
@@ -34,7 +34,7 @@ class Plan:
 
 
 def make_plan(
-    config: config_lib.Config,
+    config: configs.Config,
     *,
     num_labeled: int,
     epochs: float,
@@ -77,7 +77,7 @@ def make_plan(
     )
 
 
-def make_schedule(plan: Plan, config: config_lib.Config) -> schedules.Schedule:
+def make_schedule(plan: Plan, config: configs.Config) -> schedules.Schedule:
     """Return the configured learning rate of a plan's steps."""
     return schedules.make_schedule(
         config.optimizer,
@@ -87,7 +87,7 @@ def make_schedule(plan: Plan, config: config_lib.Config) -> schedules.Schedule:
     )
 
 
-def last_base_learning_rate(plan: Plan, config: config_lib.Config) -> float:
+def last_base_learning_rate(plan: Plan, config: configs.Config) -> float:
     """Return the rate of a plan's last step, per 256 labeled images."""
     last = float(make_schedule(plan, config)(tf.constant(plan.total_steps - 1)))
     kept = derived.kept_labeled_batch_size(config.training)

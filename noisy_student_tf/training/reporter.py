@@ -9,15 +9,9 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from noisy_student_tf import config as config_lib
-from noisy_student_tf.training import (
-    device_calls,
-    examples,
-    log,
-    replica_stream,
-    state,
-    trouble,
-)
+from noisy_student_tf import configs
+from noisy_student_tf.devices import device_calls, replica_stream
+from noisy_student_tf.training import examples, log, state, trouble
 from noisy_student_tf.training import (
     plan as plan_lib,
 )
@@ -41,7 +35,7 @@ class Reporter:
         is_chief: Whether anything is written.
     """
 
-    config: config_lib.Config
+    config: configs.Config
     plan: plan_lib.Plan
     directory: str
     train_state: state.TrainState

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from noisy_student_tf import config
+from noisy_student_tf import configs
 
 # An integer scalar, the number of updates made so far -> float32 scalar.
 Schedule = Callable[[tf.Tensor], tf.Tensor]
@@ -23,7 +23,7 @@ def peak_learning_rate(base: float, labeled_batch_size: float) -> float:
 
 
 def make_schedule(
-    optimizer: config.OptimizerConfig,
+    optimizer: configs.OptimizerConfig,
     *,
     labeled_batch_size: float,
     steps_per_epoch: float,

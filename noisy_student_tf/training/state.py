@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import keras
 import tensorflow as tf
 
-from noisy_student_tf import config
+from noisy_student_tf import configs
 from noisy_student_tf.training import ema, optimizer, schedules
 
 BuildModel = Callable[[], keras.Model]
@@ -75,7 +75,7 @@ class TrainState:
 
 def create(
     *,
-    settings: config.OptimizerConfig,
+    settings: configs.OptimizerConfig,
     seed: int,
     strategy: tf.distribute.Strategy,
     source: ModelSource,

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 import keras
 import tensorflow as tf
 
-from noisy_student_tf import config
+from noisy_student_tf import configs
+from noisy_student_tf.devices import device_calls
 from noisy_student_tf.training import accumulation, ema, losses, state
 
 Batch = dict[str, tf.Tensor]
-# (iterator, num_steps) -> float32 [num_steps, num_metrics], float64 seconds.
-TrainSteps = Callable[[Iterator[Batch], tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 _LABELED_METRICS = ("loss", "labeled_loss", "labeled_accuracy")
 _UNLABELED_METRICS = ("unlabeled_loss", "unlabeled_agreement")
@@ -39,8 +38,8 @@ class StepSettings:
 
     labeled_batch_size: int
     unlabeled_batch_size: int
-    loss: config.LossConfig
-    optimizer: config.OptimizerConfig
+    loss: configs.LossConfig
+    optimizer: configs.OptimizerConfig
     seed: int
     num_replicas: int
     accumulation_steps: int = 1
@@ -78,7 +77,7 @@ def make_train_steps(
     settings: StepSettings,
     strategy: tf.distribute.Strategy,
     progress: tf.Variable | None = None,
-) -> TrainSteps:
+) -> device_calls.TrainSteps:
     """Return a function that makes n steps in one call of the device.
 
     It returns every step's metrics, so that the step at which a loss ceased
@@ -296,7 +295,10 @@ def _apply(
 
 
 def _data_metrics(
-    settings: StepSettings, batch: Batch, logits: tf.Tensor, seed: tf.Tensor
+    settings: StepSettings,
+    batch: Batch,
+    logits: tf.Tensor,
+    seed: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
     """Return one replica's parts of the means over the global batch."""
     sizes = (settings.labeled_batch_size, settings.unlabeled_batch_size)

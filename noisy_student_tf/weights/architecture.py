@@ -2,9 +2,8 @@
 
 import re
 
-from noisy_student_tf import config
-from noisy_student_tf.model import efficientnet
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf import configs
+from noisy_student_tf.model import efficientnet, specs
 from noisy_student_tf.weights import depths, names, weight_file
 
 
@@ -87,7 +86,7 @@ def _block_pattern(naming: names.Naming) -> str:
 def _channels(file: weight_file.WeightFile, depth: float) -> dict[str, int]:
     """Return the channels of stem, head and stages, those that are there."""
     spec = specs.from_config(
-        config.ModelConfig(depth=depth), num_classes=1, class_names=()
+        configs.ModelConfig(depth=depth), num_classes=1, class_names=()
     )
     blocks = names.blocks_of(spec)
     paths = {"stem": "stem_norm/gamma", "head": "head_norm/gamma"}

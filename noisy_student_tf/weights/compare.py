@@ -3,8 +3,7 @@
 import functools
 from collections.abc import Mapping
 
-from noisy_student_tf.model import efficientnet
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf.model import efficientnet, specs
 from noisy_student_tf.weights import names, weight_file
 
 Shapes = Mapping[str, tuple[int, ...]]

@@ -7,8 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from noisy_student_tf import files
-from noisy_student_tf.model import efficientnet, heads, saved
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf.model import efficientnet, heads, saved, specs
 from noisy_student_tf.records import shards
 from noisy_student_tf.weights import (
     compare,

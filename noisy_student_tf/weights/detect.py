@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any
 
-from noisy_student_tf import config
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf import configs
+from noisy_student_tf.model import specs
 from noisy_student_tf.weights import architecture, weight_file
 
 # The authors' SVHN model: ten classes, images of 32 x 32.
@@ -72,15 +72,15 @@ def detect(file: weight_file.WeightFile, request: Request) -> Detected:
     defaults = specs.find_variant(name)
     if not resolution:
         resolution = _SVHN_RESOLUTION if strides else defaults.resolution
-    model = config.ModelConfig(
+    model = configs.ModelConfig(
         name=name,
         width=width,
         depth=depth,
         resolution=resolution,
         small_image_strides=strides,
         dropout_rate=-1 if hints.dropout_rate is None else hints.dropout_rate,
-        mean_rgb=mean or config.IMAGENET_MEAN_RGB,
-        std_rgb=std or config.IMAGENET_STD_RGB,
+        mean_rgb=mean or configs.IMAGENET_MEAN_RGB,
+        std_rgb=std or configs.IMAGENET_STD_RGB,
     )
     spec = specs.from_config(
         model, num_classes=num_classes or 1, class_names=()

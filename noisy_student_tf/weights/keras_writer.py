@@ -12,8 +12,7 @@ import keras
 import numpy as np
 
 from noisy_student_tf import files
-from noisy_student_tf.model import efficientnet
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf.model import efficientnet, specs
 from noisy_student_tf.weights import keras_hdf5, keras_order, weight_file
 
 Layers = list[tuple[str, str, dict[str, np.ndarray]]]

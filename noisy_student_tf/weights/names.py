@@ -8,8 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from noisy_student_tf.model import efficientnet
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf.model import efficientnet, specs
 
 # PyTorch's [outputs, inputs, height, width] of our [height, width, inputs,
 # outputs], and of our depthwise [height, width, channels, 1].

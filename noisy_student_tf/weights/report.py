@@ -1,6 +1,6 @@
 """What an import found, assumed and wrote, in text."""
 
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf.model import specs
 from noisy_student_tf.weights import compare, detect, weight_file
 
 

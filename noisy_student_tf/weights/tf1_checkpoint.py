@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf import files
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf.model import specs
 from noisy_student_tf.weights import names, weight_file
 
 _EMA = "/ExponentialMovingAverage"

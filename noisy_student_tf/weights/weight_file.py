@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf.model import specs
 from noisy_student_tf.weights import names
 
 # Under this key our exports carry the model's specification.

@@ -2,8 +2,8 @@ import shutil
 
 import pytest
 
-from noisy_student_tf.evaluation import report
-from tests.evaluation import synthetic_run
+from noisy_student_tf.report import run_page
+from tests.report import synthetic_run
 
 
 @pytest.fixture(scope="session")
@@ -23,4 +23,4 @@ def report_path(tmp_path_factory):
     """Return the report of a synthetic run."""
     workdir = str(tmp_path_factory.mktemp("runs") / "digits")
     synthetic_run.write(workdir)
-    return report.write_report(workdir)
+    return run_page.write_report(workdir)

@@ -5,19 +5,20 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from data_prep import build_labeled, sidecars
-from noisy_student_tf import config, files
+from data_prep import build_labeled
+from data_prep.shards import sidecars
+from noisy_student_tf import configs, files
 from noisy_student_tf.records import schema, shards
 from tests.data_prep import small_pictures
 
 
 @pytest.fixture
-def data(tmp_path) -> config.DataConfig:
+def data(tmp_path) -> configs.DataConfig:
     """Three classes of ten images each, and how to split them."""
     small_pictures.write_class_folders(
         str(tmp_path / "birds"), num_per_class=10
     )
-    return config.DataConfig(
+    return configs.DataConfig(
         labeled=f"folder:{tmp_path}/birds",
         evaluation_fraction=0.3,
         validation_fraction=0.2,
@@ -39,7 +40,7 @@ def contents(directory) -> dict[str, bytes]:
 def test_digits_are_built_as_the_manifest_says(tmp_path):
     directory = str(tmp_path / "labeled")
     build_labeled.build(
-        data=config.DataConfig(labeled="digits", labeled_per_class=4),
+        data=configs.DataConfig(labeled="digits", labeled_per_class=4),
         directory=directory,
     )
     manifest = shards.read_manifest(directory)

@@ -4,8 +4,9 @@ import pyarrow.parquet as pq
 import pytest
 from absl import flags
 
-from data_prep import build_labeled, build_unlabeled, sidecars
-from noisy_student_tf import config, files
+from data_prep import build_labeled, build_unlabeled
+from data_prep.shards import sidecars
+from noisy_student_tf import configs, files
 from noisy_student_tf.records import schema, shards
 from tests.data_prep import small_pictures
 
@@ -32,7 +33,7 @@ def read_column(directory, split, column) -> list:
 
 
 def test_rest_of_the_labeled_source_is_unlabeled_with_truth_aside(tmp_path):
-    data = config.DataConfig(labeled="digits", labeled_per_class=4)
+    data = configs.DataConfig(labeled="digits", labeled_per_class=4)
     manifest = build(data, tmp_path)
     num_images = manifest["splits"]["unlabeled"]["num_records"]
     labeled = shards.read_manifest(f"{tmp_path}/labeled")["splits"]
@@ -61,7 +62,7 @@ def test_copies_of_labeled_images_are_left_out_and_counted(tmp_path):
     for seed in (0, 5, 100, 101):
         path = f"{tmp_path}/more/deep/{seed}.png"
         small_pictures.write(path, small_pictures.png(seed))
-    data = config.DataConfig(
+    data = configs.DataConfig(
         labeled=f"folder:{tmp_path}/birds",
         unlabeled=f"files:{tmp_path}/more",
         num_shards=2,
@@ -78,7 +79,7 @@ def test_copies_of_labeled_images_are_left_out_and_counted(tmp_path):
 def test_the_same_source_twice_leaves_out_the_labeled_ids(tmp_path):
     small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=8)
     source = f"folder:{tmp_path}/birds"
-    data = config.DataConfig(
+    data = configs.DataConfig(
         labeled=source, unlabeled=source, labeled_per_class=1, num_shards=1
     )
     manifest = build(data, tmp_path)
@@ -90,14 +91,14 @@ def test_the_same_source_twice_leaves_out_the_labeled_ids(tmp_path):
 
 def test_nothing_left_is_an_error(tmp_path):
     small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=8)
-    data = config.DataConfig(labeled=f"folder:{tmp_path}/birds")
+    data = configs.DataConfig(labeled=f"folder:{tmp_path}/birds")
     with pytest.raises(ValueError, match="no unlabeled image is left"):
         build(data, tmp_path)
 
 
 def test_only_copies_is_an_error(tmp_path):
     small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=8)
-    data = config.DataConfig(
+    data = configs.DataConfig(
         labeled=f"folder:{tmp_path}/birds",
         unlabeled=f"files:{tmp_path}/birds",
     )
@@ -108,7 +109,7 @@ def test_only_copies_is_an_error(tmp_path):
 def test_unfinished_labeled_directory_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="missing or unfinished"):
         build_unlabeled.build(
-            data=config.DataConfig(labeled="digits"),
+            data=configs.DataConfig(labeled="digits"),
             directory=f"{tmp_path}/unlabeled",
             labeled_directory=f"{tmp_path}/labeled",
         )
@@ -119,7 +120,7 @@ def test_main_takes_the_settings_of_the_labeled_directory(
 ):
     small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=8)
     build_labeled.build(
-        data=config.DataConfig(
+        data=configs.DataConfig(
             labeled=f"folder:{tmp_path}/birds", labeled_per_class=2
         ),
         directory=f"{tmp_path}/labeled",

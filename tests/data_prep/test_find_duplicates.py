@@ -3,10 +3,10 @@ import pathlib
 import pytest
 
 from data_prep import build_labeled, build_unlabeled, find_duplicates
-from noisy_student_tf import config
+from noisy_student_tf import configs
 from noisy_student_tf.records import duplicates, schema, shards
 from tests.data_prep import small_pictures
-from tests.data_prep.test_perceptual import scene
+from tests.data_prep.duplicates.test_perceptual import scene
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def images(tmp_path_factory):
         small_pictures.write(
             f"{root}/more/{seed}.png", small_pictures.encode(scene(seed))
         )
-    data = config.DataConfig(
+    data = configs.DataConfig(
         labeled=f"folder:{root}/folder",
         unlabeled=f"files:{root}/more",
         evaluation_fraction=0.3,
@@ -72,7 +72,7 @@ def find(root, name, **labeling):
         unlabeled_directory=f"{root}/unlabeled",
         labeled_directory=f"{root}/labeled",
         directory=f"{root}/{name}",
-        labeling=config.LabelingConfig(**labeling),
+        labeling=configs.LabelingConfig(**labeling),
     )
     manifest = shards.read_manifest(f"{root}/{name}")
     rows = [

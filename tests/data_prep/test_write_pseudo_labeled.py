@@ -7,7 +7,7 @@ import tensorflow as tf
 from pyarrow import parquet
 
 from data_prep import write_pseudo_labeled
-from noisy_student_tf import config
+from noisy_student_tf import configs
 from noisy_student_tf.pseudo_labels import select
 from noisy_student_tf.records import (
     parquet_files,
@@ -76,7 +76,7 @@ def make_selection(root):
     select.select(
         predictions_directory=str(root / "predictions"),
         directory=str(root / "selection"),
-        selection=config.SelectionConfig(images_per_class=9),
+        selection=configs.SelectionConfig(images_per_class=9),
         num_classes=_CLASSES,
         seed=0,
     )

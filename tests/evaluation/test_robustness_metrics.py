@@ -5,9 +5,9 @@ from noisy_student_tf.evaluation import (
     published,
     robustness,
     robustness_metrics,
-    robustness_tables,
 )
 from noisy_student_tf.records import robustness_sets
+from noisy_student_tf.report import robustness_tables
 
 # Mean errors over severities, in percent, of ResNeXt-101 32x48d WSL
 # (eminorhan/resnext-wsl), in the order of mCE's corruptions.

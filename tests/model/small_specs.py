@@ -3,9 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf import config
-from noisy_student_tf.model import efficientnet
-from noisy_student_tf.model import spec as model_spec
+from noisy_student_tf import configs
+from noisy_student_tf.model import efficientnet, specs
 
 
 def make_spec(num_classes=3, class_names=(), **options):
@@ -19,8 +18,8 @@ def make_spec(num_classes=3, class_names=(), **options):
         "std_rgb": (50.0, 60.0, 70.0),
         **options,
     }
-    return model_spec.from_config(
-        config.ModelConfig(**options),
+    return specs.from_config(
+        configs.ModelConfig(**options),
         num_classes=num_classes,
         class_names=class_names,
     )

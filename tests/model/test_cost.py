@@ -2,14 +2,13 @@ import dataclasses
 
 import pytest
 
-from noisy_student_tf import config
-from noisy_student_tf.model import cost
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf import configs
+from noisy_student_tf.model import cost, specs
 
 
 def make_spec(name: str, resolution: int) -> specs.ModelSpec:
     return specs.from_config(
-        config.ModelConfig(name=name, resolution=resolution),
+        configs.ModelConfig(name=name, resolution=resolution),
         num_classes=1000,
         class_names=(),
     )

@@ -3,9 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf import config
-from noisy_student_tf.model import efficientnet, normalization
-from noisy_student_tf.model import spec as model_spec
+from noisy_student_tf import configs
+from noisy_student_tf.model import efficientnet, normalization, specs
 from tests import strategies
 
 GENERATOR = np.random.default_rng(0)
@@ -224,8 +223,8 @@ def test_groups_that_do_not_divide_the_replicas_are_refused():
 
 
 def test_published_momentum_and_epsilon_reach_every_layer():
-    model_config = config.ModelConfig(width=0.25, depth=0.25, resolution=16)
-    spec = model_spec.from_config(model_config, num_classes=3, class_names=())
+    model_config = configs.ModelConfig(width=0.25, depth=0.25, resolution=16)
+    spec = specs.from_config(model_config, num_classes=3, class_names=())
     model = efficientnet.build(spec, batch_norm_group_size=4)
     norms = [
         layer

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf import config as configuration
+from noisy_student_tf import configs
 from noisy_student_tf.records import schema, shards
 
 NUM_CLASSES = 4
@@ -82,9 +82,9 @@ def pseudo_labeled(tmp_path_factory) -> shards.ShardSet:
 
 
 @pytest.fixture
-def config() -> configuration.Config:
+def config() -> configs.Config:
     """4 labeled and 6 unlabeled images a batch, SVHN's noise."""
-    policy = configuration.PolicyConfig(
+    policy = configs.PolicyConfig(
         crop="pad",
         pad_pixels=2,
         horizontal_flip=False,
@@ -93,13 +93,13 @@ def config() -> configuration.Config:
         cutout_pixels=4.0,
         num_ops=1,
     )
-    return configuration.Config(
+    return configs.Config(
         seed=7,
-        model=configuration.ModelConfig(resolution=8, small_image_strides=True),
-        augmentation=configuration.AugmentationConfig(
+        model=configs.ModelConfig(resolution=8, small_image_strides=True),
+        augmentation=configs.AugmentationConfig(
             labeled=policy, unlabeled=policy
         ),
-        training=configuration.TrainingConfig(
+        training=configs.TrainingConfig(
             labeled_batch_size=4, unlabeled_ratio=1.5, shuffle_buffer_size=16
         ),
     )

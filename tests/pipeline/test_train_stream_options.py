@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf import config as configuration
+from noisy_student_tf import configs
 from noisy_student_tf.records import schema
 
 from . import conftest, train_streams
@@ -59,7 +59,7 @@ def test_ratios_below_one_give_smaller_unlabeled_batches(
 def test_hosts_may_have_shards_of_their_own(labeled, pseudo_labeled, config):
     config = dataclasses.replace(
         train_streams.without_noise(config),
-        runtime=configuration.RuntimeConfig(host_sharding="files"),
+        runtime=configs.RuntimeConfig(host_sharding="files"),
     )
     shown = []
     for host in range(2):
@@ -112,7 +112,7 @@ def _with_broken_pictures(labeled, tmp_path, broken):
 def _tolerating(config, fraction):
     return dataclasses.replace(
         config,
-        data=configuration.DataConfig(max_corrupt_fraction=fraction),
+        data=configs.DataConfig(max_corrupt_fraction=fraction),
     )
 
 

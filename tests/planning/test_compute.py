@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from noisy_student_tf import presets
+from noisy_student_tf.configs import presets
 from noisy_student_tf.planning import compute
 
 IMAGENET = compute.Data(

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from noisy_student_tf import presets
+from noisy_student_tf.configs import presets
 from noisy_student_tf.planning import accelerators, memory
 
 B0 = presets.preset("imagenet_b0")

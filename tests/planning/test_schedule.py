@@ -1,6 +1,6 @@
 import pytest
 
-from noisy_student_tf import presets
+from noisy_student_tf.configs import presets
 from noisy_student_tf.planning import compute, schedule
 
 IMAGENET = compute.Data(

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from noisy_student_tf import config
+from noisy_student_tf import configs
 from noisy_student_tf.planning import selection_model
 
 HEAP = selection_model.Heap(
@@ -12,7 +12,7 @@ HEAP = selection_model.Heap(
     zipf_exponent=1.0,
     confidence_shape=(1.0, 1.0),  # Uniform on [0, 1].
 )
-SELECTION = config.SelectionConfig(
+SELECTION = configs.SelectionConfig(
     confidence_threshold=0.5, images_per_class=100_000
 )
 

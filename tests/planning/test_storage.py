@@ -1,12 +1,12 @@
 import dataclasses
 
-from noisy_student_tf import config as configuration
+from noisy_student_tf import configs
 from noisy_student_tf.planning import compute, storage
 
-CONFIG = configuration.Config(
-    data=configuration.DataConfig(num_classes=10),
-    training=configuration.TrainingConfig(keep_checkpoints=2),
-    self_training=configuration.SelfTrainingConfig(num_iterations=1),
+CONFIG = configs.Config(
+    data=configs.DataConfig(num_classes=10),
+    training=configs.TrainingConfig(keep_checkpoints=2),
+    self_training=configs.SelfTrainingConfig(num_iterations=1),
 )
 DATA = compute.Data(
     num_labeled=100, num_unlabeled=1_000, num_rows=800, num_selected=500

@@ -1,13 +1,13 @@
 import numpy as np
 
-from noisy_student_tf import config
+from noisy_student_tf import configs
 from noisy_student_tf.pseudo_labels import quotas
 
 
 def plan(num_above, quota, **options):
     made = quotas.make_plan(
         np.array(num_above),
-        selection=config.SelectionConfig(**options),
+        selection=configs.SelectionConfig(**options),
         quota=quota,
     )
     assert made.num_rows(np.array(num_above)).shape == (len(num_above),)
@@ -42,6 +42,6 @@ def test_without_balancing_all_are_kept():
 
 def test_quota_is_configured_or_the_mean_rounded_up():
     for configured, expected in ((7, 7), (0, 4)):
-        selection = config.SelectionConfig(images_per_class=configured)
+        selection = configs.SelectionConfig(images_per_class=configured)
         quota = quotas.images_per_class(selection, num_images=10, num_classes=3)
         assert quota == expected

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies
 
-from noisy_student_tf import config
+from noisy_student_tf import configs
 from noisy_student_tf.pseudo_labels import cuts, ranks, select
 from noisy_student_tf.records import predictions
 from tests.pseudo_labels import synthetic
@@ -39,7 +39,7 @@ def run(directory, rows, *, num_classes=4, ids=None, cuts=(), **options):
     summary = select.select(
         predictions_directory=source,
         directory=target,
-        selection=config.SelectionConfig(**options),
+        selection=configs.SelectionConfig(**options),
         num_classes=num_classes,
         seed=_SEED,
     )
@@ -238,7 +238,7 @@ def test_warnings_call_classes_by_their_names(tmp_path):
     summary = select.select(
         predictions_directory=str(tmp_path / "predictions"),
         directory=str(tmp_path / "named"),
-        selection=config.SelectionConfig(),
+        selection=configs.SelectionConfig(),
         num_classes=2,
         seed=0,
         class_names=["cat", "dog"],
@@ -278,7 +278,7 @@ def test_published_rule_draws_copies_around_the_quota(tmp_path):
 
 def test_published_rule_has_no_other_options():
     with pytest.raises(ValueError, match=r"--selection\.rule=published"):
-        config.SelectionConfig(rule="published_histogram", max_copies=3)
+        configs.SelectionConfig(rule="published_histogram", max_copies=3)
 
 
 def test_predictions_of_another_number_of_classes_are_refused(tmp_path):
@@ -287,7 +287,7 @@ def test_predictions_of_another_number_of_classes_are_refused(tmp_path):
         select.select(
             predictions_directory=str(tmp_path / "predictions"),
             directory=str(tmp_path / "other"),
-            selection=config.SelectionConfig(),
+            selection=configs.SelectionConfig(),
             num_classes=5,
             seed=0,
         )
@@ -300,7 +300,7 @@ def test_a_missing_predictions_file_is_named(tmp_path):
         select.select(
             predictions_directory=str(tmp_path / "predictions"),
             directory=str(tmp_path / "other"),
-            selection=config.SelectionConfig(),
+            selection=configs.SelectionConfig(),
             num_classes=4,
             seed=0,
         )

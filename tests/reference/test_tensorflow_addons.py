@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.pipeline import operations, randaugment
+from noisy_student_tf.pipeline.augmentation import operations, randaugment
 from noisy_student_tf.training import ema
 
 GOLDEN = np.load(

@@ -1,19 +1,20 @@
 import pytest
 from absl import flags
 
-from noisy_student_tf import config, config_tree, presets
+from noisy_student_tf import configs
+from noisy_student_tf.configs import config_tree, presets
 from run_scripts import flags as config_flags
 from tests.run_scripts import scripts
 
 
-def parsed(*arguments: str) -> config.Config:
+def parsed(*arguments: str) -> configs.Config:
     with scripts.parsed_flags(config_flags.define_config_flags, *arguments):
         return config_flags.config_from_flags()
 
 
 def test_every_field_has_a_flag():
     with scripts.parsed_flags(config_flags.define_config_flags):
-        for name, _ in config_tree.flatten(config.Config()):
+        for name, _ in config_tree.flatten(configs.Config()):
             assert name in flags.FLAGS
 
 

@@ -5,10 +5,9 @@ import io
 import numpy as np
 import PIL.Image
 
-from noisy_student_tf import export
 from noisy_student_tf.model import folding
 from noisy_student_tf.pipeline import decode, orientation
-from noisy_student_tf.serving import graph
+from noisy_student_tf.serving import graph, saved_model
 from tests.model import small_specs
 
 CLASS_NAMES = ("cat", "dog", "elk")
@@ -29,7 +28,7 @@ def prepare(image, encoded):
 
 
 def write(model, directory: str) -> None:
-    export.export(
+    saved_model.export(
         model=folding.FoldedEfficientNet(model),
         spec=model.spec,
         directory=directory,

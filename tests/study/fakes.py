@@ -1,7 +1,7 @@
 """Records as a run would leave them, with accuracies of one's choice."""
 
 from noisy_student_tf.records import robustness_sets
-from noisy_student_tf.study import run_records
+from study import run_records
 
 CORRUPTIONS = robustness_sets.CORRUPTIONS
 PERTURBATIONS = robustness_sets.PERTURBATIONS

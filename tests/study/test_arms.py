@@ -1,7 +1,7 @@
 import pytest
 
-from noisy_student_tf import derived
-from noisy_student_tf.study import arms
+from noisy_student_tf.configs import derived
+from study import arms
 
 
 @pytest.mark.parametrize("arm", arms.ARMS, ids=lambda arm: arm.name)

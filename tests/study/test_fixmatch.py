@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from noisy_student_tf import files, workdir
+from noisy_student_tf import files, workdirs
 from noisy_student_tf.records import schema, shards
-from noisy_student_tf.study import arms, fixmatch, run_records
-from tests.evaluation import synthetic_run
+from study import arms, fixmatch, run_records
+from tests.report import synthetic_run
 
 CONFIG = arms.resolve(arms.arm("fixmatch"), seed=3, workdir="x")
 # An interpreter that calls the first image of a split right, and keeps what it
@@ -56,7 +56,7 @@ def images():
 @pytest.fixture
 def data(tmp_path, images):
     """A run's shards: four images of each split."""
-    run = workdir.Workdir(str(tmp_path / "noisy_student"))
+    run = workdirs.Workdir(str(tmp_path / "noisy_student"))
     for directory, names in (
         (run.labeled, ("train", "validation", "test")),
         (run.unlabeled, ("unlabeled",)),
@@ -81,7 +81,7 @@ def test_the_toolkit_gets_the_run_s_images_and_its_hits_become_rows(
     stand_in = tmp_path / "python"
     stand_in.write_text(STAND_IN.format(python=sys.executable))
     stand_in.chmod(0o755)
-    own = workdir.Workdir(str(tmp_path / "fixmatch"))
+    own = workdirs.Workdir(str(tmp_path / "fixmatch"))
     fixmatch.write(CONFIG, data, own.root, python=str(stand_in))
     kept = files.read_json(files.join(own.root, "kept.json"))
     assert kept.pop("unlabeled") == images["unlabeled"].tolist()
@@ -113,7 +113,7 @@ def test_network_steps_and_batch_are_a_student_s():
 
 
 def test_a_missing_environment_is_named_before_images_are_read(tmp_path):
-    nothing = workdir.Workdir(str(tmp_path / "nothing"))
+    nothing = workdirs.Workdir(str(tmp_path / "nothing"))
     with pytest.raises(
         ValueError, match=r"peer_environments\.sh .peers semilearn"
     ):

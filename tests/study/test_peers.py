@@ -1,6 +1,6 @@
 import numpy as np
 
-from noisy_student_tf.study import peers
+from study import peers
 
 
 def test_self_training_learns_what_few_labels_do_not_tell():

@@ -3,15 +3,9 @@ import json
 
 import pytest
 
-from noisy_student_tf import files, workdir
+from noisy_student_tf import files, workdirs
 from noisy_student_tf.records import shards
-from noisy_student_tf.study import (
-    arms,
-    document,
-    run_records,
-    runner,
-    studies,
-)
+from study import arms, document, run_records, runner, studies
 from tests.study import fakes
 
 MAIN, NOISE = studies.study("main"), studies.study("noise")
@@ -25,7 +19,7 @@ def finish(command):
     """Stand in for a run: close its folder."""
     flags = dict(word.removeprefix("--").split("=", 1) for word in command[3:])
     root = flags["workdir"]
-    folders = workdir.Workdir(root)
+    folders = workdirs.Workdir(root)
     for folder in (folders.export, folders.robustness):
         files.make_directories(folder)
         shards.write_manifest(folder, {})
@@ -126,7 +120,7 @@ def test_record_of_a_stopped_run_is_kept_and_counts_as_unfinished(tmp_path):
 
 def begin(job, *, num_students):
     """Stand in for a run that was stopped."""
-    workdir.write_config(job.config, job.workdir)
+    workdirs.write_config(job.config, job.workdir)
     files.make_directories(job.workdir.labeled)
     shards.write_manifest(
         job.workdir.labeled,
@@ -157,7 +151,7 @@ def test_dry_run_says_what_is_recorded_and_what_is_to_do(tmp_path):
 
 def test_records_keep_what_matters_and_no_path(tmp_path):
     root = str(tmp_path / "study")
-    run = workdir.Workdir(files.join(root, "supervised", "seed_1"))
+    run = workdirs.Workdir(files.join(root, "supervised", "seed_1"))
     arm = dataclasses.replace(
         arms.arm("supervised"),
         changes={
@@ -165,7 +159,7 @@ def test_records_keep_what_matters_and_no_path(tmp_path):
             "data.unlabeled": "{workdir}/images",
         },
     )
-    workdir.write_config(arms.resolve(arm, seed=1, workdir=root), run)
+    workdirs.write_config(arms.resolve(arm, seed=1, workdir=root), run)
     files.make_directories(run.labeled)
     shards.write_manifest(
         run.labeled,

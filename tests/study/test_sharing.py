@@ -1,8 +1,9 @@
 import pytest
 
-from noisy_student_tf import config_tree, files, presets, workdir
+from noisy_student_tf import files, workdirs
+from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.records import shards
-from noisy_student_tf.study import sharing
+from study import sharing
 
 BASE = presets.preset("tiny")
 DATA = ["labeled", "unlabeled"]
@@ -79,14 +80,14 @@ def test_later_iterations_are_shared_as_far_as_both_go():
 
 
 def begun(root, config):
-    folders = workdir.Workdir(str(root))
-    workdir.write_config(config, folders)
+    folders = workdirs.Workdir(str(root))
+    workdirs.write_config(config, folders)
     return folders
 
 
 def test_finished_stages_are_copied_and_unfinished_ones_are_not(tmp_path):
     have = begun(tmp_path / "a" / "seed_0", BASE)
-    want = workdir.Workdir(str(tmp_path / "b" / "seed_0"))
+    want = workdirs.Workdir(str(tmp_path / "b" / "seed_0"))
     for stage in ("labeled", "teacher"):
         folder = files.join(have.root, stage, "checkpoints")
         files.make_directories(folder)
@@ -110,5 +111,5 @@ def test_nothing_is_taken_from_oneself_or_from_what_has_not_begun(tmp_path):
     files.make_directories(have.labeled)
     shards.write_manifest(have.labeled, {})
     assert sharing.share(have, have, BASE) == []
-    nothing = workdir.Workdir(str(tmp_path / "c"))
+    nothing = workdirs.Workdir(str(tmp_path / "c"))
     assert sharing.share(nothing, have, BASE) == []

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from noisy_student_tf.study import statistics
+from study import statistics
 
 
 def test_interval_is_students_t_over_the_seeds():

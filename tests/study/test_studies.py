@@ -1,6 +1,6 @@
 import pytest
 
-from noisy_student_tf.study import arms, studies
+from study import arms, studies
 
 
 def test_every_arm_is_in_a_study():

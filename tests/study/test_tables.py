@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from noisy_student_tf.study import measures, studies, tables
+from study import measures, studies, tables
 from tests.study import fakes
 
 MAIN = dataclasses.replace(studies.study("main"), seeds=(0, 1, 2))

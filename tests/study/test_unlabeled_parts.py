@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from noisy_student_tf import config_tree, files, presets, workdir
+from noisy_student_tf import files, workdirs
+from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.records import schema, shards
-from noisy_student_tf.study import unlabeled_parts
-from tests.evaluation import synthetic_run
+from study import unlabeled_parts
+from tests.report import synthetic_run
 
 CONFIG = presets.preset("digits")
 
@@ -21,7 +22,7 @@ def read(directory):
 def test_classes_thin_out_geometrically_and_records_stay(tmp_path):
     data = synthetic_run.digits()
     synthetic_run.write_unlabeled(str(tmp_path), data, with_truth=True)
-    run = workdir.Workdir(str(tmp_path))
+    run = workdirs.Workdir(str(tmp_path))
     unlabeled_parts.write_long_tail(run, CONFIG, str(tmp_path / "tail"))
     before, after = read(run.unlabeled), read(tmp_path / "tail")
     assert after.items() < before.items()
@@ -38,7 +39,7 @@ def test_classes_thin_out_geometrically_and_records_stay(tmp_path):
 
 def test_unsure_images_are_those_below_the_threshold(tmp_path):
     data = synthetic_run.write(str(tmp_path))
-    run = workdir.Workdir(str(tmp_path))
+    run = workdirs.Workdir(str(tmp_path))
     threshold = float(np.float32(np.median(data.probabilities.max(axis=1))))
     unlabeled_parts.write_unsure(
         run,
@@ -65,7 +66,7 @@ def test_unsure_images_are_those_below_the_threshold(tmp_path):
 )
 def test_a_finished_folder_is_left_alone(tmp_path, write):
     shards.write_manifest(str(tmp_path), {})
-    write(workdir.Workdir("nowhere"), CONFIG, str(tmp_path))
+    write(workdirs.Workdir("nowhere"), CONFIG, str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 

@@ -11,13 +11,8 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf import files
-from noisy_student_tf.training import (
-    device_calls,
-    log,
-    loop,
-    preemption,
-    state,
-)
+from noisy_student_tf.devices import device_calls, preemption
+from noisy_student_tf.training import log, loop, state
 from tests.training import tiny
 
 UNTIMED = ("images_per_second", "input_wait_share")

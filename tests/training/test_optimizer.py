@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf import config
+from noisy_student_tf import configs
 from noisy_student_tf.training import ema, optimizer
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "rmsprop_and_ema.npz"
@@ -25,7 +25,7 @@ def test_rmsprop_and_averages_are_tensorflow_1s():
     model, averages = OneWeight(golden["initial"]), OneWeight(golden["initial"])
     rates = tf.constant(golden["learning_rates"])
     update_rule = optimizer.make_optimizer(
-        config.OptimizerConfig(), lambda step: rates[step]
+        configs.OptimizerConfig(), lambda step: rates[step]
     )
     update_rule.build(model.trainable_variables)
 
@@ -47,7 +47,7 @@ def test_rmsprop_and_averages_are_tensorflow_1s():
 def test_sgd_has_plain_momentum():
     model = OneWeight(np.array([1.0]))
     update_rule = optimizer.make_optimizer(
-        config.OptimizerConfig(name="sgd", momentum=0.5),
+        configs.OptimizerConfig(name="sgd", momentum=0.5),
         lambda step: tf.constant(0.1),
     )
     update_rule.build(model.trainable_variables)
@@ -65,7 +65,7 @@ def test_ramp_ends_at_the_final_decay():
 def test_adamw_decays_by_rate_times_weight_decay():
     model = OneWeight(np.array([1.0, -2.0]))
     update_rule = optimizer.make_optimizer(
-        config.OptimizerConfig(name="adamw", weight_decay=0.5),
+        configs.OptimizerConfig(name="adamw", weight_decay=0.5),
         lambda step: tf.constant(0.1),
     )
     update_rule.build(model.trainable_variables)
@@ -78,7 +78,7 @@ def test_adamw_decays_by_rate_times_weight_decay():
 def test_lamb_steps_by_rate_times_the_weights_norm():
     model = OneWeight(np.array([3.0, 4.0]))
     update_rule = optimizer.make_optimizer(
-        config.OptimizerConfig(name="lamb", weight_decay=0.0),
+        configs.OptimizerConfig(name="lamb", weight_decay=0.0),
         lambda step: tf.constant(0.1),
     )
     update_rule.build(model.trainable_variables)
@@ -94,7 +94,7 @@ def test_decoupled_decay_spares_what_it_is_told_to():
     model, spared = OneWeight(np.array([1.0])), OneWeight(np.array([1.0]))
     variables = [model.weight, spared.weight]
     update_rule = optimizer.make_optimizer(
-        config.OptimizerConfig(name="adamw", weight_decay=0.5),
+        configs.OptimizerConfig(name="adamw", weight_decay=0.5),
         lambda step: tf.constant(0.1),
         undecayed=[spared.weight],
     )

@@ -4,7 +4,7 @@ import pathlib
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf import config
+from noisy_student_tf import configs
 from noisy_student_tf.training import schedules
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "learning_rate.json"
@@ -13,7 +13,7 @@ CASES = json.loads(GOLDEN.read_text())
 
 def make(**options):
     return schedules.make_schedule(
-        config.OptimizerConfig(**options),
+        configs.OptimizerConfig(**options),
         labeled_batch_size=512,
         steps_per_epoch=10.0,
         total_steps=200,
@@ -24,7 +24,7 @@ def make(**options):
 def test_exponential_schedule_is_the_published_one(case):
     settings = json.loads(case)
     schedule = schedules.make_schedule(
-        config.OptimizerConfig(
+        configs.OptimizerConfig(
             base_learning_rate=settings["base"],
             decay_epochs=settings["decay_epochs"],
         ),

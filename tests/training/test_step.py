@@ -5,14 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.training import (
-    ema,
-    plan,
-    replica_stream,
-    schedules,
-    state,
-    step,
-)
+from noisy_student_tf.devices import replica_stream
+from noisy_student_tf.training import ema, plan, schedules, state, step
 from tests import strategies
 from tests.training import tiny
 

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf import config, config_tree
+from noisy_student_tf import configs
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.training import plan
 
 NUM_CLASSES = 3
@@ -79,7 +80,7 @@ def make_config(**overrides):
         "optimizer.base_learning_rate": 0.5,
         "optimizer.weight_decay": 1e-3,
     }
-    return config_tree.override(config.Config(), values | overrides)
+    return config_tree.override(configs.Config(), values | overrides)
 
 
 def make_plan(configuration, *, total_steps=4, has_unlabeled=True):

@@ -15,8 +15,10 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf import cluster, config_tree, files, replicas, runtime
-from noisy_student_tf.training import device_calls, loop, state
+from noisy_student_tf import files
+from noisy_student_tf.configs import config_tree
+from noisy_student_tf.devices import cluster, device_calls, replicas, runtime
+from noisy_student_tf.training import loop, state
 from tests.training import tiny
 
 

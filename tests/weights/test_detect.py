@@ -4,9 +4,8 @@ import dataclasses
 
 import pytest
 
-from noisy_student_tf import config
-from noisy_student_tf.model import cost
-from noisy_student_tf.model import spec as specs
+from noisy_student_tf import configs
+from noisy_student_tf.model import cost, specs
 from noisy_student_tf.weights import compare, detect, names, weight_file
 
 NAMINGS = {
@@ -18,7 +17,7 @@ NAMINGS = {
 
 def make_spec(num_classes=1000, **options):
     return specs.from_config(
-        config.ModelConfig(**options), num_classes=num_classes, class_names=()
+        configs.ModelConfig(**options), num_classes=num_classes, class_names=()
     )
 
 

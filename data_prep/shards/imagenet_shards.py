@@ -1,0 +1,173 @@
+"""ImageNet's TFRecords, read where they lie: only indexes are written."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from data_prep.shards import shard_building, sidecars, splits
+from data_prep.sources import items
+from data_prep.sources import records as source_records
+from noisy_student_tf import configs, files
+from noisy_student_tf.records import schema, shards
+
+_PREFIX = "imagenet:"
+
+
+@dataclasses.dataclass(frozen=True)
+class ForeignPlan:
+    """One file to index; see `shard_building.Plan`.
+
+    Attributes:
+        specification: Of the source.
+        shard_path: The file.
+        directory: Of the index.
+        split: Its split's name.
+        index: Its number in the split, of `count`.
+        count: Files of the split.
+    """
+
+    specification: str
+    shard_path: str
+    directory: str
+    split: str
+    index: int
+    count: int
+
+    @property
+    def schema(self) -> shards.Schema:
+        """How a record is parsed."""
+        return "imagenet"
+
+    @property
+    def num_items(self) -> int:
+        """Pictures that were listed: none, they are found in the file."""
+        return 0
+
+    @property
+    def index_name(self) -> str:
+        """Name of the index, without its directory."""
+        return shards.index_name(self.split, self.index, self.count)
+
+    @property
+    def index_path(self) -> str:
+        """Path of the index, whose existence says that the file is done."""
+        return files.join(self.directory, self.index_name)
+
+    def identity(self) -> str:
+        """Return what the index depends on."""
+        size_bytes = files.size_bytes(self.shard_path)
+        return f"{self.index_name} {self.shard_path} {size_bytes}"
+
+    def write(self) -> None:
+        """Read the file once and write its index."""
+        rows: list[tuple[Any, ...]] = []
+        class_names: dict[str, str] = {}
+        examples = source_records.read_examples(self.shard_path)
+        for number, (_, _, example) in enumerate(examples):
+            key = source_records.record_key(self.shard_path, number)
+            label = source_records.imagenet_label(example, key)
+            picture = source_records.bytes_of(example, schema.IMAGE)
+            digest = hashlib.sha256(picture).digest()
+            image_id = schema.make_id(source_records.IMAGENET, key)
+            rows.append((image_id, digest, label, key))
+            name = source_records.imagenet_class_name(example, label)
+            class_names[str(label)] = name
+        sidecars.write_index(
+            self.index_path,
+            rows=rows,
+            summary=sidecars.ShardSummary(class_names=class_names),
+        )
+
+
+def is_read_in_place(specification: str, data: configs.DataConfig) -> bool:
+    """Tell whether a source is ImageNet's files, all images as they are."""
+    return specification.startswith(_PREFIX) and not data.max_stored_side
+
+
+def plan_splits(data: configs.DataConfig, directory: str) -> list[ForeignPlan]:
+    """Plan to index the labeled files, whole files of them held out.
+
+    Held out are the files with the smallest hashes of their names, at least
+    one where a share is asked for.
+
+    Raises:
+        FileNotFoundError: No file matches.
+        ValueError: There are too few files to hold out whole ones.
+    """
+    paths = _find(data.labeled)
+    by_hash = sorted(paths, key=_hash_of_name)
+    test_share = 0.0 if data.evaluation else data.evaluation_fraction
+    num_test = _num_files(test_share, len(paths))
+    num_held_out = num_test + _num_files(data.validation_fraction, len(paths))
+    if num_held_out >= len(paths):
+        raise ValueError(
+            f"{data.labeled}: {len(paths)} files match, of which "
+            f"{num_held_out} would be held out: whole files are, at least one "
+            "each for validation and test. Set --data.validation_fraction or "
+            "--data.evaluation_fraction to 0, give --data.evaluation, or use "
+            "more files."
+        )
+    chosen = {
+        splits.TRAIN: by_hash[num_held_out:],
+        splits.VALIDATION: by_hash[num_test:num_held_out],
+        splits.TEST: by_hash[:num_test],
+    }
+    return [
+        plan
+        for split, split_paths in chosen.items()
+        for plan in _plan(data.labeled, split, sorted(split_paths), directory)
+    ]
+
+
+def plan_test(data: configs.DataConfig, directory: str) -> list[ForeignPlan]:
+    """Plan to index the held-out files.
+
+    Raises:
+        FileNotFoundError: No file matches.
+    """
+    paths = _find(data.evaluation)
+    return _plan(data.evaluation, splits.TEST, paths, directory)
+
+
+def _find(specification: str) -> list[str]:
+    pattern = specification.removeprefix(_PREFIX)
+    paths = items.expand(specification, pattern)
+    # The manifest names them from another directory.
+    return [p if files.is_remote(p) else os.path.abspath(p) for p in paths]
+
+
+def _hash_of_name(path: str) -> float:
+    image_id = schema.make_id(source_records.IMAGENET, items.base_name(path))
+    return schema.unit_hash(image_id, "split")
+
+
+def _num_files(share: float, num_files: int) -> int:
+    return max(1, round(share * num_files)) if share else 0
+
+
+def _plan(
+    specification: str, split: str, paths: list[str], directory: str
+) -> list[ForeignPlan]:
+    return [
+        ForeignPlan(
+            specification=specification,
+            shard_path=path,
+            directory=directory,
+            split=split,
+            index=index,
+            count=len(paths),
+        )
+        for index, path in enumerate(paths)
+    ]
+
+
+def found_classes(plans: Sequence[shard_building.Plan]) -> dict[int, str]:
+    """Return label -> name of the classes in indexed files."""
+    found: dict[int, str] = {}
+    for plan in plans:
+        table = sidecars.read_index(plan.index_path, ["label"])
+        names = sidecars.read_summary(table).class_names
+        found.update({int(label): name for label, name in names.items()})
+    return found

@@ -1,0 +1,227 @@
+"""Plans the shards of the labeled directory: sources, checked and split."""
+
+from collections.abc import Sequence
+
+from data_prep import sources
+from data_prep.shards import imagenet_shards, shard_building, splits
+from data_prep.sources import items
+from data_prep.sources import records as source_records
+from noisy_student_tf import configs
+
+
+def open_labeled(data: configs.DataConfig) -> items.Source:
+    """Open the labeled source and check its classes.
+
+    Raises:
+        ValueError: There is none, it has no classes, or not as many as
+            `data.num_classes`.
+    """
+    if not data.labeled:
+        raise ValueError(
+            "--data.labeled (--source of the builder) is empty. Give a source "
+            f"of labeled images: {sources.ACCEPTED}."
+        )
+    source = sources.open_source(data.labeled)
+    check_num_classes(source.class_names, data)
+    return source
+
+
+def check_num_classes(
+    class_names: Sequence[str], data: configs.DataConfig
+) -> None:
+    """Check the labeled source's classes against the configuration.
+
+    Raises:
+        ValueError: There are fewer than two, or not `data.num_classes`.
+    """
+    num_classes = len(class_names)
+    if num_classes < 2:
+        raise ValueError(
+            f"{data.labeled}: a labeled source needs at least 2 classes; this "
+            f"one has {list(class_names)}."
+        )
+    if data.num_classes not in (0, num_classes):
+        raise ValueError(
+            f"{data.labeled}: the source has {num_classes} classes "
+            f"({', '.join(class_names[:10])}"
+            f"{', ...' if num_classes > 10 else ''}), but --data.num_classes="
+            f"{data.num_classes}. Correct the flag, or the source."
+        )
+
+
+def assign(source: items.Source, data: configs.DataConfig) -> splits.Assignment:
+    """List a labeled source and split it; the same whenever it is called.
+
+    Raises:
+        ValueError: A class has no image, or too few.
+    """
+    listed = sources.list_checked(source)
+    num_classes = len(source.class_names)
+    counts = splits.count_per_class(listed, num_classes)
+    check_counts(data.labeled, source.class_names, counts)
+    evaluation_fraction = 0.0 if data.evaluation else data.evaluation_fraction
+    assignment = splits.assign(
+        listed,
+        num_classes=num_classes,
+        evaluation_fraction=evaluation_fraction,
+        validation_fraction=data.validation_fraction,
+        labeled_per_class=data.labeled_per_class,
+    )
+    counts = splits.count_per_class(
+        assignment.splits[splits.TRAIN], num_classes
+    )
+    num_wanted = max(data.labeled_per_class, 1)
+    scarce = [
+        f"{name}: {count}"
+        for name, count in zip(source.class_names, counts, strict=True)
+        if count < num_wanted
+    ]
+    if scarce:
+        raise ValueError(
+            f"{data.labeled}: {num_wanted} training images per class are "
+            f"wanted (--data.labeled_per_class={data.labeled_per_class}), but "
+            f"with validation and test images held out there are fewer of "
+            f"{', '.join(scarce)}. Ask for fewer, hold out less, or add images."
+        )
+    return assignment
+
+
+def check_counts(
+    specification: str, class_names: Sequence[str], counts: Sequence[int]
+) -> None:
+    """Check that every class has an image.
+
+    Raises:
+        ValueError: Some have none.
+    """
+    empty = [
+        name
+        for name, count in zip(class_names, counts, strict=True)
+        if not count
+    ]
+    if empty:
+        raise ValueError(
+            f"{specification}: there is no usable image of class "
+            f"{', '.join(map(repr, empty))}. Add images, or remove the class."
+        )
+
+
+def plan_shards(
+    source: items.Source,
+    images: Sequence[items.Item],
+    *,
+    split: str,
+    directory: str,
+    data: configs.DataConfig,
+    labeled_directory: str = "",
+) -> list[shard_building.Plan]:
+    """Plan the shards of one split.
+
+    Args:
+        source: Where the images are.
+        images: Of the split.
+        split: Its name; labels are written unless it is `unlabeled`.
+        directory: Of the shards.
+        data: Number of shards and stored size.
+        labeled_directory: Pictures in it are left out; empty: none are.
+    """
+    placed = splits.place(
+        images, num_shards=data.num_shards, is_shuffled=source.is_shuffled
+    )
+    return [
+        shard_building.ShardPlan(
+            specification=source.specification,
+            reader=source.reader,
+            items=shard_items,
+            directory=directory,
+            split=split,
+            index=index,
+            count=len(placed),
+            has_labels=split != splits.UNLABELED,
+            max_side=data.max_stored_side,
+            excluded_directory=labeled_directory,
+        )
+        for index, shard_items in enumerate(placed)
+    ]
+
+
+def plan_labeled(
+    data: configs.DataConfig, directory: str
+) -> tuple[list[shard_building.Plan], tuple[str, ...] | None]:
+    """Plan the splits of the labeled source.
+
+    Returns:
+        One plan a shard, and the class names: None where only reading the
+        shards tells.
+    """
+    in_place = imagenet_shards.is_read_in_place(data.labeled, data)
+    if in_place and not data.labeled_per_class:
+        return [*imagenet_shards.plan_splits(data, directory)], None
+    source = open_labeled(data)
+    plans: list[shard_building.Plan] = []
+    for split, images in assign(source, data).splits.items():
+        plans += plan_shards(
+            source, images, split=split, directory=directory, data=data
+        )
+    return plans, source.class_names
+
+
+def plan_evaluation(
+    data: configs.DataConfig, directory: str
+) -> tuple[list[shard_building.Plan], tuple[str, ...] | None]:
+    """Plan the test split of the held-out source, if there is one.
+
+    Returns:
+        As `plan_labeled`.
+    """
+    if not data.evaluation:
+        return [], None
+    if imagenet_shards.is_read_in_place(data.evaluation, data):
+        return [*imagenet_shards.plan_test(data, directory)], None
+    source = sources.open_source(data.evaluation)
+    listed = sources.list_checked(source)
+    plans = plan_shards(
+        source, listed, split=splits.TEST, directory=directory, data=data
+    )
+    return plans, source.class_names
+
+
+def found_class_names(
+    plans: Sequence[shard_building.Plan],
+    data: configs.DataConfig,
+    class_names: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Return the class names of files that were indexed in place.
+
+    Args:
+        plans: Of the labeled or of the held-out source, all done.
+        data: Its number of classes counts, where it has one.
+        class_names: Expected names, for classes that the files do not have or
+            do not name.
+    """
+    found = imagenet_shards.found_classes(plans)
+    num_classes = max(len(class_names), data.num_classes, max(found) + 1)
+    named = {label: name for label, name in found.items() if name != str(label)}
+    names = dict(enumerate(class_names)) | named
+    return source_records.name_classes(names, num_classes)
+
+
+def check_same_classes(
+    data: configs.DataConfig,
+    class_names: Sequence[str],
+    held_out_class_names: Sequence[str],
+) -> None:
+    """Check that the held-out source has the labeled source's classes.
+
+    Raises:
+        ValueError: It has others, or in another order.
+    """
+    if tuple(class_names) == tuple(held_out_class_names):
+        return
+    missing = sorted(set(class_names) - set(held_out_class_names))
+    unknown = sorted(set(held_out_class_names) - set(class_names))
+    raise ValueError(
+        f"--data.evaluation={data.evaluation}: its classes are not those of "
+        f"--data.labeled={data.labeled}. Missing: {missing}; unknown: "
+        f"{unknown}. Both need the same classes in the same order."
+    )

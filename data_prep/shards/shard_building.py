@@ -1,0 +1,239 @@
+"""Writes shards of a source's images, in a Beam pipeline over shards.
+
+No picture outlives its own record, and the pipeline's elements are listings of
+keys. A finished shard is skipped, so a killed build goes on where it stopped.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from absl import logging
+
+from data_prep.shards import beam_shards, sidecars
+from data_prep.sources import items, pictures
+from noisy_student_tf import files
+from noisy_student_tf.records import schema, shards
+
+PLAN = "plan.json"
+
+_SHARD_PATTERN = re.compile(
+    r"[a-z_]+-\d{5,}-of-\d{5,}\.(tfrecord|index\.parquet)"
+)
+
+
+class Plan(Protocol):
+    """One shard to make: of listed pictures, of files, or a file to index."""
+
+    @property
+    def specification(self) -> str:
+        """Of the source."""
+
+    @property
+    def split(self) -> str:
+        """Name of the split."""
+
+    @property
+    def shard_path(self) -> str:
+        """The shard as the manifest names it."""
+
+    @property
+    def schema(self) -> shards.Schema:
+        """How a record is parsed."""
+
+    @property
+    def num_items(self) -> int:
+        """Pictures that were listed; 0 where they are found in a file."""
+
+    @property
+    def index_name(self) -> str:
+        """Name of the index, without its directory."""
+
+    @property
+    def index_path(self) -> str:
+        """Path of the index, whose existence says that the shard is done."""
+
+    def identity(self) -> str:
+        """Return what the shard's bytes depend on."""
+
+    def write(self) -> None:
+        """Make the shard, its index last."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardPlan:
+    """One shard to write of a source's pictures; see `Plan`.
+
+    Attributes:
+        specification: Of the source.
+        reader: Reads the source's pictures.
+        items: Which ones, in the shard's order.
+        directory: Of the shard.
+        split: Its split's name.
+        index: Its number in the split, of `count`.
+        count: Shards of the split.
+        has_labels: Whether labels are written.
+        max_side: See `pictures.normalize`.
+        excluded_directory: Pictures that are in this labeled directory are
+            left out; empty: none are.
+    """
+
+    specification: str
+    reader: items.Reader
+    items: tuple[items.Item, ...]
+    directory: str
+    split: str
+    index: int
+    count: int
+    has_labels: bool
+    max_side: int
+    excluded_directory: str = ""
+
+    @property
+    def schema(self) -> shards.Schema:
+        """How a record is parsed."""
+        return "image"
+
+    @property
+    def num_items(self) -> int:
+        """Pictures that were listed."""
+        return len(self.items)
+
+    @property
+    def shard_path(self) -> str:
+        """The shard as the manifest names it: without its directory."""
+        return shards.shard_name(self.split, self.index, self.count)
+
+    @property
+    def index_name(self) -> str:
+        """Name of the index, without its directory."""
+        return shards.index_name(self.split, self.index, self.count)
+
+    @property
+    def index_path(self) -> str:
+        """Path of the index, whose existence says that the shard is done."""
+        return files.join(self.directory, self.index_name)
+
+    def identity(self) -> str:
+        """Return what the shard's bytes depend on."""
+        digest = hashlib.sha256()
+        for item in self.items:
+            digest.update(item.image_id + f"{item.label} ".encode())
+        excluded = ""
+        if self.excluded_directory:
+            path = files.join(self.excluded_directory, shards.MANIFEST)
+            excluded = shards.fingerprint(path)
+        return (
+            f"{self.specification} {self.index_name} {self.has_labels} "
+            f"{self.max_side} {excluded} {digest.hexdigest()}"
+        )
+
+    def write(self, *, num_same_id: int = 0) -> None:
+        """Write the shard, picture by picture, and then its index.
+
+        Args:
+            num_same_id: Pictures left out before, for the index to keep.
+        """
+        excluded_hashes = _read_hashes(self.excluded_directory)
+        summary = sidecars.ShardSummary(num_same_id=num_same_id)
+        rows: list[tuple[Any, ...]] = []
+        path = files.join(self.directory, self.shard_path)
+        with (
+            self.reader.open(self.items) as read,
+            shards.open_writer(path) as writer,
+        ):
+            for item in self.items:
+                try:
+                    picture = pictures.normalize(
+                        read(item), max_side=self.max_side
+                    )
+                except pictures.CorruptImageError as error:
+                    summary.corrupt.append(_reject(item, str(error)))
+                    continue
+                except files.NotFoundError:
+                    summary.corrupt.append(_reject(item, "no such file"))
+                    continue
+                digest = hashlib.sha256(picture).digest()
+                if digest in excluded_hashes:
+                    summary.excluded.append(item.key)
+                    continue
+                label = item.label if self.has_labels else None
+                record = schema.encode_image(
+                    image=picture, image_id=item.image_id, label=label
+                )
+                writer.write(record)
+                rows.append((item.image_id, digest, label, item.key))
+        summary = dataclasses.replace(summary, sha256=shards.fingerprint(path))
+        sidecars.write_index(self.index_path, rows=rows, summary=summary)
+
+
+def _reject(item: items.Item, reason: str) -> dict[str, str]:
+    return {"key": item.key, "reason": reason}
+
+
+def write(plan: Plan) -> None:
+    """Make one shard, unless it is done."""
+    if not files.exists(plan.index_path):
+        plan.write()
+        logging.info("%s is written.", plan.index_path)
+
+
+def _read_hashes(directory: str) -> frozenset[bytes]:
+    """Return the content hashes of all pictures of a labeled directory."""
+    if not directory:
+        return frozenset()
+    manifest = shards.fingerprint(files.join(directory, shards.MANIFEST))
+    return _hashes(directory, manifest)
+
+
+# A worker reads them once, not for each shard: a second for ImageNet's.
+@functools.lru_cache(1)
+def _hashes(directory: str, _: str) -> frozenset[bytes]:
+    paths: list[str] = []
+    for split in shards.read_manifest(directory)["splits"]:
+        paths += sidecars.split_indexes(directory, split)
+    return frozenset(sidecars.read_column(paths, "image_sha256").to_pylist())
+
+
+def prepare_directory(directory: str, plans: Sequence[Plan]) -> None:
+    """Make the directory ready: keep shards of these plans, drop others.
+
+    A directory without manifest is unfinished. Its shards are kept if they
+    were planned alike, which `plan.json` tells; otherwise the source or the
+    settings have changed and they are written anew.
+    """
+    files.make_directories(directory)
+    files.remove_temporaries(directory)
+    path = files.join(directory, PLAN)
+    digest = {"sha256": _plan_digest(plans)}
+    if files.exists(path) and files.read_json(path) == digest:
+        logging.info("%s: going on with an unfinished build.", directory)
+        return
+    for name in files.list_directory(directory):
+        if _SHARD_PATTERN.fullmatch(name):
+            files.remove(files.join(directory, name))
+    files.write_json(path, digest)
+
+
+def _plan_digest(plans: Sequence[Plan]) -> str:
+    digest = hashlib.sha256()
+    for plan in plans:
+        digest.update(plan.identity().encode() + b"\n")
+    return digest.hexdigest()
+
+
+def run(
+    plans: Sequence[Plan], *, runner: str, beam_options: Sequence[str]
+) -> None:
+    """Write the shards of all plans that are not finished.
+
+    Args:
+        plans: One per shard.
+        runner: Name of a Beam runner, such as `DirectRunner`.
+        beam_options: Further options of the runner, as on a command line.
+    """
+    unfinished = [p for p in plans if not files.exists(p.index_path)]
+    beam_shards.run(unfinished, write, runner=runner, beam_options=beam_options)

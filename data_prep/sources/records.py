@@ -1,0 +1,246 @@
+"""Images in TFRecord files: ImageNet's, and our own shards."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import tensorflow as tf
+
+from data_prep.sources import items
+from data_prep.sources import tars as source_tars
+from noisy_student_tf import files
+from noisy_student_tf.records import schema, shards
+
+# Of a record in its file: 8 bytes of length and 4 of their checksum before
+# the data, 4 bytes of checksum after it.
+_BEFORE_BYTES = 12
+_AFTER_BYTES = 4
+
+# The name of the source in ids.
+IMAGENET = "imagenet"
+
+_SYNSET = "image/class/synset"
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordReader:
+    """Reads pictures of TFRecords; a locator is (path, offset, size)."""
+
+    @contextlib.contextmanager
+    def open(
+        self, wanted: tuple[items.Item, ...]
+    ) -> Iterator[Callable[[items.Item], bytes]]:
+        """Yield a function that reads a record's picture."""
+        with source_tars.RangeReader().open(wanted) as read_range:
+            yield lambda item: bytes_of(
+                tf.train.Example.FromString(read_range(item)), schema.IMAGE
+            )
+
+
+def bytes_of(example: tf.train.Example, key: str) -> bytes:
+    """Return a record's bytes under a key; none where it has no such key."""
+    values = example.features.feature[key].bytes_list.value
+    return values[0] if values else b""
+
+
+def imagenet_label(example: tf.train.Example, where: str) -> int:
+    """Return the 0-based label of an ImageNet record.
+
+    Raises:
+        ValueError: It has none, or one that is not 1 or more.
+    """
+    key = schema.IMAGENET_LABEL
+    values = example.features.feature[key].int64_list.value
+    if not values or values[0] < 1:
+        raise ValueError(
+            f"{where}: {key} is {list(values)}; ImageNet records have one "
+            "label from 1 on. Labels from 0 on are read from our own shards."
+        )
+    return values[0] - 1
+
+
+def imagenet_class_name(example: tf.train.Example, label: int) -> str:
+    """Return the class's synset, or its number where the record has none.
+
+    Synsets are the names of ImageNet's class folders.
+    """
+    return bytes_of(example, _SYNSET).decode() or str(label)
+
+
+def name_classes(
+    found: dict[int, str], num_classes: int = 0
+) -> tuple[str, ...]:
+    """Name classes from 0 on, those not found by their numbers.
+
+    Args:
+        found: Label -> name.
+        num_classes: 0: up to the highest label found.
+    """
+    num_classes = num_classes or max(found, default=-1) + 1
+    return tuple(found.get(label, str(label)) for label in range(num_classes))
+
+
+def read_examples(path: str) -> Iterator[tuple[int, int, tf.train.Example]]:
+    """Yield (offset, size, record) of a TFRecord file's data.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    offset = 0
+    try:
+        for record in shards.read_records(path):
+            offset += _BEFORE_BYTES
+            yield offset, len(record), tf.train.Example.FromString(record)
+            offset += len(record) + _AFTER_BYTES
+    except tf.errors.DataLossError as error:
+        raise ValueError(
+            f"{path}: the file is no TFRecord file, or damaged or truncated "
+            f"behind byte {offset}. Fetch or make it again."
+        ) from error
+
+
+def record_key(path: str, index: int) -> str:
+    """Return the key of a record: the file's name and its number there."""
+    return f"{items.base_name(path)}/{index}"
+
+
+def open_imagenet(pattern: str) -> items.Source:
+    """Open `imagenet:GLOB` for picking images; reads all the files once.
+
+    Raises:
+        FileNotFoundError: No file matches.
+        ValueError: A file is damaged, or a record has no label from 1 on.
+    """
+    specification = f"{IMAGENET}:{pattern}"
+    listed = []
+    names: dict[int, str] = {}
+    for path in items.expand(specification, pattern):
+        for index, (offset, size, example) in enumerate(read_examples(path)):
+            key = record_key(path, index)
+            label = imagenet_label(example, key)
+            names[label] = imagenet_class_name(example, label)
+            locator = (path, offset, size)
+            listed.append(items.make_item(IMAGENET, key, label, locator))
+    return items.Source(
+        specification=specification,
+        name=IMAGENET,
+        class_names=name_classes(names),
+        reader=RecordReader(),
+        list_items=lambda: listed,
+    )
+
+
+def open_imagenet_files(pattern: str) -> items.FileSource:
+    """Open `imagenet:GLOB` without listing it.
+
+    Raises:
+        FileNotFoundError: No file matches.
+        ValueError: Two files have the same name.
+    """
+    specification = f"{IMAGENET}:{pattern}"
+    paths = items.expand(specification, pattern)
+    items.check_file_names(specification, paths)
+    return items.FileSource(
+        specification=specification,
+        paths=tuple(paths),
+        reader=RecordReader(),
+        list_file=_list_imagenet_file,
+    )
+
+
+def _list_imagenet_file(path: str) -> Iterator[items.Item]:
+    for index, (offset, size, _) in enumerate(read_examples(path)):
+        key = record_key(path, index)
+        yield items.make_item(IMAGENET, key, None, (path, offset, size))
+
+
+def open_shards(specification: str) -> items.Source:
+    """Open our own shards: a directory, DIR#SPLIT, or a glob; ids are kept.
+
+    Reads all the files once. Class names are those of the manifest beside
+    the shards.
+
+    Raises:
+        FileNotFoundError: No shard matches.
+        ValueError: A file is damaged, or holds other records.
+    """
+    paths = _find_shards(specification)
+    listed = [item for path in paths for item in _list_shard(path)]
+    return items.Source(
+        specification=specification,
+        name="shards",
+        class_names=_shard_class_names(paths, listed),
+        reader=RecordReader(),
+        list_items=lambda: listed,
+    )
+
+
+def open_shard_files(specification: str) -> items.FileSource:
+    """Open our own shards without listing their images.
+
+    Raises:
+        FileNotFoundError: No shard matches.
+    """
+    return items.FileSource(
+        specification=specification,
+        paths=tuple(_find_shards(specification)),
+        reader=RecordReader(),
+        list_file=_list_shard,
+    )
+
+
+def _list_shard(path: str) -> Iterator[items.Item]:
+    """Yield a shard's images with their labels.
+
+    Raises:
+        ValueError: The file is damaged, or holds other records.
+    """
+    for index, (offset, size, example) in enumerate(read_examples(path)):
+        image_id = bytes_of(example, schema.IMAGE_ID)
+        if len(image_id) != schema.ID_BYTES:
+            raise ValueError(
+                f"{path}: record {index} has no {schema.IMAGE_ID}: these are "
+                "not our own shards. ImageNet's records are read as "
+                f"imagenet:{path}."
+            )
+        labels = example.features.feature[schema.LABEL].int64_list.value
+        yield items.Item(
+            image_id=image_id,
+            key=record_key(path, index),
+            label=labels[0] if labels else None,
+            locator=(path, offset, size),
+        )
+
+
+def _find_shards(specification: str) -> list[str]:
+    directory, _, split = specification.partition("#")
+    if shards.is_finished(directory):
+        names = shards.read_manifest(directory)["splits"]
+        return [
+            path
+            for name in ([split] if split else names)
+            for path in shards.open_split(directory, name).paths
+        ]
+    paths = files.glob(specification)
+    if not paths or any(map(files.is_directory, paths)):
+        raise FileNotFoundError(
+            f"{specification}: no shard matches, and it is no finished "
+            "directory of shards. Build them with python -m "
+            "data_prep.build_labeled, or write folder:DIR or files:DIR for "
+            "folders of pictures."
+        )
+    return paths
+
+
+def _shard_class_names(
+    paths: Sequence[str], listed: Sequence[items.Item]
+) -> tuple[str, ...]:
+    """Return the class names of labeled shards, none of unlabeled ones."""
+    labels = [item.label for item in listed]
+    known = [label for label in labels if label is not None]
+    if len(known) < len(labels) or not known:
+        return ()
+    directory = paths[0].rpartition("/")[0]
+    if shards.is_finished(directory):
+        return tuple(shards.read_manifest(directory)["class_names"])
+    return name_classes({}, max(known) + 1)

@@ -1,0 +1,154 @@
+"""Images in tar files, read where they lie by their offsets."""
+
+import contextlib
+import dataclasses
+import posixpath
+import tarfile
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import tensorflow as tf
+
+from data_prep.sources import items
+from noisy_student_tf import files
+
+# Of one reader; a shard's images may lie in more files than may be open.
+_MAX_OPEN_FILES = 64
+
+# The name of the source in ids; the archive's name is in the key.
+_NAME = "tar"
+
+
+@dataclasses.dataclass(frozen=True)
+class RangeReader:
+    """Reads ranges of files; a locator is (path, offset, size) in bytes."""
+
+    @contextlib.contextmanager
+    def open(
+        self, wanted: tuple[items.Item, ...]
+    ) -> Iterator[Callable[[items.Item], bytes]]:
+        """Yield a function that reads a range."""
+        opened: dict[str, IO[Any]] = {}
+
+        def read(item: items.Item) -> bytes:
+            path, offset, size = item.locator
+            if path not in opened:
+                if len(opened) == _MAX_OPEN_FILES:
+                    opened.pop(next(iter(opened))).close()
+                opened[path] = files.open_file(path, "rb")
+            opened[path].seek(offset)
+            return opened[path].read(size)
+
+        try:
+            yield read
+        finally:
+            for file in opened.values():
+                file.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Member:
+    archive: str
+    name: str
+    offset: int
+    size: int
+
+
+def open_tar(pattern: str) -> items.Source:
+    """Open `tar:GLOB`: uncompressed tar files, whose members are pictures.
+
+    If every picture lies in a folder, the first folder of its path is its
+    class; otherwise the images have no classes.
+
+    Raises:
+        FileNotFoundError: No file matches.
+        ValueError: A file is compressed or no tar file, or a member's path is
+            absolute or leads out of the archive.
+    """
+    specification = f"tar:{pattern}"
+    paths = items.expand(specification, pattern)
+    members = [member for path in paths for member in _list_members(path)]
+    class_names: tuple[str, ...] = ()
+    if all("/" in member.name for member in members):
+        class_names = items.sort_class_names(
+            member.name.partition("/")[0] for member in members
+        )
+    labels = {name: label for label, name in enumerate(class_names)}
+
+    def list_items() -> list[items.Item]:
+        return [
+            _make_item(member, labels.get(member.name.partition("/")[0]))
+            for member in members
+        ]
+
+    return items.Source(
+        specification=specification,
+        name=_NAME,
+        class_names=class_names,
+        reader=RangeReader(),
+        list_items=list_items,
+    )
+
+
+def open_tar_files(pattern: str) -> items.FileSource:
+    """Open `tar:GLOB` without listing it; classes are not looked for.
+
+    Raises:
+        FileNotFoundError: No file matches.
+        ValueError: Two files have the same name.
+    """
+    specification = f"tar:{pattern}"
+    paths = items.expand(specification, pattern)
+    items.check_file_names(specification, paths)
+    return items.FileSource(
+        specification=specification,
+        paths=tuple(paths),
+        reader=RangeReader(),
+        list_file=_list_file,
+    )
+
+
+def _list_file(path: str) -> Iterator[items.Item]:
+    for member in _list_members(path):
+        yield _make_item(member, None)
+
+
+def _make_item(member: _Member, label: int | None) -> items.Item:
+    return items.make_item(
+        _NAME,
+        f"{items.base_name(member.archive)}/{member.name}",
+        label,
+        (member.archive, member.offset, member.size),
+    )
+
+
+def _list_members(path: str) -> Iterator[_Member]:
+    """Yield a tar file's pictures.
+
+    Raises:
+        ValueError: See `open_tar`.
+    """
+    with files.open_file(path, "rb") as file:
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                for entry in archive:
+                    name = _checked_name(path, entry.name)
+                    if entry.isreg() and items.has_image_extension(name):
+                        yield _Member(path, name, entry.offset_data, entry.size)
+        # Out of range: a member ends behind the end of the file.
+        except (tarfile.TarError, tf.errors.OutOfRangeError) as error:
+            raise ValueError(
+                f"{path}: not an uncompressed tar file, or a damaged one "
+                f"({error}). Compressed ones cannot be read at random: unpack "
+                "them with gunzip, bunzip2 or unxz first."
+            ) from error
+
+
+def _checked_name(path: str, name: str) -> str:
+    if name.startswith("/") or ".." in name.split("/"):
+        raise ValueError(
+            f"{path}: the member {name!r} has an absolute path or one that "
+            "leads out of the archive; such a file is not to be trusted. Make "
+            "the archive anew from inside its folder."
+        )
+    return posixpath.normpath(name)

@@ -1,0 +1,87 @@
+"""The configuration tree as JSON, as dotted names, and compared."""
+
+import dataclasses
+import difflib
+import json
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from noisy_student_tf import configs
+
+
+def to_json(section: Any) -> str:
+    """Return a configuration, or a part of one, as indented JSON."""
+    return json.dumps(dataclasses.asdict(section), indent=2) + "\n"
+
+
+def from_json(text: str) -> configs.Config:
+    """Read what `to_json` wrote.
+
+    Raises:
+        ValueError: A field is unknown, or a value is not accepted.
+    """
+    return from_dict(configs.Config, json.loads(text))
+
+
+def from_dict(section: type, values: dict[str, Any], prefix: str = "") -> Any:
+    """Build a section of the tree from nested dictionaries.
+
+    Raises:
+        ValueError: A field is unknown, or a value is not accepted.
+    """
+    hints = typing.get_type_hints(section)
+    arguments = {}
+    for name, value in values.items():
+        if name not in hints:
+            nearest = difflib.get_close_matches(name, hints, n=1)
+            hint = f" Did you mean {prefix}{nearest[0]}?" if nearest else ""
+            raise ValueError(f"Unknown field {prefix}{name}.{hint}")
+        if dataclasses.is_dataclass(hints[name]):
+            value = from_dict(hints[name], value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            value = tuple(value)
+        elif hints[name] is float:
+            value = float(value)
+        arguments[name] = value
+    return section(**arguments)
+
+
+def flatten(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of every field, in the order of the tree."""
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from flatten(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", value
+
+
+def override(base: configs.Config, values: dict[str, Any]) -> configs.Config:
+    """Return a configuration with dotted fields replaced.
+
+    Args:
+        base: What the other fields keep.
+        values: Dotted name -> new value.
+
+    Raises:
+        ValueError: A field is unknown, or a value is not accepted.
+    """
+    tree = dataclasses.asdict(base)
+    for name, value in values.items():
+        node = tree
+        *path, leaf = name.split(".")
+        for part in path:
+            node = node.setdefault(part, {})
+        node[leaf] = value
+    return from_dict(configs.Config, tree)
+
+
+def differences(first: configs.Config, second: configs.Config) -> list[str]:
+    """List the fields in which two configurations differ, a line each."""
+    old, new = dict(flatten(first)), dict(flatten(second))
+    return [
+        f"{name}: {old[name]!r} became {new[name]!r}"
+        for name in old
+        if old[name] != new[name]
+    ]

@@ -1,0 +1,179 @@
+"""Settings of the loop: labels, selection, iterations."""
+
+import dataclasses
+from typing import Literal
+
+from noisy_student_tf.configs import options
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelingConfig:
+    """Which images the teacher labels, and how."""
+
+    ensemble: str = options.option(
+        "",
+        "Directories of further trained models, separated by commas, whose "
+        "probabilities are averaged with the teacher's.",
+    )
+    flip: bool = options.option(
+        False, "Average over each image and its mirror image, too."
+    )
+    calibrate: bool = options.option(
+        False,
+        "Fit the temperature of the probabilities on the validation images.",
+    )
+    near_duplicate_bits: int = options.option(
+        4,
+        "Unlabeled images are left out if their perceptual hash of 64 bits "
+        "differs from a labeled or held-out image's in at most so many bits. "
+        "-1: no search.",
+    )
+    near_duplicate_side: int = options.option(
+        64,
+        "Shortest side in pixels that is hashed: a perceptual hash tells "
+        "smaller pictures hardly apart.",
+    )
+    deduplicate: bool = options.option(
+        False, "Keep only one of several near-duplicate unlabeled images."
+    )
+
+    def __post_init__(self) -> None:
+        options.check(
+            -1 <= self.near_duplicate_bits <= 8,
+            "labeling.near_duplicate_bits",
+            self.near_duplicate_bits,
+            "-1 ... 8; beyond, unrelated pictures are found",
+        )
+        options.check(
+            self.near_duplicate_side >= 1,
+            "labeling.near_duplicate_side",
+            self.near_duplicate_side,
+            "1 or more",
+        )
+        options.check(
+            not self.deduplicate or self.near_duplicate_bits >= 0,
+            "labeling.deduplicate",
+            self.deduplicate,
+            "false where --labeling.near_duplicate_bits=-1",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SelectionConfig:
+    """Which pseudo-labeled images the student learns from."""
+
+    rule: Literal["exact", "published_histogram"] = options.option(
+        "exact",
+        "exact: the most confident per class, every quota met; "
+        "published_histogram: thresholds on a grid of 0.01 and random copies, "
+        "as in the authors' code, for comparison.",
+    )
+    confidence_threshold: float = options.option(
+        0.3, "Images whose confidence is lower are left out."
+    )
+    images_per_class: int = options.option(
+        130_000,
+        "Quota of each class: the most confident are kept, rare classes are "
+        "repeated up to it. 0: the number of unlabeled images over the number "
+        "of classes.",
+    )
+    balance: bool = options.option(
+        True, "Give each class its quota. Off: all above the threshold."
+    )
+    upsample: bool = options.option(True, "Repeat images of rare classes.")
+    max_copies: int = options.option(
+        0, "Most copies of one image. 0: no limit."
+    )
+
+    def __post_init__(self) -> None:
+        options.check_choices(self, "selection")
+        is_published = self.rule == "published_histogram"
+        options.check(
+            not is_published
+            or (self.balance and self.upsample and not self.max_copies),
+            "selection.rule",
+            self.rule,
+            "exact, where balance, upsample or max_copies is changed",
+        )
+        options.check(
+            0 <= self.confidence_threshold <= 1,
+            "selection.confidence_threshold",
+            self.confidence_threshold,
+            "in [0, 1]",
+        )
+        for name in ("images_per_class", "max_copies"):
+            value = getattr(self, name)
+            options.check(value >= 0, f"selection.{name}", value, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SelfTrainingConfig:
+    """The loop: how often, and from which teacher."""
+
+    num_iterations: int = options.option(
+        3, "Students trained, each on its predecessor's pseudo-labels."
+    )
+    teacher_directory: str = options.option(
+        "", "A trained model to start from. Empty: train the teacher."
+    )
+    selection_teacher_directory: str = options.option(
+        "",
+        "A trained model whose predictions select the images; the teachers "
+        "only label what it selected (paper: an EfficientNet-B0). Empty: the "
+        "teacher.",
+    )
+    keep_selection: bool = options.option(
+        False,
+        "Select for the first student only; later teachers relabel the same "
+        "images, as in the paper.",
+    )
+    initialize_students_from: Literal[
+        "scratch", "initial_weights", "teacher"
+    ] = options.option(
+        "scratch",
+        "What students begin with: nothing, as published, "
+        "--model.initial_weights, or their teacher's averages.",
+    )
+    teacher_name: str = options.option(
+        "", "The teacher's variant. Empty: --model.name."
+    )
+    teacher_width: float = options.option(
+        0.0, "The teacher's channel multiplier. 0: the students'."
+    )
+    teacher_depth: float = options.option(
+        0.0, "The teacher's repeat multiplier. 0: the students'."
+    )
+    teacher_resolution: int = options.option(
+        0, "Side of the teacher's images in pixels. 0: the students'."
+    )
+    online_teacher: bool = options.option(
+        False,
+        "Teachers label clean twins of the selected images, at their own "
+        "resolution, in the student's step; stored labels only select.",
+    )
+    noised_teacher: bool = options.option(
+        False,
+        "Ablation of the paper, Table 6: teachers label noised images, with "
+        "dropout and stochastic depth.",
+    )
+
+    def __post_init__(self) -> None:
+        options.check_choices(self, "self_training")
+        options.check(
+            self.num_iterations >= 0,
+            "self_training.num_iterations",
+            self.num_iterations,
+            "0 or more",
+        )
+        for name in ("teacher_width", "teacher_depth", "teacher_resolution"):
+            value = getattr(self, name)
+            options.check(
+                value >= 0, f"self_training.{name}", value, "0 or more"
+            )
+        options.check(
+            not (self.online_teacher and self.noised_teacher),
+            "self_training.noised_teacher",
+            self.noised_teacher,
+            "false beside --self_training.online_teacher, whose twins are "
+            "clean",
+        )

@@ -1,0 +1,1 @@
+"""Processes, devices and replicas: what a run computes on."""

@@ -1,0 +1,1 @@
+"""The image noise: RandAugment, crops, mixing."""

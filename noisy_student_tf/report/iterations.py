@@ -1,0 +1,207 @@
+"""What the pages say of one iteration's pseudo-labels."""
+
+from typing import Any
+
+import markupsafe
+import numpy as np
+
+from noisy_student_tf import configs, files, workdirs
+from noisy_student_tf.records import shards
+from noisy_student_tf.report import labels as report_labels
+from noisy_student_tf.report import pictures as report_pictures
+from noisy_student_tf.report import plots as report_plots
+
+MAX_CLASSES_SHOWN = 20
+MAX_CONFUSIONS_SHOWN = 20
+
+
+def read_iterations(
+    workdir: workdirs.Workdir,
+    run_config: configs.Config,
+    class_names: list[str],
+) -> list[dict[str, Any]]:
+    """Return what is known of each iteration's pseudo-labels."""
+    if not class_names:
+        return []
+    truth = read_truth(workdir)
+    iterations = []
+    number = 1
+    while shards.is_finished(workdir.predictions(number)):
+        iterations.append(
+            read_iteration(workdir, number, run_config, class_names, truth)
+        )
+        number += 1
+    return iterations
+
+
+def read_truth(workdir: workdirs.Workdir) -> report_labels.Truth:
+    """Read the true labels of unlabeled images, where known."""
+    return report_labels.read_truth(
+        files.join(workdir.unlabeled, "truth.parquet")
+    )
+
+
+def read_iteration(
+    workdir: workdirs.Workdir,
+    number: int,
+    run_config: configs.Config,
+    class_names: list[str],
+    truth: report_labels.Truth,
+    *,
+    shown: list[int] | None = None,
+) -> dict[str, Any]:
+    """Return what one iteration's part of a page shows.
+
+    Args:
+        workdir: Of the run.
+        number: Of the iteration; its predictions are finished.
+        run_config: Of the run.
+        class_names: Names of the classes.
+        truth: True labels, where known.
+        shown: Classes that are shown one by one; None: `shown_classes`.
+    """
+    threshold = run_config.selection.confidence_threshold
+    labels = report_labels.read_predictions(
+        workdir.predictions(number),
+        num_classes=len(class_names),
+        threshold=threshold,
+        truth=truth,
+    )
+    labeler = read_labeler(workdir.predictions(number))
+    if shown is None:
+        shown = shown_classes(len(class_names))
+    directory = workdir.selection(number)
+    selection = None
+    warnings, pictures = [], {}
+    if shards.is_finished(directory):
+        selection = report_labels.read_selection(
+            directory,
+            num_classes=len(class_names),
+            classes=shown,
+            truth=truth,
+        )
+        summary = files.read_json(files.join(directory, "summary.json"))
+        warnings = summary.get("warnings", [])
+        pictures = report_pictures.thumbnails(
+            workdir.unlabeled, selection.picks()
+        )
+    return {
+        "number": number,
+        "teacher": _teacher(number),
+        "threshold": threshold,
+        "class_names": class_names,
+        "shown": shown,
+        "labels": labels,
+        "selection": selection,
+        "warnings": warnings,
+        "pictures": pictures,
+        "max_images": _most_images(labels, selection, shown),
+        "plots": _label_plots(number, threshold, labels)
+        + _reliability_plots(number, labeler),
+        "labeler": labeler,
+        "confusions": _confusions(labels, len(class_names)),
+    }
+
+
+def _teacher(number: int) -> str:
+    """Return who labeled; iteration 0 is that of a model that only selects."""
+    if not number:
+        return "The selecting model"
+    return "Teacher" if number == 1 else f"Student {number - 1}"
+
+
+def shown_classes(num_classes: int) -> list[int]:
+    """Return the classes shown one by one: all, or evenly spaced ones."""
+    count = min(num_classes, MAX_CLASSES_SHOWN)
+    return np.linspace(0, num_classes - 1, count).astype(int).tolist()
+
+
+def _most_images(
+    labels: report_labels.Predictions,
+    selection: report_labels.Selection | None,
+    shown: list[int],
+) -> int:
+    """Return the longest bar of the table of classes."""
+    most = labels.predicted.images[shown].max()
+    if selection:
+        most = max(most, selection.rows[shown].max())
+    return max(int(most), 1)
+
+
+def _label_plots(
+    number: int, threshold: float, labels: report_labels.Predictions
+) -> list[tuple[str, markupsafe.Markup]]:
+    """Return (caption, SVG) of the plots of one iteration's confidences."""
+    has_truth = labels.predicted.accuracy is not None
+    # Right and wrong only split the bars where every label is known.
+    splits = has_truth and bool(
+        (labels.known_histogram == labels.histogram).all()
+    )
+    histogram = report_plots.confidence_histogram(
+        labels.histogram,
+        correct=labels.correct_histogram if splits else None,
+        threshold=threshold,
+        description=f"Iteration {number}: images by the teacher's confidence",
+    )
+    plots = [("The teacher's confidence", markupsafe.Markup(histogram))]
+    if has_truth:
+        by_threshold = report_plots.accuracy_by_threshold(
+            labels.known_histogram,
+            labels.correct_histogram,
+            threshold=threshold,
+            description=f"Iteration {number}: accuracy and share kept by "
+            "threshold",
+        )
+        plots.append(("What a threshold does", markupsafe.Markup(by_threshold)))
+    return plots
+
+
+def read_labeler(directory: str) -> dict[str, Any] | None:
+    """Return what was measured of the teacher before it labeled."""
+    path = files.join(directory, "labeler.json")
+    return files.read_json(path) if files.exists(path) else None
+
+
+def _reliability_plots(
+    number: int, labeler: dict[str, Any] | None
+) -> list[tuple[str, markupsafe.Markup]]:
+    """Return (caption, SVG) of the calibration, if there was one."""
+    if not labeler or not labeler["calibration"]:
+        return []
+    plots = []
+    for name, temperature in (
+        ("before", 1.0),
+        ("after", labeler["temperature"]),
+    ):
+        found = labeler["calibration"][name]
+        svg = report_plots.reliability(
+            found["num_images"],
+            found["confidences"],
+            found["accuracies"],
+            description=f"Iteration {number}: reliability {name} calibration",
+        )
+        caption = (
+            f"Reliability {name} calibration (temperature {temperature:.2f}, "
+            f"error {100 * found['calibration_error']:.1f} points)"
+        )
+        plots.append((caption, markupsafe.Markup(svg)))
+    return plots
+
+
+def _confusions(
+    labels: report_labels.Predictions, num_classes: int
+) -> dict[str, Any] | None:
+    """Return the confusion matrix, or the most frequent confusions."""
+    if not labels.confusion:
+        return None
+    if num_classes > MAX_CLASSES_SHOWN:
+        wrong = [
+            (*pair, count)
+            for pair, count in labels.confusion.most_common()
+            if pair[0] != pair[1]
+        ]
+        return {"matrix": None, "pairs": wrong[:MAX_CONFUSIONS_SHOWN]}
+    matrix = np.zeros((num_classes, num_classes), np.int64)
+    for (label, class_id), count in labels.confusion.items():
+        matrix[label, class_id] = count
+    return {"matrix": matrix.tolist(), "pairs": []}

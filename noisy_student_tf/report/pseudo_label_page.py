@@ -1,0 +1,308 @@
+"""The page of one iteration's pseudo-labels: one HTML file, self-contained."""
+
+import collections
+import dataclasses
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import markupsafe
+import numpy as np
+
+from noisy_student_tf import configs, files, workdirs
+from noisy_student_tf.records import duplicates, shards
+from noisy_student_tf.report import (
+    iterations,
+    pseudo_label_rows,
+    run_page,
+    run_sections,
+)
+from noisy_student_tf.report import labels as report_labels
+from noisy_student_tf.report import pictures as report_pictures
+from noisy_student_tf.report import plots as report_plots
+
+# Confidences that the galleries of a class show apart.
+BANDS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
+_IMAGES_PER_BAND = 4
+_IMAGES_PER_FATE = 24
+_PAIRS_SHOWN = 24
+_CUTS_SHOWN = 100
+
+_WHY = {
+    pseudo_label_rows.BELOW_THRESHOLD: "confidence below the threshold",
+    pseudo_label_rows.BEYOND_QUOTA: "above the threshold, but the class has "
+    "more confident ones up to its quota",
+    pseudo_label_rows.NEAR_DUPLICATE: "near duplicate; got no label",
+}
+
+
+@dataclasses.dataclass
+class _Gathered:
+    """What one pass over all rows keeps.
+
+    Attributes:
+        num_images: Fate -> images.
+        copies: Copies -> images.
+        bands: (class, band) -> images to show, whatever became of them.
+        dropped: Fate -> images to show.
+    """
+
+    num_images: collections.Counter[str]
+    copies: collections.Counter[int]
+    bands: dict[tuple[int, int], list[report_labels.Pick]]
+    dropped: dict[str, list[report_labels.Pick]]
+
+
+def write_page(
+    path: str,
+    workdir: workdirs.Workdir,
+    iteration: int,
+    *,
+    classes: Sequence[str] = (),
+    looked_up: Sequence[tuple[report_labels.Pick, dict[str, Any]]] = (),
+) -> None:
+    """Write the page.
+
+    Args:
+        path: Where it appears.
+        workdir: Of the run.
+        iteration: Whose pseudo-labels, from 1; 0: a selecting teacher's.
+        classes: Names of the classes whose images are shown; empty: all, or
+            20 evenly spaced ones.
+        looked_up: Single images to show first; see `pseudo_label_table.find`.
+
+    Raises:
+        FileNotFoundError: The predictions are unfinished.
+        ValueError: A class is unknown.
+    """
+    shards.read_manifest(workdir.predictions(iteration))
+    run_config = workdirs.read_config(workdir)
+    class_names = shards.read_manifest(workdir.labeled)["class_names"]
+    truth = iterations.read_truth(workdir)
+    shown = class_numbers(classes, class_names)
+    contents = iterations.read_iteration(
+        workdir, iteration, run_config, class_names, truth, shown=shown
+    )
+    threshold = run_config.selection.confidence_threshold
+    gathered = _gather(workdir, iteration, threshold, contents["shown"], truth)
+    pairs = _pairs(workdir)
+    found = [pick for pick, _ in looked_up]
+    for picks in (*gathered.bands.values(), *gathered.dropped.values()):
+        found += picks
+    pictures = report_pictures.thumbnails(workdir.unlabeled, found)
+    page = run_page.environment().get_template("inspection.html")
+    text = page.render(
+        style=run_page.style(),
+        name=os.path.basename(workdir.root.rstrip("/")),
+        iterations=[contents],
+        iteration=contents,
+        is_open=True,
+        gathered=gathered,
+        why=_WHY,
+        bands=_band_names(),
+        gallery=_Gallery(pictures, gathered),
+        others={"pictures": pictures, "class_names": class_names},
+        copies_plot=_copies_plot(gathered),
+        cuts=_cuts(workdir, iteration, contents),
+        pairs=pairs[:_PAIRS_SHOWN],
+        num_pairs=len(pairs),
+        pair_pictures=_pair_pictures(workdir, pairs[:_PAIRS_SHOWN]),
+        looked_up=looked_up,
+        built=run_sections.read_data(workdir),
+        settings=_settings(run_config),
+    )
+    files.write_text(path, text)
+
+
+def class_numbers(
+    names: Sequence[str], class_names: Sequence[str]
+) -> list[int]:
+    """Return the numbers of classes; none: what the report shows, too.
+
+    Raises:
+        ValueError: A class is unknown.
+    """
+    unknown = sorted(set(names) - set(class_names))
+    if unknown:
+        raise ValueError(
+            f"--classes={','.join(names)}: there is no class "
+            f"{', '.join(unknown)}; classes are "
+            f"{', '.join(class_names[:20])}"
+            f"{', ...' if len(class_names) > 20 else ''}."
+        )
+    if names:
+        return [class_names.index(name) for name in names]
+    return iterations.shown_classes(len(class_names))
+
+
+def _settings(run_config: configs.Config) -> list[tuple[str, str]]:
+    sections = ("labeling", "selection")
+    return [
+        (field.name, field.value)
+        for field in run_sections.compare_with_preset(run_config)
+        if field.name.split(".")[0] in sections
+    ]
+
+
+def _band_names() -> list[str]:
+    return [
+        f"{low:g} \u2013 {high:g}" for low, high in itertools.pairwise(BANDS)
+    ]
+
+
+def _gather(
+    workdir: workdirs.Workdir,
+    iteration: int,
+    threshold: float,
+    shown: Sequence[int],
+    truth: report_labels.Truth,
+) -> _Gathered:
+    """Read all rows once, and keep counts and a bounded number of images."""
+    gathered = _Gathered(
+        collections.Counter(),
+        collections.Counter(),
+        collections.defaultdict(list),
+        collections.defaultdict(list),
+    )
+    for rows in pseudo_label_rows.read(
+        workdir, iteration, threshold=threshold, truth=truth
+    ):
+        fates = rows.fates()
+        for number, fate in enumerate(pseudo_label_rows.FATES):
+            gathered.num_images[fate] += int((fates == number).sum())
+        values, counts = np.unique(rows.copies, return_counts=True)
+        gathered.copies.update(
+            dict(zip(values.tolist(), counts.tolist(), strict=True))
+        )
+        _keep_bands(gathered, rows, shown)
+        _keep_dropped(gathered, rows, fates)
+    gathered.num_images[pseudo_label_rows.NEAR_DUPLICATE] = sum(
+        1 for _ in pseudo_label_rows.read_duplicates(workdir)
+    )
+    gathered.copies.pop(0, None)
+    return gathered
+
+
+def _pick(rows: pseudo_label_rows.Rows, place: int) -> report_labels.Pick:
+    return report_labels.Pick(
+        confidence=float(rows.confidences[place]),
+        image_id=rows.ids[place].tobytes(),
+        class_id=int(rows.class_ids[place]),
+        label=int(rows.labels[place]),
+        copies=int(rows.copies[place]),
+        shard_index=rows.shard_index,
+    )
+
+
+def _keep_bands(
+    gathered: _Gathered, rows: pseudo_label_rows.Rows, shown: Sequence[int]
+) -> None:
+    """Keep a few images of each class and band: those with the least ids."""
+    band_of = np.searchsorted(BANDS[1:-1], rows.confidences, side="right")
+    for class_id in shown:
+        of_class = np.flatnonzero(rows.class_ids == class_id)
+        for band in np.unique(band_of[of_class]).tolist():
+            places = of_class[band_of[of_class] == band]
+            words = report_labels.sortable(rows.ids[places])
+            first = places[np.argsort(words)[:_IMAGES_PER_BAND]]
+            kept = gathered.bands[class_id, band]
+            kept += [_pick(rows, int(place)) for place in first]
+            kept.sort(key=lambda pick: pick.image_id)
+            del kept[_IMAGES_PER_BAND:]
+
+
+def _keep_dropped(
+    gathered: _Gathered, rows: pseudo_label_rows.Rows, fates: np.ndarray
+) -> None:
+    """Keep the most confident ones of those that were left out."""
+    for fate in (
+        pseudo_label_rows.BELOW_THRESHOLD,
+        pseudo_label_rows.BEYOND_QUOTA,
+    ):
+        places = np.flatnonzero(fates == pseudo_label_rows.FATES.index(fate))
+        order = np.argsort(-rows.confidences[places], kind="stable")
+        kept = gathered.dropped[fate]
+        kept += [
+            _pick(rows, int(place))
+            for place in places[order[:_IMAGES_PER_FATE]]
+        ]
+        kept.sort(key=lambda pick: (-pick.confidence, pick.image_id))
+        del kept[_IMAGES_PER_FATE:]
+
+
+class _Gallery:
+    """Images of a class and band, for the template."""
+
+    def __init__(self, pictures: dict[bytes, str], gathered: _Gathered) -> None:
+        self._pictures = pictures
+        self._bands = gathered.bands
+
+    def of(self, class_id: int, band: int) -> list[report_labels.Pick]:
+        """Return the images whose pictures were read."""
+        return [
+            pick
+            for pick in self._bands.get((class_id, band), [])
+            if pick.image_id in self._pictures
+        ]
+
+
+def _copies_plot(gathered: _Gathered) -> markupsafe.Markup | None:
+    if not gathered.copies:
+        return None
+    svg = report_plots.copies_histogram(
+        dict(gathered.copies), description="Images by their number of copies"
+    )
+    return markupsafe.Markup(svg)
+
+
+def _cuts(
+    workdir: workdirs.Workdir, iteration: int, contents: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Return threshold and copies of the shown classes, from the summary."""
+    path = files.join(workdir.selection(iteration), "summary.json")
+    if not files.exists(path):
+        return []
+    per_class = files.read_json(path)["per_class"]
+    shown = contents["shown"][:_CUTS_SHOWN]
+    return [
+        {**per_class[class_id], "name": contents["class_names"][class_id]}
+        for class_id in shown
+    ]
+
+
+def _pairs(
+    workdir: workdirs.Workdir,
+) -> list[tuple[int, duplicates.Duplicate]]:
+    """Return the near duplicates, those of held-out images first."""
+    order = {"test": 0, "validation": 1, "train": 2}
+    return sorted(
+        pseudo_label_rows.read_duplicates(workdir),
+        key=lambda pair: (
+            order.get(pair[1].kept_split, 3),
+            -pair[1].distance,
+            pair[1].image_id,
+        ),
+    )
+
+
+def _pair_pictures(
+    workdir: workdirs.Workdir,
+    pairs: Sequence[tuple[int, duplicates.Duplicate]],
+) -> dict[bytes, str]:
+    """Return thumbnails of both images of each pair, by id."""
+
+    def pick(image_id: bytes, shard_index: int) -> report_labels.Pick:
+        return report_labels.Pick(0.0, image_id, 0, 0, 0, shard_index)
+
+    wanted: dict[str, list[report_labels.Pick]] = collections.defaultdict(list)
+    for shard_index, each in pairs:
+        wanted["unlabeled"].append(pick(each.image_id, shard_index))
+        wanted[each.kept_split].append(pick(each.kept_id, each.kept_shard))
+    found: dict[bytes, str] = {}
+    for split, picks in wanted.items():
+        directory = (
+            workdir.unlabeled if split == "unlabeled" else workdir.labeled
+        )
+        found.update(report_pictures.thumbnails(directory, picks, split))
+    return found

@@ -1,0 +1,228 @@
+"""What a page says of robustness: tables, plots, and corrupted pictures."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import markupsafe
+import tensorflow as tf
+
+from noisy_student_tf import files
+from noisy_student_tf.evaluation import robustness
+from noisy_student_tf.records import robustness_sets, schema, shards
+from noisy_student_tf.report import pictures as report_pictures
+from noisy_student_tf.report import robustness_plots as report_robustness_plots
+from noisy_student_tf.report import robustness_tables, run_sections
+
+Row = dict[str, Any]
+
+# Colors of models that are no teacher, student or fine-tuned one.
+_COLORS = ("student", "teacher", "fixres", "right", "wrong", "ink")
+_SHOWN_SEVERITIES = (1, 3, 5)
+_SHOWN_IMAGES = 2
+
+
+def contents(
+    rows: Sequence[Row], *, sets_directory: str = ""
+) -> dict[str, Any] | None:
+    """Return what the template shows of one set; None without any row.
+
+    Args:
+        rows: Of robustness, of several models on the same images.
+        sets_directory: Our sets, whose pictures are shown; empty: none.
+    """
+    if not rows:
+        return None
+    style = styles(rows)
+    return {
+        "corruptions": _corruptions(rows, style),
+        "sequences": _sequences(rows, style),
+        "attacks": _attacks(rows, style),
+        "gallery": _gallery(sets_directory) if sets_directory else [],
+    }
+
+
+def _key(row: Row) -> tuple[str, int]:
+    return row["model"], row["resolution"]
+
+
+def styles(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return how each model, at a resolution, is called and drawn."""
+    keys = list(dict.fromkeys(map(_key, rows)))
+    names = [model for model, _ in keys]
+    is_run = "teacher" in names
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for number, (model, resolution) in enumerate(keys):
+        title = run_sections.model_title(model) if is_run else model
+        if names.count(model) > 1:
+            title = f"{title} at {resolution} px"
+        color = (
+            run_sections.model_kind(model)
+            if is_run
+            else _COLORS[number % len(_COLORS)]
+        )
+        same = [s for s in found.values() if s["color"] == color]
+        found[model, resolution] = {
+            "title": title,
+            "color": color,
+            "opacity": (1.0, 0.6, 0.35)[len(same) % 3],
+        }
+    return found
+
+
+def _series(
+    rows: Sequence[Row],
+    style: dict[tuple[str, int], dict[str, Any]],
+    values: Callable[[Row], Sequence[float]],
+) -> list[report_robustness_plots.Series]:
+    return [
+        (
+            style[_key(row)]["title"],
+            style[_key(row)]["color"],
+            style[_key(row)]["opacity"],
+            values(row),
+        )
+        for row in rows
+    ]
+
+
+def _corruptions(rows: Sequence[Row], style: Any) -> dict[str, Any] | None:
+    chosen = robustness_tables.of_measure(rows, robustness.CORRUPTIONS)
+    if not chosen:
+        return None
+    names = list(chosen[0]["errors"])
+    by_corruption = report_robustness_plots.grouped_bars(
+        names,
+        _series(
+            chosen,
+            style,
+            lambda row: [sum(row["errors"][n]) / 5 for n in names],
+        ),
+        description=f"{chosen[0]['set']}: error by corruption",
+        label="error, mean of severities",
+    )
+    by_severity = report_robustness_plots.lines(
+        robustness_sets.SEVERITIES,
+        _series(
+            chosen,
+            style,
+            lambda row: [
+                sum(row["errors"][n][s] for n in robustness_sets.CORRUPTIONS)
+                / len(robustness_sets.CORRUPTIONS)
+                for s in range(len(robustness_sets.SEVERITIES))
+            ],
+        ),
+        description=f"{chosen[0]['set']}: error by severity",
+        x_label="severity",
+        y_label="error, mean of corruptions",
+    )
+    return {
+        "rows": [row | style[_key(row)] for row in chosen],
+        "by_corruption": markupsafe.Markup(by_corruption),
+        "by_severity": markupsafe.Markup(by_severity),
+    }
+
+
+def _sequences(rows: Sequence[Row], style: Any) -> dict[str, Any] | None:
+    chosen = robustness_tables.of_measure(rows, robustness.PERTURBATIONS)
+    if not chosen:
+        return None
+    names = list(chosen[0]["flip_probabilities"])
+    bars = report_robustness_plots.grouped_bars(
+        names,
+        _series(
+            chosen,
+            style,
+            lambda row: [row["flip_probabilities"][n] for n in names],
+        ),
+        description=f"{chosen[0]['set']}: flip probability by perturbation",
+        label="flip probability",
+    )
+    return {
+        "rows": [
+            row
+            | style[_key(row)]
+            | {
+                "mean_flip": robustness_tables.mean_flip(row),
+                "flip_rate": robustness_tables.flip_rate(row),
+            }
+            for row in chosen
+        ],
+        "plot": markupsafe.Markup(bars),
+    }
+
+
+def _attacks(rows: Sequence[Row], style: Any) -> dict[str, Any] | None:
+    kinds = robustness_tables.attack_kinds(rows)
+    if not kinds:
+        return None
+    attacks = [row for row in rows if "epsilon_pixels" in row]
+    models = list(dict.fromkeys(map(_key, attacks)))
+    found = {
+        (_key(row), row["measure"], row["epsilon_pixels"]): row
+        for row in attacks
+    }
+    fgsm = [epsilon for kind, epsilon in kinds if kind == robustness.FGSM]
+    firsts = [found[model, robustness.FGSM, fgsm[0]] for model in models]
+    plot = report_robustness_plots.lines(
+        fgsm,
+        _series(
+            firsts,
+            style,
+            lambda row: [
+                found[_key(row), robustness.FGSM, epsilon]["accuracy"]
+                for epsilon in fgsm
+            ],
+        ),
+        description=f"{firsts[0]['set']}: accuracy under FGSM by epsilon",
+        x_label="epsilon in pixels of [0, 255]",
+        y_label="accuracy under FGSM",
+    )
+    pgd = [row for row in attacks if row["measure"] == robustness.PGD]
+    return {
+        "kinds": [robustness_tables.attack_title(*kind) for kind in kinds],
+        "rows": [
+            style[model] | {"cells": [found.get((model, *k)) for k in kinds]}
+            for model in models
+        ],
+        "num_images": attacks[0]["num_images"],
+        "pgd": pgd[0] if pgd else None,
+        "plot": markupsafe.Markup(plot),
+    }
+
+
+def _gallery(sets_directory: str) -> list[dict[str, Any]]:
+    """Return pictures of the first images, corrupted: a line a corruption."""
+    root = files.join(sets_directory, robustness_sets.CORRUPTED)
+    lines = []
+    for name in robustness_sets.CORRUPTIONS:
+        pictures: list[tuple[int, int, str]] = []
+        for severity in _SHOWN_SEVERITIES:
+            directory = robustness_sets.corruption_directory(
+                root, name, severity
+            )
+            if not shards.is_finished(directory):
+                return []
+            paths = shards.open_split(directory, robustness_sets.SPLIT).paths
+            pictures += [
+                (number, severity, uri)
+                for number, uri in enumerate(_first(paths[0]))
+            ]
+        # One image after the other, each at rising severity.
+        pictures.sort()
+        lines.append(
+            {
+                "name": name.replace("_", " "),
+                "pictures": [picture[1:] for picture in pictures],
+            }
+        )
+    return lines
+
+
+def _first(path: str) -> list[str]:
+    """Return the first pictures of a shard as data URIs."""
+    uris = []
+    for record in tf.data.TFRecordDataset(path).take(_SHOWN_IMAGES):
+        feature = tf.train.Example.FromString(record.numpy()).features.feature
+        encoded = feature[schema.IMAGE].bytes_list.value[0]
+        uris.append(report_pictures.thumbnail(encoded) or "")
+    return uris

@@ -1,0 +1,1 @@
+"""The stages of a run: where configuration meets objects, and nowhere else."""

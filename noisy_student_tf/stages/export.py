@@ -1,0 +1,302 @@
+"""The stages that hand the final model over, in the formats that serve it."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from noisy_student_tf import files
+from noisy_student_tf.evaluation import metrics
+from noisy_student_tf.model import efficientnet, folding, saved, specs
+from noisy_student_tf.pipeline import decode, eval_stream, orientation
+from noisy_student_tf.records import shards
+from noisy_student_tf.serving import conversion, exported, graph, saved_model
+from noisy_student_tf.stages import model_training, runs
+
+FORMATS = ("saved_model", *conversion.FORMATS)
+
+# How many images the export and the model must agree on.
+_CHECKED_IMAGES = 4
+# How many show the converter to int8 what values occur.
+_REPRESENTATIVE_IMAGES = 200
+
+LogitsFn = Callable[[tf.Tensor], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """The model that a run ends with.
+
+    Attributes:
+        name: `student_2`, for example.
+        fingerprint: Of its weights.
+        model: With the averaged weights.
+        spec: What it was made from.
+    """
+
+    name: str
+    fingerprint: str
+    model: efficientnet.EfficientNet
+    spec: specs.ModelSpec
+
+
+def export(run: runs.Run) -> None:
+    """Write the final model as a SavedModel, and check it."""
+    directory = run.workdir.export
+    if runs.is_done(directory, "Export"):
+        return
+    source = _load(run)
+    preprocess = make_preprocess(source.spec)
+    saved_model.export(
+        model=folding.FoldedEfficientNet(source.model),
+        spec=source.spec,
+        directory=run.workdir.saved_model,
+        training_fingerprint=source.fingerprint,
+        preprocess=preprocess,
+        crop=runs.test_crop(source.spec),
+    )
+    saved_model.check(
+        directory=run.workdir.saved_model,
+        model=source.model,
+        images=_training_pixels(run, source.spec),
+        preprocess=preprocess,
+    )
+    shards.write_manifest(
+        directory, {"model": source.name, "fingerprint": source.fingerprint}
+    )
+
+
+def check_formats(names: Sequence[str]) -> Sequence[str]:
+    """Return names of formats, checked.
+
+    Raises:
+        ValueError: There is no such format, or none is named.
+    """
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        raise ValueError(
+            f"--formats={','.join(names)}: accepted are "
+            f"{', '.join(FORMATS)}, separated by commas."
+        )
+    return names
+
+
+def convert(run: runs.Run, format: str) -> dict[str, Any]:
+    """Write the final model in a format, and measure it on held-out images.
+
+    A format lies in `export/FORMAT`, with what describes the model and a
+    manifest that says how it differs from the checkpoint.
+
+    Args:
+        run: A finished run.
+        format: One of `FORMATS`; the SavedModel is written by `export`, and
+            only measured here.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ImportError: A package that it needs is missing.
+    """
+    directory = run.workdir.exported(format)
+    if runs.is_done(directory, f"Format {format}"):
+        return shards.read_manifest(directory)
+    source = _load(run)
+    if format == "saved_model":
+        size, logits_fn = _open_saved_model(run)
+    else:
+        size, logits_fn = _convert(run, source, directory, format)
+    content = {
+        "format": format,
+        "model": source.name,
+        "fingerprint": source.fingerprint,
+        "num_bytes": size,
+        **compare(run, source.model, source.spec, logits_fn),
+    }
+    shards.write_manifest(directory, content)
+    return content
+
+
+def make_preprocess(spec: specs.ModelSpec) -> graph.Preprocess:
+    """Return what makes a model's image of a file, as models are tested."""
+
+    def prepare(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
+        return decode.crop_and_resize(
+            orientation.upright(image, encoded),
+            spec.resolution,
+            crop=runs.test_crop(spec),
+        )
+
+    return graph.Preprocess(decode=decode.decode, prepare=prepare)
+
+
+def compare(
+    run: runs.Run,
+    model: efficientnet.EfficientNet,
+    spec: specs.ModelSpec,
+    logits_fn: LogitsFn,
+) -> dict[str, Any]:
+    """Measure what became of a model beside the model, on held-out images.
+
+    Args:
+        run: Whose test images are taken, or validation images without any.
+        model: The checkpoint.
+        spec: What it was made from.
+        logits_fn: float32 [batch, resolution, resolution, 3] in [0, 255] to
+            logits float32 [batch, num_classes].
+
+    Returns:
+        `split`; `num_images`; top-1 `accuracy` and `checkpoint_accuracy`;
+        `agreement`, the share of images with the same class from both; and
+        the `largest_difference` of a probability. All in [0, 1].
+
+    Raises:
+        ValueError: The run has no held-out images.
+    """
+    split = _held_out_split(run)
+    reference = model_training.logits_of(model)
+    totals = [metrics.zeros(spec.num_classes)] * 2
+    num_equal, largest = 0, 0.0
+    stream = eval_stream.make_eval_stream(
+        shards.open_split(run.workdir.labeled, split),
+        resolution=spec.resolution,
+        batch_size=run.config.training.evaluation_batch_size,
+        crop=runs.test_crop(spec),
+    )
+    for batch in stream:
+        kept = batch["is_valid"].numpy()
+        labels = batch["labels"].numpy()[kept]
+        images = batch["images"]
+        both = [np.asarray(fn(images))[kept] for fn in (logits_fn, reference)]
+        totals = [
+            metrics.merge(total, metrics.of_batch(logits, labels))
+            for total, logits in zip(totals, both, strict=True)
+        ]
+        num_equal += int(np.equal(*(x.argmax(-1) for x in both)).sum())
+        difference = np.subtract(*(tf.nn.softmax(x).numpy() for x in both))
+        largest = max(largest, float(np.abs(difference).max()))
+    measured, expected = map(metrics.result, totals)
+    return {
+        "split": split,
+        "num_images": measured["num_images"],
+        "accuracy": measured["accuracy"],
+        "checkpoint_accuracy": expected["accuracy"],
+        "agreement": num_equal / measured["num_images"],
+        "largest_difference": largest,
+    }
+
+
+def format_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return what `convert` returned for several formats as a table."""
+    lines = [
+        f"{'format':<16}{'KiB':>8}{'top-1 %':>10}{'checkpoint':>12}"
+        f"{'agreement %':>13}{'largest difference':>20}"
+    ]
+    lines += [
+        f"{row['format']:<16}{row['num_bytes'] / 1024:>8.0f}"
+        f"{100 * row['accuracy']:>10.2f}"
+        f"{100 * row['checkpoint_accuracy']:>12.2f}"
+        f"{100 * row['agreement']:>13.2f}"
+        f"{row['largest_difference']:>20.2g}"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _held_out_split(run: runs.Run) -> str:
+    """Return `test`, or `validation` without one."""
+    splits = shards.read_manifest(run.workdir.labeled)["splits"]
+    for name in ("test", "validation"):
+        if name in splits:
+            return name
+    raise ValueError(
+        f"{run.workdir.labeled}: formats are measured on held-out images, and "
+        "there are none. Build it with --data.evaluation, or a share that is "
+        "held out."
+    )
+
+
+def _load(run: runs.Run) -> _Source:
+    directory = runs.final_model(run)
+    name = shards.read_manifest(directory)["model"]
+    model, spec = saved.load(directory)
+    return _Source(name, saved.fingerprint(directory), model, spec)
+
+
+def _open_saved_model(run: runs.Run) -> tuple[int, LogitsFn]:
+    """Return the size of the SavedModel in bytes, and its logits."""
+    opened = exported.open_export(run.workdir.saved_model)
+    paths = files.glob(
+        f"{opened.directory}/*.pb,{opened.directory}/variables/*"
+    )
+    serve = opened.signatures["images"]
+
+    # The signature dies with what was loaded.
+    def logits(images: tf.Tensor, _: Any = opened) -> tf.Tensor:
+        return serve(images=images)["logits"]
+
+    return sum(map(files.size_bytes, paths)), logits
+
+
+def _convert(
+    run: runs.Run, source: _Source, directory: str, format: str
+) -> tuple[int, LogitsFn]:
+    """Write a format's files; return its size in bytes, and its logits."""
+    spec = source.spec
+    content = conversion.convert(
+        folding.FoldedEfficientNet(source.model, multiplies=False),
+        format=format,
+        resolution=spec.resolution,
+        representative_images=_representative_images(run, spec),
+    )
+    logits_fn = conversion.open_converted(content, format=format)
+    files.write_bytes(
+        files.join(directory, conversion.FORMATS[format]), content
+    )
+    descriptions = saved_model.describe(
+        spec=spec,
+        crop=runs.test_crop(spec),
+        resolution=spec.resolution,
+        training_fingerprint=source.fingerprint,
+    )
+    for name, text in descriptions.items():
+        files.write_text(files.join(directory, name), text)
+    return len(content), lambda images: logits_fn(images.numpy())
+
+
+def _representative_images(
+    run: runs.Run, spec: specs.ModelSpec
+) -> Iterator[np.ndarray]:
+    """Yield images that were trained on, float32 [side, side, 3]."""
+    sets = [
+        (run.workdir.unlabeled, "unlabeled"),
+        (run.workdir.labeled, "train"),
+    ]
+    remaining = _REPRESENTATIVE_IMAGES
+    for directory, split in sets:
+        if remaining and shards.is_finished(directory):
+            images = _first_images(directory, split, spec, remaining)
+            remaining -= len(images)
+            yield from images
+
+
+def _training_pixels(run: runs.Run, spec: specs.ModelSpec) -> np.ndarray:
+    """Return a few training images, uint8 [num_images, side, side, 3]."""
+    images = _first_images(run.workdir.labeled, "train", spec, _CHECKED_IMAGES)
+    return decode.to_uint8(images).numpy()
+
+
+def _first_images(
+    directory: str, split: str, spec: specs.ModelSpec, count: int
+) -> np.ndarray:
+    """Return up to `count` images, float32 [num_images, side, side, 3]."""
+    stream = eval_stream.make_eval_stream(
+        shards.open_split(directory, split),
+        resolution=spec.resolution,
+        batch_size=count,
+        crop=runs.test_crop(spec),
+    )
+    batch = next(iter(stream))
+    return batch["images"][batch["is_valid"]].numpy()

@@ -1,0 +1,338 @@
+"""The stages that make pseudo-labels: duplicates, predict, select, write.
+
+An iteration's images are selected by its own teacher's predictions, unless an
+earlier selection is kept: then the teacher only labels those images.
+"""
+
+import dataclasses
+import functools
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from data_prep import find_duplicates
+from data_prep import write_pseudo_labeled as pseudo_labeled_writer
+from data_prep.shards import beam_shards
+from noisy_student_tf import configs, files
+from noisy_student_tf.devices import cluster, replicas
+from noisy_student_tf.model import saved
+from noisy_student_tf.pipeline import eval_stream
+from noisy_student_tf.pseudo_labels import plausibility, summary
+from noisy_student_tf.pseudo_labels import predict as predictor
+from noisy_student_tf.pseudo_labels import select as selector
+from noisy_student_tf.records import duplicates, shards
+from noisy_student_tf.stages import labeler, runs
+
+# The iteration whose teacher only selects.
+SELECTION_ONLY = 0
+
+
+def selecting_iteration(
+    settings: configs.SelfTrainingConfig, iteration: int
+) -> int:
+    """Return the iteration whose predictions select an iteration's images."""
+    if settings.selection_teacher_directory:
+        return SELECTION_ONLY
+    return min(iteration, 1) if settings.keep_selection else iteration
+
+
+def label(run: runs.Run, iteration: int) -> None:
+    """Make the pseudo-labels of one student, counted from 1.
+
+    Pseudo-labeled shards that are there, own or the authors', are taken. Of
+    several workers each labels its share of the shards; the chief does the
+    rest.
+
+    Raises:
+        ValueError: Labels that are there are of another teacher.
+    """
+    first = selecting_iteration(run.config.self_training, iteration)
+    iterations = dict.fromkeys((first, iteration))
+    if shards.is_finished(run.workdir.pseudo_labeled(iteration)):
+        for each in iterations:
+            _check_teacher(run, each)
+        logging.info("Pseudo-labels %d: finished already.", iteration)
+        return
+    for each in iterations:
+        _predict_together(run, each)
+        runs.on_chief(run, functools.partial(_select_and_write, run, each))
+
+
+def _predict_together(run: runs.Run, iteration: int) -> None:
+    """Let each worker label its share of the shards, and the chief close."""
+    directory = run.workdir.predictions(iteration)
+    if _is_predicted(run, iteration):
+        return
+    # All workers make the teacher's variables together, and once.
+    label_shards = _label_shards(run, iteration)
+    num_workers = cluster.num_workers(run.strategy)
+    if num_workers > 1:
+        label_shards(
+            shard_index=cluster.worker_index(run.strategy),
+            num_shard_workers=num_workers,
+            closes=False,
+        )
+        cluster.wait_for_all(run.strategy)
+
+    def label_the_rest_and_close() -> None:
+        label_shards()
+        _warn_of_class_mix(run, directory)
+
+    runs.on_chief(run, label_the_rest_and_close)
+
+
+def _is_predicted(run: runs.Run, iteration: int) -> bool:
+    """Tell whether predictions are finished, and are the teacher's."""
+    directory = run.workdir.predictions(iteration)
+    if not runs.is_done(directory, f"Predictions for student {iteration}"):
+        return False
+    _check_teacher(run, iteration)
+    return True
+
+
+def _check_teacher(run: runs.Run, iteration: int) -> None:
+    """Refuse labels of a teacher that was trained anew since.
+
+    A teacher or labels that are not there are not compared: a run may drop
+    what it has used.
+    """
+    teacher_directory = _teacher_directory(run, iteration)
+    directory = run.workdir.predictions(iteration)
+    found = labeler.teacher_of(directory)
+    if not found or not shards.is_finished(teacher_directory):
+        return
+    present = saved.fingerprint(teacher_directory)
+    if found != present:
+        raise ValueError(
+            f"{directory} was made by a teacher of fingerprint {found}, but "
+            f"{teacher_directory} is {present} now: it was trained anew. "
+            f"Remove {directory} and what was made of it (selection, "
+            "pseudo-labeled shards, students), or restore the teacher."
+        )
+
+
+def _select_and_write(run: runs.Run, iteration: int) -> None:
+    select(run, iteration)
+    write_pseudo_labeled(run, iteration)
+
+
+def find_near_duplicates(run: runs.Run) -> None:
+    """Find the unlabeled images that are labeled or held out, too."""
+    settings = run.config.labeling
+    directory = run.workdir.duplicates
+    if settings.near_duplicate_bits < 0:
+        return
+    if not runs.is_done(directory, "Duplicates"):
+        find_duplicates.find(
+            unlabeled_directory=run.workdir.unlabeled,
+            labeled_directory=run.workdir.labeled,
+            directory=directory,
+            labeling=settings,
+            beam_runner=run.config.data.beam_runner,
+            beam_options=beam_options(run.config),
+        )
+
+
+def beam_options(config: configs.Config) -> list[str]:
+    """Return Beam's own options, as on a command line."""
+    return shlex.split(config.data.beam_options)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Images:
+    """What a teacher labels."""
+
+    shard_set: shards.ShardSet
+    fingerprint: str
+    duplicates: str
+
+    def left_out(self, shard_index: int) -> frozenset[bytes]:
+        """Return the ids of a shard's images that get no label."""
+        if not self.duplicates:
+            return frozenset()
+        return duplicates.left_out(
+            self.duplicates, shard_index, len(self.shard_set.paths)
+        )
+
+
+def _images(run: runs.Run, iteration: int) -> _Images:
+    """Return the unlabeled images, or those that are selected already."""
+    first = selecting_iteration(run.config.self_training, iteration)
+    if first != iteration:
+        directory = run.workdir.pseudo_labeled(first)
+        split, left_out = pseudo_labeled_writer.SPLIT, ""
+    else:
+        directory, split = run.workdir.unlabeled, "unlabeled"
+        searches = run.config.labeling.near_duplicate_bits >= 0
+        left_out = run.workdir.duplicates if searches else ""
+    if left_out:
+        shards.read_manifest(left_out)
+    return _Images(
+        shards.open_split(directory, split),
+        shards.fingerprint(files.join(directory, shards.MANIFEST)),
+        left_out,
+    )
+
+
+def predict(
+    run: runs.Run,
+    iteration: int,
+    *,
+    shard_index: int = 0,
+    num_shard_workers: int = 1,
+) -> None:
+    """Let the student's teacher label the unlabeled images.
+
+    They are clean, and so is the teacher, but for the ablation. Iteration 0
+    is that of a teacher that only selects.
+
+    Raises:
+        ValueError: Predictions that are there are of another teacher.
+    """
+    directory = run.workdir.predictions(iteration)
+    if _is_predicted(run, iteration):
+        return
+    _label_shards(run, iteration)(
+        shard_index=shard_index, num_shard_workers=num_shard_workers
+    )
+    if shards.is_finished(directory):
+        _warn_of_class_mix(run, directory)
+
+
+def _label_shards(run: runs.Run, iteration: int) -> Callable[..., None]:
+    """Return `predictor.predict` of an iteration, to be told the share."""
+    teacher_directory = _teacher_directory(run, iteration)
+    shards.read_manifest(teacher_directory)
+    directory = run.workdir.predictions(iteration)
+    images = _images(run, iteration)
+    made = labeler.make(run, teacher_directory, directory)
+    return functools.partial(
+        predictor.predict,
+        predict_fn=made.predict_fn,
+        unlabeled=images.shard_set,
+        unlabeled_fingerprint=images.fingerprint,
+        make_stream=functools.partial(_stream, run, made, images.shard_set),
+        directory=directory,
+        num_classes=made.spec.num_classes,
+        teacher_fingerprint=made.fingerprint,
+        left_out=images.left_out,
+        title=f"{_teacher_name(iteration)} labels",
+    )
+
+
+def _stream(
+    run: runs.Run,
+    made: labeler.Labeler,
+    shard_set: shards.ShardSet,
+    paths: Sequence[str],
+) -> tf.data.Dataset:
+    return eval_stream.make_shards_stream(
+        paths,
+        resolution=made.spec.resolution,
+        batch_size=predictor.batch_size(
+            shard_set,
+            largest=run.config.training.evaluation_batch_size,
+            num_replicas=replicas.num_local(run.strategy),
+        ),
+        crop=runs.test_crop(made.spec),
+    )
+
+
+def _teacher_name(iteration: int) -> str:
+    if iteration == SELECTION_ONLY:
+        return "selection teacher"
+    return runs.model_name(iteration - 1)
+
+
+def _teacher_directory(run: runs.Run, iteration: int) -> str:
+    if iteration == SELECTION_ONLY:
+        directory = run.config.self_training.selection_teacher_directory
+        if not directory:
+            raise ValueError(
+                "--iteration=0: only a teacher that selects and does not teach "
+                "has it; name one with "
+                "--self_training.selection_teacher_directory."
+            )
+        return directory
+    return run.workdir.model(iteration - 1)
+
+
+def _warn_of_class_mix(run: runs.Run, directory: str) -> None:
+    labeled = shards.read_manifest(run.workdir.labeled)
+    for warning in plausibility.class_mix_warnings(
+        shards.read_manifest(directory)["counts_per_class"],
+        labeled["counts_per_class"]["train"],
+        labeled["class_names"],
+    ):
+        logging.warning("%s", warning)
+
+
+def select(run: runs.Run, iteration: int) -> None:
+    """Filter and balance the predictions."""
+    directory = run.workdir.selection(iteration)
+    first = selecting_iteration(run.config.self_training, iteration)
+    if first != iteration:
+        logging.info("The selection of iteration %d is kept.", first)
+        return
+    if not runs.is_done(directory, f"Selection for student {iteration}"):
+        class_names = runs.class_names(run)
+        selector.select(
+            predictions_directory=run.workdir.predictions(iteration),
+            directory=directory,
+            selection=run.config.selection,
+            num_classes=len(class_names),
+            seed=run.config.seed,
+            class_names=class_names,
+            map_reduce=functools.partial(
+                beam_shards.map_reduce,
+                directory=directory,
+                runner=run.config.data.beam_runner,
+                beam_options=beam_options(run.config),
+            ),
+        )
+
+
+def write_pseudo_labeled(run: runs.Run, iteration: int) -> None:
+    """Write the student's pseudo-labeled shards.
+
+    Raises:
+        ValueError: No image was selected.
+    """
+    directory = run.workdir.pseudo_labeled(iteration)
+    if runs.is_done(directory, f"Pseudo-labeled shards {iteration}"):
+        return
+    first = selecting_iteration(run.config.self_training, iteration)
+    common: dict[str, Any] = {
+        "predictions_directory": run.workdir.predictions(iteration),
+        "directory": directory,
+        "iteration": iteration,
+        "beam_runner": run.config.data.beam_runner,
+        "beam_options": beam_options(run.config),
+    }
+    if first == iteration:
+        _check_selection(run, iteration)
+        pseudo_labeled_writer.write(
+            unlabeled_directory=run.workdir.unlabeled,
+            selection_directory=run.workdir.selection(iteration),
+            **common,
+        )
+    else:
+        pseudo_labeled_writer.reassign(
+            pseudo_labeled_directory=run.workdir.pseudo_labeled(first),
+            **common,
+        )
+
+
+def _check_selection(run: runs.Run, iteration: int) -> None:
+    selected = summary.read(run.workdir.selection(iteration))
+    if not selected.total("num_selected"):
+        raise ValueError(
+            f"--selection.confidence_threshold={selected.confidence_threshold}"
+            f": none of {selected.total('num_images')} images is as sure; the "
+            "student would have nothing to learn from. Take a lower one, with "
+            "another --workdir, or a better teacher: "
+            "`run_scripts.inspect_pseudo_labels` shows the confidences."
+        )

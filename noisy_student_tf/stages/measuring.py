@@ -1,0 +1,351 @@
+"""Measures any models on any sets: those of ImageNet, and one's own."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from data_prep.sources import evaluation as evaluation_sources
+from noisy_student_tf import files
+from noisy_student_tf.evaluation import (
+    evaluate,
+    label_sets,
+    published,
+    results,
+    robustness,
+)
+from noisy_student_tf.pipeline import eval_stream
+from noisy_student_tf.records import shards
+from noisy_student_tf.stages import classifiers
+from noisy_student_tf.stages import robustness as robustness_stage
+
+Rows = list[dict[str, Any]]
+
+IMAGENET_A, IMAGENET_R, REAL = "imagenet_a", "imagenet_r", "imagenet_real"
+IMAGENET_C, IMAGENET_P = "imagenet_c", "imagenet_p"
+# How the name of a set ends that is of corruptions, or of sequences.
+_CORRUPTED, _PERTURBED = "_c", "_p"
+_IMAGENET_CLASSES = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSet:
+    """A set to measure on.
+
+    Attributes:
+        name: What decides the rule: `imagenet_a` and `imagenet_r` restrict
+            the classes, `imagenet_real` has several right ones, names ending
+            in `_c` and `_p` are corruptions and sequences.
+        source: Where it lies.
+    """
+
+    name: str
+    source: str
+
+    @property
+    def is_corrupted(self) -> bool:
+        """Tell whether it is a folder of corruptions and severities."""
+        return self.name.endswith(_CORRUPTED)
+
+    @property
+    def is_perturbed(self) -> bool:
+        """Tell whether it is a folder of perturbations."""
+        return self.name.endswith(_PERTURBED)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How it is measured.
+
+    Attributes:
+        batch_size: Images at once; results do not depend on it.
+        real_labels: Path of ReaL's `real.json`.
+        difficulty: Of sequences: 1, 2 or 3.
+        fgsm_epsilons: In pixels of [0, 255]; empty: no FGSM.
+        pgd_epsilons: In pixels of [0, 255]; empty: no PGD.
+        pgd_iterations: Steps of PGD.
+    """
+
+    batch_size: int
+    real_labels: str = ""
+    difficulty: int = 1
+    fgsm_epsilons: tuple[float, ...] = ()
+    pgd_epsilons: tuple[float, ...] = ()
+    pgd_iterations: int = 10
+
+
+def parse_set(text: str) -> EvaluationSet:
+    """Read one entry of `--sets`: NAME=SOURCE.
+
+    Raises:
+        ValueError: It is not of this form.
+    """
+    name, equals, source = text.partition("=")
+    if not (name and equals and source):
+        raise ValueError(
+            f"--sets={text}: accepted is NAME=SOURCE, several separated by "
+            "commas, such as imagenet_v2=folder:/data/imagenet-v2 or "
+            "imagenet_c=/data/imagenet-c."
+        )
+    return EvaluationSet(name, source)
+
+
+def measure(
+    models: Sequence[classifiers.Subject],
+    sets: Sequence[EvaluationSet],
+    options: Options,
+) -> Rows:
+    """Measure models on sets.
+
+    Corruptions and sequences of ImageNet are normalized by AlexNet, all
+    others by the first model.
+
+    Args:
+        models: At least one.
+        sets: At least one.
+        options: How.
+
+    Returns:
+        Rows of `results.json`.
+
+    Raises:
+        ValueError: A set does not fit a model, or cannot be read.
+        FileNotFoundError: A set, or a part of it, does not exist.
+    """
+    rows: Rows = []
+    for each in sets:
+        of_set: Rows = []
+        for subject in models:
+            logging.info("%s on %s.", subject.name, each.name)
+            of_set += [
+                {
+                    "model": subject.name,
+                    "set": each.name,
+                    "split": "test",
+                    "resolution": subject.resolution,
+                    "weights": subject.weights,
+                    **row,
+                    "architecture": subject.architecture,
+                }
+                for row in _measure_one(subject, each, options)
+            ]
+        rows += _normalize(of_set, each, models[0].name)
+    return rows
+
+
+def _measure_one(
+    subject: classifiers.Subject, each: EvaluationSet, options: Options
+) -> Rows:
+    if each.is_corrupted:
+        return [_corruptions(subject, each.source, options.batch_size)]
+    if each.is_perturbed:
+        return [_perturbations(subject, each.source, options.difficulty)]
+    rows = [_plain(subject, each, options)]
+    if options.fgsm_epsilons or options.pgd_epsilons:
+        stream, _, _ = _open_stream(subject, each.source, options.batch_size)
+        rows += robustness.measure_attacks(
+            subject.logits_fn,
+            stream,
+            fgsm_epsilons=options.fgsm_epsilons,
+            pgd_epsilons=options.pgd_epsilons,
+            pgd_iterations=options.pgd_iterations,
+            gradient_sign=subject.gradient_sign,
+        )
+    return rows
+
+
+def _normalize(rows: Rows, each: EvaluationSet, first_model: str) -> Rows:
+    if each.name not in (IMAGENET_C, IMAGENET_P):
+        return robustness_stage.normalize(rows, baseline=first_model)
+    return [robustness.normalize(row, None, robustness.ALEXNET) for row in rows]
+
+
+def _open_stream(
+    subject: classifiers.Subject, source: str, batch_size: int
+) -> tuple[tf.data.Dataset, evaluation_sources.LabeledImages, list[int]]:
+    """Open a labeled source for a model.
+
+    Returns:
+        The batches, with the model's labels; the images; and the model's
+        class of each class of the source.
+    """
+    images = evaluation_sources.open_labeled(source)
+    classes = _map_classes(subject, images.class_names, source)
+    stream = eval_stream.make_encoded_stream(
+        images.examples(classes),
+        resolution=subject.resolution,
+        batch_size=batch_size,
+        crop=subject.crop,
+    )
+    return stream, images, classes
+
+
+def _map_classes(
+    subject: classifiers.Subject, class_names: Sequence[str], where: str
+) -> list[int]:
+    synsets: list[str] = []
+    if subject.num_classes == _IMAGENET_CLASSES:
+        synsets = evaluation_sources.imagenet_synsets()
+    return label_sets.map_classes(
+        class_names,
+        model_names=subject.class_names,
+        num_classes=subject.num_classes,
+        synsets=synsets,
+        where=where,
+    )
+
+
+def _plain(
+    subject: classifiers.Subject, each: EvaluationSet, options: Options
+) -> dict[str, Any]:
+    """Measure on labeled images."""
+    stream, images, classes = _open_stream(
+        subject, each.source, options.batch_size
+    )
+    if each.name == REAL:
+        return evaluate.evaluate_multi_label(
+            subject.logits_fn,
+            stream,
+            subject.num_classes,
+            _read_real(images, options.real_labels),
+        )
+    used = _restricted_classes(each, images, classes)
+    if used is None:
+        return evaluate.evaluate(subject.logits_fn, stream, subject.num_classes)
+    views = evaluate.evaluate_views(
+        subject.logits_fn,
+        stream,
+        subject.num_classes,
+        {"restricted": used, "all": None},
+    )
+    restricted, unrestricted = views["restricted"], views["all"]
+    return restricted | {
+        "num_classes": len(used),
+        "accuracy_of_all_classes": unrestricted["accuracy"],
+        "top5_accuracy_of_all_classes": unrestricted["top5_accuracy"],
+    }
+
+
+def _restricted_classes(
+    each: EvaluationSet,
+    images: evaluation_sources.LabeledImages,
+    classes: Sequence[int],
+) -> list[int] | None:
+    """Return the classes to choose from, None for all.
+
+    Raises:
+        ValueError: ImageNet-A has an image of another class than its 200.
+    """
+    if each.name not in (IMAGENET_A, IMAGENET_R):
+        return None
+    found = {classes[item.label or 0] for item in images.listed}
+    if each.name == IMAGENET_R:
+        return sorted(found)
+    others = sorted(found - set(published.IMAGENET_A_CLASSES))
+    if others:
+        raise ValueError(
+            f"{each.source}: it has images of the classes {others[:5]}, which "
+            "are not among the 200 of ImageNet-A. Check that it is "
+            "ImageNet-A, and that its folders are named by synset."
+        )
+    return list(published.IMAGENET_A_CLASSES)
+
+
+def _read_real(
+    images: evaluation_sources.LabeledImages, path: str
+) -> dict[bytes, list[int]]:
+    """Return image id -> its ReaL labels."""
+    if not path:
+        raise ValueError(
+            "--real_labels is missing: imagenet_real is the validation set "
+            "with the labels of real.json "
+            "(github.com/google-research/reassessed-imagenet)."
+        )
+    try:
+        content = files.read_json(path)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"--real_labels={path}: no JSON ({error}). Fetch real.json again."
+        ) from error
+    right = label_sets.real_labels(
+        content, [item.key for item in images.listed], images.specification
+    )
+    return {
+        item.image_id: labels
+        for item, labels in zip(images.listed, right, strict=True)
+    }
+
+
+def _corruptions(
+    subject: classifiers.Subject, root: str, batch_size: int
+) -> dict[str, Any]:
+    """Measure on corruptions: our shards, or folders as published."""
+    parts = evaluation_sources.corrupted_parts(root)
+    if all(shards.is_finished(source) for source in parts.values()):
+        _check_num_classes(subject, next(iter(parts.values())))
+        return robustness.measure_corruptions(
+            subject.logits_fn,
+            *robustness_stage.corruption_stream(root, subject, batch_size),
+        )
+
+    def map_classes(
+        images: evaluation_sources.LabeledImages,
+    ) -> list[int]:
+        return _map_classes(subject, images.class_names, images.specification)
+
+    sources = list(parts.values())
+    # Inside the stream an error would come out as TensorFlow's.
+    map_classes(evaluation_sources.open_labeled(sources[0]))
+    # The published images are cropped: they are not cropped again, and not
+    # resized where they have the model's size.
+    stream = eval_stream.make_encoded_stream(
+        evaluation_sources.chain(sources, map_classes),
+        resolution=subject.resolution,
+        batch_size=batch_size,
+        crop="whole",
+        has_parts=True,
+    )
+    return robustness.measure_corruptions(
+        subject.logits_fn, stream, list(parts)
+    )
+
+
+def _check_num_classes(subject: classifiers.Subject, directory: str) -> None:
+    _map_classes(
+        subject, shards.read_manifest(directory)["class_names"], directory
+    )
+
+
+def _perturbations(
+    subject: classifiers.Subject, root: str, difficulty: int
+) -> dict[str, Any]:
+    """Measure on sequences: ours, or videos as published."""
+
+    @functools.cache
+    def classes_of(class_names: tuple[str, ...]) -> list[int]:
+        return _map_classes(subject, class_names, root)
+
+    return robustness.measure_perturbations(
+        subject.logits_fn,
+        robustness_stage.sequence_readers(
+            root,
+            subject,
+            difficulty=difficulty,
+            map_label=lambda opened, label: classes_of(opened.class_names)[
+                label
+            ],
+        ),
+        difficulty=difficulty,
+    )
+
+
+def write(rows: Rows, directory: str) -> None:
+    """Add rows to a directory's `results.json`."""
+    files.make_directories(directory)
+    path = files.join(directory, "results.json")
+    for row in rows:
+        results.add(path, row)

@@ -1,0 +1,193 @@
+"""The folders of one run, and the check that a run goes on as it began."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from noisy_student_tf import configs, files
+from noisy_student_tf.configs import config_tree
+
+# What may change when a run goes on: earlier results do not depend on it.
+_MACHINE_FIELDS = (
+    "data.beam_runner",
+    # What is measured of finished models changes nothing in them.
+    "evaluation.robustness",
+    "data.beam_options",
+    "model.recompute",
+    "runtime.strategy",
+    "runtime.num_devices",
+    "runtime.tpu_address",
+    "runtime.worker_timeout_seconds",
+    "runtime.stall_seconds",
+    "runtime.cache_megabytes",
+    "runtime.cache_directory",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Workdir:
+    """Where the stages of one run read and write.
+
+    Attributes:
+        root: The directory of the run, local or remote.
+    """
+
+    root: str
+
+    def _in(self, *parts: str) -> str:
+        return files.join(self.root, *parts)
+
+    @property
+    def config(self) -> str:
+        """The resolved configuration, written before anything is built."""
+        return self._in("config.json")
+
+    @property
+    def labeled(self) -> str:
+        """Shards of the splits train, validation and test."""
+        return self._in("labeled")
+
+    @property
+    def unlabeled(self) -> str:
+        """Shards of the unlabeled images."""
+        return self._in("unlabeled")
+
+    @property
+    def teacher(self) -> str:
+        """The first teacher, trained on labeled images."""
+        return self._in("teacher")
+
+    def student(self, iteration: int) -> str:
+        """Return the folder of a student, counted from 1."""
+        return self._in(f"student_{iteration}")
+
+    def model(self, iteration: int) -> str:
+        """Return the folder of a student, or of the teacher for 0."""
+        return self.student(iteration) if iteration else self.teacher
+
+    def predictions(self, iteration: int) -> str:
+        """Return what the student's teacher predicts."""
+        return self._in(f"predictions_{iteration}")
+
+    def selection(self, iteration: int) -> str:
+        """Return which images the student learns from."""
+        return self._in(f"selection_{iteration}")
+
+    def pseudo_labeled(self, iteration: int) -> str:
+        """Return the student's pseudo-labeled shards."""
+        return self._in(f"pseudo_labeled_{iteration}")
+
+    @property
+    def duplicates(self) -> str:
+        """Return which unlabeled images are left out, and why."""
+        return self._in("duplicates")
+
+    @property
+    def fixres(self) -> str:
+        """The last student, fine-tuned at the higher resolution."""
+        return self._in("fixres")
+
+    @property
+    def robustness(self) -> str:
+        """Corrupted images and sequences, and what was measured on them."""
+        return self._in("robustness")
+
+    @property
+    def robustness_sets(self) -> str:
+        """The corrupted images and sequences alone."""
+        return files.join(self.robustness, "sets")
+
+    @property
+    def export(self) -> str:
+        """What is served, with its manifest."""
+        return self._in("export")
+
+    @property
+    def saved_model(self) -> str:
+        """The exported classifier."""
+        return self.exported("saved_model")
+
+    def exported(self, format: str) -> str:
+        """Return the folder of the classifier in one of its formats."""
+        return files.join(self.export, format)
+
+    @property
+    def results(self) -> str:
+        """All accuracies."""
+        return self._in("results.json")
+
+
+def check_config(config: configs.Config, workdir: Workdir) -> None:
+    """Check a configuration against the one that a run was begun with.
+
+    A run that has made nothing yet, since a path was wrong, may have another.
+
+    Raises:
+        ValueError: The directory was made with another configuration; the
+            differing fields are listed.
+    """
+    differences = _differences(config, workdir)
+    if differences and _holds_work(workdir):
+        listed = "\n  ".join(differences)
+        raise ValueError(
+            f"--workdir={workdir.root} was made with another configuration:"
+            f"\n  {listed}\nGive the former values, or another --workdir."
+        )
+
+
+def _differences(config: configs.Config, workdir: Workdir) -> list[str]:
+    """Return a line for each field that the run was begun otherwise with."""
+    if not files.exists(workdir.config):
+        return []
+    return [
+        line
+        for line in config_tree.differences(read_config(workdir), config)
+        if line.split(":")[0] not in _MACHINE_FIELDS
+    ]
+
+
+def _holds_work(workdir: Workdir) -> bool:
+    """Tell whether there is more than a configuration and empty folders."""
+    paths = (
+        files.join(workdir.root, name)
+        for name in files.list_directory(workdir.root)
+    )
+    return any(
+        not files.is_directory(path) or files.list_directory(path)
+        for path in paths
+        if path != workdir.config
+    )
+
+
+def write_config(config: configs.Config, workdir: Workdir) -> None:
+    """Write the configuration, or check it against the one that is there.
+
+    Raises:
+        ValueError: See `check_config`.
+        OSError: The directory cannot be written.
+    """
+    check_config(config, workdir)
+    if files.exists(workdir.config) and not _differences(config, workdir):
+        return
+    try:
+        files.make_directories(workdir.root)
+        files.write_text(workdir.config, config_tree.to_json(config))
+    except (OSError, tf.errors.OpError) as error:
+        raise OSError(
+            f"--workdir={workdir.root}: it cannot be written ({error}). Name "
+            "a directory that can, local or remote."
+        ) from error
+
+
+def read_config(workdir: Workdir) -> configs.Config:
+    """Read the configuration of a run.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if not files.exists(workdir.config):
+        raise FileNotFoundError(
+            f"--workdir={workdir.root} holds no config.json. Name the "
+            "directory of a run, or begin one with --preset."
+        )
+    return config_tree.from_json(files.read_text(workdir.config))

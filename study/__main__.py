@@ -1,0 +1,96 @@
+"""Run a table of the study on Fashion-MNIST; write its records and tables.
+
+Each run has a folder, `--workdir`/ARM/seed_N. What is kept of it, without
+weights, goes to `--records`; tables and plots of all records are written into
+`--document`. The same command goes on with a killed study.
+
+    python -m study --name=main --workdir=runs/study
+"""
+
+from absl import flags
+
+from noisy_student_tf.planning import dry_run
+from run_scripts import flags as config_flags
+from run_scripts import stage
+from study import document, runner, studies
+
+
+def define_flags() -> None:
+    """Define what runs, and where it goes."""
+    names = ", ".join(study.name for study in studies.STUDIES)
+    flags.DEFINE_list("name", ["main"], f"Tables to run, among {names}.")
+    flags.DEFINE_string("workdir", None, "Where the runs go.")
+    flags.DEFINE_list("seeds", [], "Seeds to run; by default the table's own.")
+    flags.DEFINE_string("records", "docs/study/runs", "Records of all runs.")
+    flags.DEFINE_string(
+        "document", "docs/study.md", "Whose tables and plots are rewritten."
+    )
+    flags.DEFINE_boolean(
+        "robustness",
+        True,
+        "Measure the models of the main table under corruptions and attacks. "
+        "--norobustness puts it off: the same command without it adds it.",
+    )
+    flags.DEFINE_string(
+        "semilearn_python",
+        ".peers/semilearn/bin/python",
+        "Python of the environment in which the table `peers` finds FixMatch; "
+        "`bash benchmarks/peer_environments.sh .peers semilearn` makes it.",
+    )
+    flags.DEFINE_boolean(
+        "dry_run", False, "Print the runs with their estimated time, and stop."
+    )
+    flags.DEFINE_boolean(
+        "tables_only",
+        False,
+        "Record what is finished in --workdir, if it is given, write the "
+        "tables of all records, and stop.",
+    )
+
+
+def main(_: list[str]) -> None:
+    """Run, or describe, the tables that `--name` names."""
+    values = flags.FLAGS
+    chosen = [studies.study(name) for name in values.name]
+    if not values.tables_only:
+        config_flags.require("workdir", "runs/study")
+    where = {
+        "root": (values.workdir or "").rstrip("/"),
+        "records": values.records,
+    }
+    if values.dry_run:
+        rate = dry_run.measure_rate()
+        for study in chosen:
+            print(
+                runner.describe(
+                    study,
+                    seeds=_seeds(study),
+                    **where,
+                    robustness=values.robustness,
+                    multiply_adds_per_second=rate,
+                )
+            )
+        return
+    stage.set_up_logging()
+    for study in chosen:
+        if not values.tables_only:
+            runner.run(
+                study,
+                seeds=_seeds(study),
+                **where,
+                robustness=values.robustness,
+                semilearn_python=values.semilearn_python,
+            )
+        elif values.workdir:
+            runner.record_begun(study, seeds=_seeds(study), **where)
+    document.rewrite(values.document, values.records)
+    print(f"tables: {values.document}")
+
+
+def _seeds(study: studies.Study) -> list[int]:
+    return list(map(int, flags.FLAGS.seeds)) or list(study.seeds)
+
+
+if __name__ == "__main__":
+    define_flags()
+    config_flags.run(main)

@@ -1,0 +1,309 @@
+"""The study's configurations, as data.
+
+An arm is a configuration that runs with several seeds. What all arms have in
+common is the preset and `COMMON`. See `studies` for what is made of them.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from noisy_student_tf import configs
+from noisy_student_tf.configs import config_tree, presets
+
+PRESET = "fashion_mnist"
+
+# Pixels of the training images; an eighth of it is what noise may shift.
+_RESOLUTION = 28
+_SHIFT = _RESOLUTION / 8
+
+# The images, networks, budget and measurements of all arms; `docs/study.md`
+# says why.
+COMMON: Mapping[str, Any] = {
+    # Ten classes: 100 labels.
+    "data.labeled_per_class": 10,
+    "model.resolution": _RESOLUTION,
+    "model.width": 0.5,
+    "model.depth": 0.25,
+    # The paper's noise: of all that was tried it helps a student most.
+    "model.dropout_rate": 0.5,
+    "model.stochastic_depth_rate": 0.2,
+    "self_training.teacher_width": 0.35,
+    "self_training.teacher_depth": 0.25,
+    **{
+        f"augmentation.{half}.{field}": value
+        for half in ("labeled", "unlabeled")
+        for field, value in (
+            ("pad_pixels", int(_SHIFT)),
+            ("translate_pixels", _SHIFT),
+            ("cutout_pixels", _SHIFT),
+        )
+    },
+    # 1,000 steps: of 16 labeled images, and for a student 80 unlabeled ones.
+    "training.teacher_epochs": 160.0,
+    "training.student_epochs": 160.0,
+    "selection.confidence_threshold": 0.8,
+    "training.evaluation_batch_size": 256,
+    "training.evaluate_every_steps": 500,
+    "training.checkpoint_every_steps": 500,
+    "training.keep_checkpoints": 1,
+    "self_training.num_iterations": 1,
+    "fixres.resolution": 0,
+    "evaluation.robustness": False,
+    "evaluation.robustness_images": 150,
+    "evaluation.robustness_sequences": 40,
+}
+
+Kind = Literal["loop", "self_training_classifier", "fixmatch"]
+Images = Literal["all", "long_tail", "unsure"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One configuration.
+
+    Attributes:
+        name: Of its folder.
+        title: What a table calls it.
+        changes: Dotted field -> value, over the preset and `COMMON`. In
+            values, {workdir} stands for the study's folder and {seed} for the
+            seed.
+        needs: Arms whose folders must be there before it begins.
+        kind: `loop` runs Noisy Student Training; the others are scikit-learn's
+            self-training, and FixMatch from semilearn, on the shards of the
+            first arm it needs.
+        images: Which of the unlabeled images of the first arm it needs are
+            its own; see `unlabeled_parts`.
+    """
+
+    name: str
+    title: str
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    kind: Kind = "loop"
+    images: Images = "all"
+
+
+# A net of the student's size, trained for as many steps.
+_SUPERVISED_CHANGES: Mapping[str, Any] = {
+    "self_training.num_iterations": 0,
+    "self_training.teacher_width": 0.0,
+    "self_training.teacher_depth": 0.0,
+}
+_PLAIN_IMAGES = {
+    f"augmentation.{half}.{field}": value
+    for half in ("labeled", "unlabeled")
+    for field, value in (("policy", "none"),)
+}
+# Where the runner puts an arm's own images; no arm's folder.
+PART_OF_IMAGES = "{workdir}/{images}_images/seed_{seed}"
+
+
+def _part(images: Images) -> Mapping[str, Any]:
+    directory = PART_OF_IMAGES.replace("{images}", images)
+    return {"data.unlabeled": f"{directory}/*.tfrecord"}
+
+
+# As in the paper, nothing but the labels differs: no threshold, no quotas.
+_UNSURE: Mapping[str, Any] = {
+    **_part("unsure"),
+    "selection.confidence_threshold": 0.0,
+    "selection.balance": False,
+}
+MAIN, BASELINE = "noisy_student", "supervised"
+
+
+def _arm(name: str, title: str, changes: Mapping[str, Any], *needs: str) -> Arm:
+    return Arm(name=name, title=title, changes=changes, needs=needs)
+
+
+ARMS: tuple[Arm, ...] = (
+    _arm(
+        BASELINE,
+        "supervised, as large as a student, as noised, for as many steps",
+        {**_SUPERVISED_CHANGES, "evaluation.robustness": True},
+    ),
+    _arm(
+        MAIN,
+        "Noisy Student",
+        {"self_training.num_iterations": 3, "evaluation.robustness": True},
+    ),
+    # Table 6: noise is removed on unlabeled images only.
+    _arm(
+        "no_augmentation",
+        "no RandAugment on unlabeled images",
+        {"augmentation.unlabeled.policy": "none"},
+        MAIN,
+    ),
+    _arm(
+        "no_noise",
+        "no RandAugment, dropout or stochastic depth on unlabeled images",
+        {
+            "augmentation.unlabeled.policy": "none",
+            "training.noise_unlabeled": False,
+        },
+        MAIN,
+    ),
+    _arm(
+        "noised_teacher",
+        "teacher labels with RandAugment, dropout and stochastic depth",
+        {"self_training.noised_teacher": True},
+        MAIN,
+    ),
+    _arm(
+        "ratio_1",
+        "1 unlabeled image per labeled one",
+        {"training.unlabeled_ratio": 1.0},
+        MAIN,
+    ),
+    _arm(
+        "hard",
+        "hard labels, confident images",
+        {"loss.pseudo_labels": "hard"},
+        MAIN,
+    ),
+    Arm(
+        name="soft_unsure",
+        title="soft labels, unsure images alone",
+        changes=_UNSURE,
+        needs=(MAIN,),
+        images="unsure",
+    ),
+    Arm(
+        name="hard_unsure",
+        title="hard labels, unsure images alone",
+        changes={**_UNSURE, "loss.pseudo_labels": "hard"},
+        needs=(MAIN,),
+        images="unsure",
+    ),
+    Arm(
+        name="long_tail",
+        title="unlabeled images of a long tail, balanced",
+        changes=_part("long_tail"),
+        needs=(MAIN,),
+        images="long_tail",
+    ),
+    Arm(
+        name="long_tail_unbalanced",
+        title="unlabeled images of a long tail, as they are",
+        changes={**_part("long_tail"), "selection.balance": False},
+        needs=(MAIN,),
+        images="long_tail",
+    ),
+    _arm(
+        "quarter_of_unlabeled",
+        "a quarter of the unlabeled images",
+        {
+            "data.unlabeled": "{workdir}/noisy_student/seed_{seed}/unlabeled/"
+            "unlabeled-0000[01]-of-00008.tfrecord"
+        },
+        MAIN,
+    ),
+    _arm(
+        "small_student",
+        "student of the teacher's size",
+        {"model.width": 0.35},
+        MAIN,
+    ),
+    _arm(
+        "large_teacher",
+        "teacher of the student's size",
+        {
+            "self_training.teacher_width": 0.0,
+            "self_training.teacher_depth": 0.0,
+        },
+        BASELINE,
+    ),
+    _arm(
+        "warm_start",
+        "student begins with its teacher's weights",
+        {
+            "self_training.teacher_width": 0.0,
+            "self_training.teacher_depth": 0.0,
+            "self_training.initialize_students_from": "teacher",
+        },
+        BASELINE,
+    ),
+    _arm(
+        "pretrained",
+        "trained on pseudo-labels alone",
+        {"loss.weighting": "pseudo_labels"},
+        MAIN,
+    ),
+    _arm(
+        "fine_tuned",
+        "trained on pseudo-labels, then on labels",
+        {
+            **_SUPERVISED_CHANGES,
+            "model.initial_weights": "{workdir}/pretrained/seed_{seed}/"
+            "student_1",
+            # Half as long as the pre-training, at a tenth of its rate.
+            "training.teacher_epochs": 80.0,
+            "optimizer.base_learning_rate": 0.08,
+        },
+        "pretrained",
+    ),
+    _arm(
+        "fixres",
+        "fine-tuned at 36 pixels, without noise",
+        {
+            "fixres.resolution": 36,
+            "fixres.epochs": 16.0,
+            "fixres.trainable": "after_frozen_blocks",
+            "fixres.frozen_blocks": 1,
+            "fixres.base_learning_rate": 0.08,
+        },
+        MAIN,
+    ),
+    _arm(
+        "plain_pseudo_labels",
+        "pseudo-labeling without noise: hard labels, crops and flips alone",
+        {
+            **_PLAIN_IMAGES,
+            "model.dropout_rate": 0.0,
+            "model.stochastic_depth_rate": 0.0,
+            "loss.pseudo_labels": "hard",
+        },
+        MAIN,
+    ),
+    Arm(
+        name="self_training_classifier",
+        title="scikit-learn's SelfTrainingClassifier, logistic regression on "
+        "principal components",
+        needs=(MAIN,),
+        kind="self_training_classifier",
+    ),
+    Arm(
+        name="fixmatch",
+        title="FixMatch from semilearn, the same network and steps",
+        needs=(MAIN,),
+        kind="fixmatch",
+    ),
+)
+
+
+def arm(name: str) -> Arm:
+    """Return an arm."""
+    return next(each for each in ARMS if each.name == name)
+
+
+def resolve(arm: Arm, *, seed: int, workdir: str) -> configs.Config:
+    """Return the configuration of one run.
+
+    Args:
+        arm: The arm.
+        seed: Of all its random draws.
+        workdir: The study's folder, for arms that read another's.
+
+    Raises:
+        ValueError: A field does not exist, or a value is not accepted.
+    """
+    changes = {
+        name: value.format(workdir=workdir, seed=seed)
+        if isinstance(value, str)
+        else value
+        for name, value in {**COMMON, **arm.changes}.items()
+    }
+    return config_tree.override(
+        presets.preset(PRESET), {**changes, "seed": seed}
+    )

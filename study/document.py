@@ -1,0 +1,46 @@
+"""Writes the study's tables and plots into its document."""
+
+from noisy_student_tf import files
+from study import measures, plots, run_records, studies, tables
+
+# Whose pseudo-labels are shown.
+_MAIN = "noisy_student"
+
+
+def rewrite(document: str, records: str) -> None:
+    """Write all tables and plots anew from the records.
+
+    Args:
+        document: Path of the document, in which each table has a place. The
+            plots lie beside it, in a folder of its name.
+        records: Folder of the records.
+
+    Raises:
+        ValueError: The document lacks a table's place.
+    """
+    found = run_records.read_all(records)
+    measured = measures.Measurements(found)
+    text = files.read_text(document)
+    for study in studies.STUDIES:
+        table = tables.of_study(study, measured)
+        text = tables.insert(text, study.name, table)
+    main = studies.study("main")
+    text = tables.insert(
+        text, "robustness", tables.of_robustness(main.lines, measured)
+    )
+    text = tables.insert(
+        text, "pseudo_labels", tables.of_pseudo_labels(found, _MAIN)
+    )
+    text = tables.insert(
+        text, "verdicts", tables.count_verdicts(studies.STUDIES, measured)
+    )
+    files.write_text(document, text)
+    folder = document.removesuffix(".md")
+    files.make_directories(folder)
+    for name, drawing in (
+        ("models", plots.draw_models(main, measured)),
+        ("claims", plots.draw_claims(studies.STUDIES, measured)),
+    ):
+        if drawing:
+            path = files.join(folder, f"{name}.svg")
+            files.write_text(path, plots.to_svg(drawing))

@@ -1,0 +1,324 @@
+"""Runs a study: arm after arm, seed after seed, one process at a time.
+
+Every run has a folder of its own, `WORKDIR/ARM/seed_N`, as complete as if it
+had been started by hand; what another run of the study has made already is
+copied there first. A killed study goes on with the same command.
+"""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from absl import logging
+
+from noisy_student_tf import configs, files, workdirs
+from noisy_student_tf.configs import config_tree, presets
+from noisy_student_tf.evaluation import results
+from noisy_student_tf.planning import compute
+from noisy_student_tf.records import shards
+from noisy_student_tf.stages import runs
+from study import (
+    arms,
+    fixmatch,
+    peers,
+    run_records,
+    sharing,
+    studies,
+    unlabeled_parts,
+)
+
+# Besides training: evaluation, export and starting, as a share of it.
+_OVERHEAD = 1.5
+_NUM_IMAGES = 60_000
+
+Execute = Callable[[list[str]], None]
+_PARTS: dict[str, Callable[[workdirs.Workdir, configs.Config, str], None]] = {
+    "long_tail": unlabeled_parts.write_long_tail,
+    "unsure": unlabeled_parts.write_unsure,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run of the study.
+
+    Attributes:
+        arm: Its configuration.
+        seed: Of all its random draws.
+        root: The study's folder.
+        robustness: Whether arms that say so are measured under corruptions
+            and attacks. Without, that can still be done later.
+        semilearn_python: Interpreter of the environment of `fixmatch`.
+    """
+
+    arm: arms.Arm
+    seed: int
+    root: str
+    robustness: bool = True
+    semilearn_python: str = ""
+
+    @property
+    def config(self) -> configs.Config:
+        """The whole configuration."""
+        config = arms.resolve(self.arm, seed=self.seed, workdir=self.root)
+        if self.robustness:
+            return config
+        return config_tree.override(config, {"evaluation.robustness": False})
+
+    @property
+    def workdir(self) -> workdirs.Workdir:
+        """The folders."""
+        return workdirs.Workdir(
+            files.join(self.root, self.arm.name, f"seed_{self.seed}")
+        )
+
+    @property
+    def is_finished(self) -> bool:
+        """Tell whether the folder is complete."""
+        return shards.is_finished(self.workdir.export) and (
+            not self.config.evaluation.robustness
+            or shards.is_finished(self.workdir.robustness)
+        )
+
+
+def jobs(
+    study: studies.Study,
+    *,
+    seeds: Sequence[int],
+    root: str,
+    robustness: bool = True,
+    semilearn_python: str = "",
+) -> Iterator[Job]:
+    """Yield the runs of a study in order: a seed after the other.
+
+    All of a seed's arms run before the next seed, so that a study that was
+    stopped has whole comparisons.
+    """
+    for seed in seeds:
+        for name in study.arms:
+            yield Job(arms.arm(name), seed, root, robustness, semilearn_python)
+
+
+def run(
+    study: studies.Study,
+    *,
+    seeds: Sequence[int],
+    root: str,
+    records: str,
+    robustness: bool = True,
+    semilearn_python: str = "",
+    execute: Execute | None = None,
+) -> None:
+    """Run what is not finished of a study, and write its records.
+
+    Args:
+        study: Which.
+        seeds: With which seeds.
+        root: The study's folder.
+        records: Where the record of every finished run is written.
+        robustness: See `Job`.
+        semilearn_python: See `Job`.
+        execute: Runs a command; None: a process that must succeed.
+
+    Raises:
+        ValueError: The interpreter is missing, and a run needs it.
+        subprocess.CalledProcessError: A run failed. The study goes on there.
+    """
+    todo = []
+    for job in jobs(
+        study,
+        seeds=seeds,
+        root=root,
+        robustness=robustness,
+        semilearn_python=semilearn_python,
+    ):
+        if is_recorded(job, records):
+            logging.info("%s, seed %d: recorded.", job.arm.name, job.seed)
+        else:
+            todo.append(job)
+    if any(job.arm.kind == "fixmatch" for job in todo):
+        fixmatch.check_interpreter(semilearn_python)
+    for job in todo:
+        make(job, execute or _execute)
+        run_records.write(records, _record(job))
+        logging.info(
+            "Wrote %s.", run_records.path_of(records, job.arm.name, job.seed)
+        )
+
+
+def is_recorded(job: Job, records: str) -> bool:
+    """Tell whether a job's record holds all that the job makes.
+
+    The record of a run that was stopped holds its finished models.
+    """
+    path = run_records.path_of(records, job.arm.name, job.seed)
+    if not files.exists(path):
+        return False
+    rows = files.read_json(path)["results"]
+    config = job.config
+    last = runs.model_name(config.self_training.num_iterations)
+    if config.fixres.resolution:
+        last = f"{last}_fixres"
+    if not any(row["model"] == last for row in rows):
+        return False
+    return not config.evaluation.robustness or any(
+        map(results.is_robustness, rows)
+    )
+
+
+def record_begun(
+    study: studies.Study, *, seeds: Sequence[int], root: str, records: str
+) -> None:
+    """Write the records of runs that were stopped: of their finished models.
+
+    They count as unfinished, and are replaced when the runs are finished.
+
+    Args:
+        study: Which.
+        seeds: With which seeds.
+        root: The study's folder.
+        records: Where the records are written.
+    """
+    for job in jobs(study, seeds=seeds, root=root, robustness=False):
+        is_begun = job.arm.kind == "loop" and shards.is_finished(
+            job.workdir.teacher
+        )
+        if is_begun and not is_recorded(job, records):
+            run_records.write(records, _record(job))
+
+
+def _record(job: Job) -> run_records.Record:
+    if job.arm.kind != "loop":
+        return run_records.of_peer(
+            job.workdir, job.config, arm=job.arm.name, seed=job.seed
+        )
+    return run_records.of_run(
+        job.workdir,
+        arm=job.arm.name,
+        seed=job.seed,
+        study_directory=job.root,
+    )
+
+
+def make(job: Job, execute: Execute) -> None:
+    """Run one job, and before it those whose folders it needs.
+
+    A run that is finished but not recorded is started again: it only prints.
+    """
+    for name in job.arm.needs:
+        needed = _needed(job, name)
+        if not needed.is_finished:
+            make(needed, execute)
+    if job.arm.kind != "loop":
+        _make_peer(job)
+        return
+    if job.arm.images != "all":
+        first = _needed(job, job.arm.needs[0])
+        directory = arms.PART_OF_IMAGES.format(
+            workdir=job.root, images=job.arm.images, seed=job.seed
+        )
+        _PARTS[job.arm.images](first.workdir, first.config, directory)
+    for other in _folders(job.root):
+        shared = sharing.share(other, job.workdir, job.config)
+        if shared:
+            logging.info("%s: took %s.", other.root, ", ".join(shared))
+    execute(command(job))
+
+
+def _needed(job: Job, name: str) -> Job:
+    return dataclasses.replace(job, arm=arms.arm(name), robustness=False)
+
+
+def _make_peer(job: Job) -> None:
+    data, directory = _needed(job, job.arm.needs[0]).workdir, job.workdir.root
+    if job.arm.kind == "fixmatch":
+        fixmatch.write(job.config, data, directory, python=job.semilearn_python)
+    else:
+        peers.write(job.config, data, directory)
+
+
+def _folders(root: str) -> Iterator[workdirs.Workdir]:
+    """Yield the folders of all runs that a study has begun."""
+    for arm in arms.ARMS:
+        directory = files.join(root, arm.name)
+        if files.is_directory(directory):
+            for name in files.list_directory(directory):
+                yield workdirs.Workdir(files.join(directory, name))
+
+
+def command(job: Job) -> list[str]:
+    """Return the command line that makes a job's folder."""
+    return [
+        sys.executable,
+        "-m",
+        "run_scripts.noisy_student",
+        f"--workdir={job.workdir.root}",
+        f"--preset={arms.PRESET}",
+        *(f"--{name}={_text(value)}" for name, value in _overrides(job)),
+    ]
+
+
+def _overrides(job: Job) -> Iterator[tuple[str, Any]]:
+    base = dict(config_tree.flatten(presets.preset(arms.PRESET)))
+    for name, value in config_tree.flatten(job.config):
+        if value != base[name]:
+            yield name, value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def _execute(arguments: list[str]) -> None:
+    subprocess.run(arguments, check=True)
+
+
+def multiply_adds(job: Job) -> float:
+    """Return the multiply-adds of training and labeling of a whole run."""
+    if job.arm.kind != "loop":
+        return 0.0
+    config = job.config
+    num_labeled = config.data.labeled_per_class * config.data.num_classes
+    num_unlabeled = _NUM_IMAGES - num_labeled
+    data = compute.Data(
+        num_labeled=num_labeled,
+        num_unlabeled=num_unlabeled,
+        num_rows=num_unlabeled,
+        num_selected=num_unlabeled,
+    )
+    stages = compute.stages(config, data, recompute=False)
+    return sum(stage.multiply_adds for stage in stages)
+
+
+def describe(
+    study: studies.Study,
+    *,
+    seeds: Sequence[int],
+    root: str,
+    records: str,
+    multiply_adds_per_second: float,
+    robustness: bool = True,
+) -> str:
+    """Return the runs of a study, what is finished, and what each costs.
+
+    The estimate is of a run that shares nothing with another.
+    """
+    lines = []
+    seconds = 0.0
+    for job in jobs(study, seeds=seeds, root=root, robustness=robustness):
+        cost = _OVERHEAD * multiply_adds(job) / multiply_adds_per_second
+        is_done = is_recorded(job, records)
+        state = "recorded" if is_done else f"about {cost / 60:.0f} minutes"
+        lines.append(f"{job.arm.name}, seed {job.seed}: {state}")
+        if not is_done:
+            seconds += cost
+            if job.arm.kind == "loop":
+                lines.append("  " + " ".join(command(job)[1:]))
+    lines.append(f"to do: about {seconds / 60:.0f} minutes")
+    return "\n".join(lines)

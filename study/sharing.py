@@ -1,0 +1,191 @@
+"""Which finished stages of one run are, to the bit, those of another.
+
+Runs of a study differ in a few fields of their configuration, and a stage
+depends on some fields only: the labels of two students may come from one
+teacher. Such a stage is copied, its manifest last, and counts as finished.
+"""
+
+from collections.abc import Iterator
+
+from noisy_student_tf import configs, files, workdirs
+from noisy_student_tf.configs import config_tree, derived
+from noisy_student_tf.records import shards
+
+# What was taken, and from where, in the folder of the run that took it.
+SHARED = "shared.json"
+
+# A finished model does not need them, and they are the larger part of it.
+_LEFT_BEHIND = ("checkpoints", "tensorboard")
+
+# Fields that a stage does not read; all others must agree. A name that ends
+# with a dot is a whole section.
+_MACHINE = (
+    "data.beam_runner",
+    "data.beam_options",
+    "runtime.stall_seconds",
+    "runtime.worker_timeout_seconds",
+    "runtime.cache_megabytes",
+    "runtime.cache_directory",
+)
+_AFTER_TRAINING = ("fixres.", "evaluation.", "self_training.num_iterations")
+# A first teacher sees labeled images alone. The architecture is compared by
+# itself: that of the teacher, which the students' fields describe too.
+_TEACHER_ALONE = (
+    "data.unlabeled",
+    "labeling.",
+    "selection.",
+    "augmentation.unlabeled.",
+    "loss.pseudo_labels",
+    "loss.temperature",
+    "loss.weighting",
+    "training.student_epochs",
+    "training.unlabeled_ratio",
+    "training.noise_unlabeled",
+    "self_training.",
+    "model.",
+)
+# The first predictions are of that teacher, clean: how a student learns from
+# them does not matter.
+_STUDENTS_ALONE = (
+    "loss.pseudo_labels",
+    "loss.temperature",
+    "loss.weighting",
+    "training.student_epochs",
+    "training.unlabeled_ratio",
+    "training.noise_unlabeled",
+    "self_training.initialize_students_from",
+    "self_training.teacher_name",
+    "self_training.teacher_width",
+    "self_training.teacher_depth",
+    "self_training.teacher_resolution",
+    "model.",
+)
+
+
+def shareable_stages(have: configs.Config, want: configs.Config) -> list[str]:
+    """Return the folders of a run that are those of another run too.
+
+    Args:
+        have: Of the run that has them.
+        want: Of the run that would make them again.
+
+    Returns:
+        Names of folders in a workdir, in the order of the stages. Whether
+        they are finished is another question.
+    """
+    return list(_shareable(have, want))
+
+
+def _shareable(have: configs.Config, want: configs.Config) -> Iterator[str]:
+    differing = {
+        name
+        for (name, first), (_, second) in zip(
+            config_tree.flatten(have), config_tree.flatten(want), strict=True
+        )
+        if first != second and not _is_among(name, _MACHINE)
+    }
+    # Data alone decide on shards; ids, not the seed, on the splits.
+    data = {name for name in differing if name.startswith("data.")}
+    if not data - {"data.unlabeled"}:
+        yield "labeled"
+    if not data:
+        yield "unlabeled"
+    has_same_teacher = derived.teacher_model(have) == derived.teacher_model(
+        want
+    )
+    if not has_same_teacher:
+        return
+    ignored = (*_AFTER_TRAINING, *_TEACHER_ALONE)
+    # A teacher that was given is another thing than one that is trained.
+    given = {"self_training.teacher_directory"} & differing
+    if not given and _agree(differing, ignored):
+        yield "teacher"
+    else:
+        return
+    if data:
+        return
+    # Only a noised teacher sees noised unlabeled images.
+    is_noised = have.self_training.noised_teacher
+    noise = () if is_noised else ("augmentation.unlabeled.",)
+    labels = (*_AFTER_TRAINING, *_STUDENTS_ALONE, *noise)
+    if _agree(differing, (*labels, "selection.")):
+        yield "predictions_1"
+    if _agree(differing, labels):
+        yield from ("selection_1", "pseudo_labeled_1")
+    if not _agree(differing, _AFTER_TRAINING):
+        return
+    yield "student_1"
+    last = min(each.self_training.num_iterations for each in (have, want))
+    for iteration in range(2, last + 1):
+        yield f"predictions_{iteration}"
+        yield f"selection_{iteration}"
+        yield f"pseudo_labeled_{iteration}"
+        yield f"student_{iteration}"
+
+
+def _is_among(name: str, fields: tuple[str, ...]) -> bool:
+    return any(
+        name.startswith(field) if field.endswith(".") else name == field
+        for field in fields
+    )
+
+
+def _agree(differing: set[str], ignored: tuple[str, ...]) -> bool:
+    return all(_is_among(name, ignored) for name in differing)
+
+
+def share(
+    have: workdirs.Workdir, want: workdirs.Workdir, config: configs.Config
+) -> list[str]:
+    """Copy what another run has finished and this one would make again.
+
+    Args:
+        have: The folders of a run; it may be unfinished.
+        want: The folders of the run that is to begin, or to go on.
+        config: Of the latter.
+
+    Returns:
+        The stages that were copied.
+    """
+    if have.root == want.root or not files.exists(have.config):
+        return []
+    copied = []
+    for stage in shareable_stages(workdirs.read_config(have), config):
+        source = files.join(have.root, stage)
+        destination = files.join(want.root, stage)
+        if shards.is_finished(source) and not shards.is_finished(destination):
+            _copy(source, destination)
+            copied.append(stage)
+    if copied:
+        path = files.join(want.root, SHARED)
+        before = files.read_json(path) if files.exists(path) else {}
+        files.write_json(
+            path, before | {stage: _run_name(have.root) for stage in copied}
+        )
+    return copied
+
+
+def _run_name(root: str) -> str:
+    """Return the last two parts of a path: arm and seed."""
+    return "/".join(root.rstrip("/").split("/")[-2:])
+
+
+def _copy(source: str, destination: str) -> None:
+    """Copy a finished folder, the manifest last."""
+    files.make_directories(destination)
+    names = files.list_directory(source)
+    # The manifest says that all else is there.
+    for name in sorted(names, key=lambda name: name == shards.MANIFEST):
+        if name in _LEFT_BEHIND:
+            continue
+        path = files.join(source, name)
+        if files.is_directory(path):
+            _copy(path, files.join(destination, name))
+        else:
+            files.copy(path, files.join(destination, name))
+
+
+def taken(want: workdirs.Workdir) -> dict[str, str]:
+    """Return stage -> the run that it was taken from."""
+    path = files.join(want.root, SHARED)
+    return files.read_json(path) if files.exists(path) else {}

@@ -1,0 +1,86 @@
+import itertools
+
+import pytest
+
+from data_prep.shards import splits
+from data_prep.sources import items
+
+
+def listing(num_images: int) -> list[items.Item]:
+    return [
+        items.make_item("source", str(index), index % 3, index)
+        for index in range(num_images)
+    ]
+
+
+def assign(listed, **changes):
+    options = {
+        "num_classes": 3,
+        "evaluation_fraction": 0.2,
+        "validation_fraction": 0.1,
+        "labeled_per_class": 0,
+    }
+    return splits.assign(listed, **(options | changes))
+
+
+def test_every_image_is_in_one_place():
+    listed = listing(300)
+    assignment = assign(listed, labeled_per_class=4)
+    placed = [*assignment.rest, *itertools.chain(*assignment.splits.values())]
+    assert sorted(item.locator for item in placed) == list(range(300))
+    train = assignment.splits[splits.TRAIN]
+    assert splits.count_per_class(train, 3) == [4, 4, 4]
+
+
+def test_shares_are_about_as_asked():
+    assignment = assign(listing(3000)).splits
+    assert abs(len(assignment[splits.TEST]) - 600) < 80
+    assert abs(len(assignment[splits.VALIDATION]) - 300) < 60
+
+
+def test_held_out_images_do_not_depend_on_the_others():
+    few = {item.key for item in assign(listing(150)).splits[splits.TEST]}
+    many = {item.key for item in assign(listing(300)).splits[splits.TEST]}
+    assert few == {key for key in many if int(key) < 150}
+
+
+def test_fewer_labeled_images_are_a_subset():
+    listed = listing(300)
+    few, many = (
+        {
+            item.key
+            for item in assign(listed, labeled_per_class=n).splits["train"]
+        }
+        for n in (2, 9)
+    )
+    assert few < many
+
+
+def test_split_that_is_not_asked_for_is_absent():
+    assignment = assign(listing(30), evaluation_fraction=0.0)
+    assert set(assignment.splits) == {splits.TRAIN, splits.VALIDATION}
+
+
+def test_empty_held_out_split_is_an_error():
+    with pytest.raises(
+        ValueError, match=r"--data.evaluation_fraction=0.001 of 3 images holds"
+    ):
+        assign(listing(3), evaluation_fraction=0.001, validation_fraction=0.0)
+
+
+def test_shards_are_mixed_and_of_equal_size():
+    ordered_by_class = sorted(listing(90), key=lambda item: item.label)
+    placed = splits.place(ordered_by_class, num_shards=3, is_shuffled=False)
+    assert [len(shard) for shard in placed] == [30, 30, 30]
+    for shard in placed:
+        assert min(splits.count_per_class(shard, 3)) >= 4
+
+
+def test_shuffled_source_keeps_its_order():
+    listed = listing(7)
+    placed = splits.place(listed, num_shards=2, is_shuffled=True)
+    assert [item for shard in placed for item in shard] == listed
+
+
+def test_there_are_no_more_shards_than_images():
+    assert len(splits.place(listing(2), num_shards=8, is_shuffled=False)) == 2

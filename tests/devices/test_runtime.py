@@ -1,0 +1,142 @@
+import collections
+
+import keras
+import pytest
+import tensorflow as tf
+
+from noisy_student_tf import configs
+from noisy_student_tf.configs import config_tree
+from noisy_student_tf.devices import replica_stream, runtime
+from noisy_student_tf.training import plan, state, step
+from tests.training import tiny
+
+
+def test_auto_is_one_device_without_gpus():
+    strategy = runtime.make_strategy(configs.RuntimeConfig())
+    assert isinstance(strategy, tf.distribute.OneDeviceStrategy)
+    assert strategy.num_replicas_in_sync == 1
+
+
+@pytest.mark.parametrize("num_devices, replicas", [(0, 4), (1, 1), (2, 2)])
+def test_mirrored_takes_the_devices_asked_for(num_devices, replicas):
+    strategy = runtime.make_strategy(
+        configs.RuntimeConfig(strategy="mirrored", num_devices=num_devices)
+    )
+    assert isinstance(strategy, tf.distribute.MirroredStrategy)
+    assert strategy.num_replicas_in_sync == replicas
+
+
+def test_more_devices_than_there_are_is_an_error():
+    with pytest.raises(ValueError, match="num_devices=5: this machine has 4"):
+        runtime.make_strategy(
+            configs.RuntimeConfig(strategy="mirrored", num_devices=5)
+        )
+
+
+def test_multi_worker_without_a_cluster_is_an_error(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ValueError, match="TF_CONFIG is not set"):
+        runtime.make_strategy(configs.RuntimeConfig(strategy="multi_worker"))
+
+
+def test_no_tpu_is_an_error():
+    with pytest.raises(ValueError, match="tpu_address=local: no TPU answers"):
+        runtime.make_strategy(configs.RuntimeConfig(strategy="tpu"))
+
+
+class FakeResolver(tf.distribute.cluster_resolver.ClusterResolver):
+    """Knows of two cores of a TPU that are not there."""
+
+    task_type = task_id = rpc_layer = tpu_hardware_feature = None
+    environment = ""
+
+    def cluster_spec(self):
+        return tf.train.ClusterSpec({})
+
+    def master(self, *arguments):
+        return ""
+
+    def num_accelerators(self, *arguments):
+        return {"TPU": 2}
+
+    def get_tpu_system_metadata(self):
+        device = collections.namedtuple("Device", ["name", "device_type"])
+        root = "/job:localhost/replica:0/task:0/device"
+        devices = [device(f"{root}:CPU:0", "CPU")] + [
+            device(f"{root}:TPU:{core}", "TPU") for core in (0, 1)
+        ]
+        return tf.tpu.experimental.TPUSystemMetadata(
+            num_cores=2,
+            num_hosts=1,
+            num_of_cores_per_host=2,
+            topology=None,
+            devices=devices,
+        )
+
+
+def test_tpu_step_is_constructed(monkeypatch):
+    addresses = []
+
+    def connect(address):
+        addresses.append(address)
+        return FakeResolver()
+
+    monkeypatch.setattr(
+        tf.distribute.cluster_resolver.TPUClusterResolver, "connect", connect
+    )
+    strategy = runtime.make_strategy(
+        configs.RuntimeConfig(
+            strategy="tpu", tpu_address="grpc://10.0.0.2:8470"
+        )
+    )
+    assert addresses == ["grpc://10.0.0.2:8470"]
+    assert isinstance(strategy, tf.distribute.TPUStrategy)
+    assert strategy.num_replicas_in_sync == 2
+
+    configuration = tiny.make_config(**{"optimizer.global_clip_norm": 1.0})
+    made = tiny.make_plan(configuration)
+    train_state = state.create(
+        settings=configuration.optimizer,
+        seed=3,
+        strategy=strategy,
+        source=state.ModelSource(
+            build=lambda: tiny.build(synchronized=True, dropout_rate=0.5)
+        ),
+        schedule=plan.make_schedule(made, configuration),
+    )
+    settings = step.StepSettings(
+        labeled_batch_size=4,
+        unlabeled_batch_size=8,
+        loss=configuration.loss,
+        optimizer=configuration.optimizer,
+        seed=5,
+        num_replicas=2,
+    )
+    train_steps = step.make_train_steps(train_state, settings, strategy)
+    stream = replica_stream.distribute(
+        tiny.make_stream,
+        start_step=0,
+        strategy=strategy,
+        labeled_batch_size=4,
+        unlabeled_batch_size=8,
+    )
+    graph = train_steps.get_concrete_function(
+        iter(stream), tf.TensorSpec([], tf.int32)
+    ).graph
+    functions = graph.as_graph_def().library.function
+    operations = {
+        node.op for function in functions for node in function.node_def
+    }
+    assert {"TPUReplicateMetadata", "CrossReplicaSum"} <= operations
+
+
+def test_precision_is_the_policy_of_new_layers():
+    configuration = config_tree.override(
+        configs.Config(), {"runtime.precision": "mixed_bfloat16"}
+    )
+    try:
+        runtime.configure(configuration)
+        assert keras.layers.Dense(1).compute_dtype == "bfloat16"
+    finally:
+        runtime.configure(configs.Config())
+    assert keras.layers.Dense(1).compute_dtype == "float32"

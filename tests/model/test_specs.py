@@ -1,0 +1,47 @@
+import pytest
+
+from noisy_student_tf import configs
+from noisy_student_tf.model import specs
+
+
+def resolve(num_classes=10, class_names=(), **options):
+    return specs.from_config(
+        configs.ModelConfig(**options),
+        num_classes=num_classes,
+        class_names=class_names,
+    )
+
+
+def test_variant_gives_what_the_configuration_leaves():
+    spec = resolve(name="efficientnet-l2", resolution=475)
+    assert (spec.width, spec.depth, spec.dropout_rate) == (4.3, 5.3, 0.5)
+
+
+def test_configuration_overrides_the_variant():
+    spec = resolve(width=0.5, depth=0.4, dropout_rate=0.0)
+    assert (spec.width, spec.depth, spec.dropout_rate) == (0.5, 0.4, 0.0)
+
+
+def test_json_round_trip():
+    spec = resolve(num_classes=2, class_names=("cat", "dog"))
+    assert specs.from_json(specs.to_json(spec)) == spec
+
+
+def test_unknown_variant_names_the_nearest():
+    with pytest.raises(ValueError, match=r"Did you mean efficientnet-b7\?"):
+        resolve(name="eficientnet_b7")
+
+
+def test_wrong_number_of_class_names():
+    with pytest.raises(ValueError, match="1 names for num_classes=2"):
+        resolve(num_classes=2, class_names=("cat",))
+
+
+def test_no_class():
+    with pytest.raises(ValueError, match="num_classes=0"):
+        resolve(num_classes=0)
+
+
+def test_unknown_and_missing_fields_are_named():
+    with pytest.raises(ValueError, match=r"missing: .*'depth'.*\['deep'\]"):
+        specs.from_dict({"deep": 1.0})
