@@ -9,15 +9,29 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Collection, Iterator
 from typing import IO, Any
 
-import tensorflow as tf
-
-NotFoundError = tf.errors.NotFoundError
-
 _TEMPORARY_MARK = ".temporary-"
+
+
+def _gfile() -> Any:
+    """Return TensorFlow's file access.
+
+    Its import takes seconds, which is spared where it is enough to look for
+    local files and to read them.
+    """
+    import tensorflow as tf
+
+    return tf.io.gfile
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """Return what may be raised where a file cannot be read or written."""
+    tensorflow = sys.modules.get("tensorflow")
+    return (OSError, tensorflow.errors.OpError) if tensorflow else (OSError,)
 
 
 def join(*parts: str) -> str:
@@ -37,18 +51,27 @@ def is_remote(path: str) -> bool:
 
 def exists(path: str) -> bool:
     """Tell whether a file or directory exists."""
-    return tf.io.gfile.exists(path)
+    if is_remote(path):
+        return _gfile().exists(path)
+    return os.path.exists(path)
 
 
 def is_directory(path: str) -> bool:
     """Tell whether a directory exists."""
-    return tf.io.gfile.isdir(path)
+    if is_remote(path):
+        return _gfile().isdir(path)
+    return os.path.isdir(path)
 
 
 def list_directory(path: str) -> list[str]:
     """Return the sorted names in a directory, half-written files left out."""
-    names = (name.rstrip("/") for name in tf.io.gfile.listdir(path))
+    names = (name.rstrip("/") for name in _names(path))
     return sorted(name for name in names if _TEMPORARY_MARK not in name)
+
+
+def _names(path: str) -> list[str]:
+    is_there = not is_remote(path) and os.path.isdir(path)
+    return os.listdir(path) if is_there else _gfile().listdir(path)
 
 
 def glob(pattern: str) -> list[str]:
@@ -58,24 +81,36 @@ def glob(pattern: str) -> list[str]:
     """
     paths: list[str] = []
     for part in pattern.split(","):
-        paths += tf.io.gfile.glob(part)
+        paths += _gfile().glob(part)
     return sorted(path for path in paths if _TEMPORARY_MARK not in path)
 
 
 def make_directories(path: str) -> None:
     """Create a directory and its parents; an existing one is no error."""
-    tf.io.gfile.makedirs(path)
+    _gfile().makedirs(path)
 
 
 def size_bytes(path: str) -> int:
     """Return the size of a file in bytes."""
-    return tf.io.gfile.stat(path).length
+    return _gfile().stat(path).length
 
 
 def read_bytes(path: str) -> bytes:
-    """Read a whole file."""
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return file.read()
+    """Read a whole file.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if not is_remote(path) and os.path.isfile(path):
+        with open(path, "rb") as file:
+            return file.read()
+    import tensorflow as tf
+
+    try:
+        with open_file(path) as file:
+            return file.read()
+    except tf.errors.NotFoundError as error:
+        raise FileNotFoundError(f"{path} does not exist.") from error
 
 
 def read_text(path: str) -> str:
@@ -90,7 +125,7 @@ def read_json(path: str) -> Any:
 
 def open_file(path: str, mode: str = "rb") -> IO[Any]:
     """Open a file for reading ("r", "rb") or appending ("a")."""
-    return tf.io.gfile.GFile(path, mode)
+    return _gfile().GFile(path, mode)
 
 
 @contextlib.contextmanager
@@ -103,7 +138,7 @@ def temporary_name(path: str) -> Iterator[str]:
     temporary = f"{path}{_TEMPORARY_MARK}{uuid.uuid4().hex}"
     try:
         yield temporary
-        tf.io.gfile.rename(temporary, path, overwrite=True)
+        _gfile().rename(temporary, path, overwrite=True)
     except BaseException:
         remove(temporary)
         raise
@@ -112,7 +147,7 @@ def temporary_name(path: str) -> Iterator[str]:
 def write_bytes(path: str, content: bytes) -> None:
     """Write a whole file, so that it exists complete or not at all."""
     with temporary_name(path) as temporary:
-        with tf.io.gfile.GFile(temporary, "wb") as file:
+        with _gfile().GFile(temporary, "wb") as file:
             file.write(content)
 
 
@@ -142,9 +177,9 @@ def remove(path: str) -> None:
     if not exists(path):
         return
     if is_directory(path):
-        tf.io.gfile.rmtree(path)
+        _gfile().rmtree(path)
     else:
-        tf.io.gfile.remove(path)
+        _gfile().remove(path)
 
 
 def remove_temporaries(
@@ -159,7 +194,7 @@ def remove_temporaries(
     """
     if not is_directory(directory):
         return
-    for name in tf.io.gfile.listdir(directory):
+    for name in _names(directory):
         whole, mark, _ = name.rstrip("/").partition(_TEMPORARY_MARK)
         if mark and (of is None or whole in of):
             remove(join(directory, name.rstrip("/")))
@@ -168,7 +203,7 @@ def remove_temporaries(
 def copy(source: str, destination: str) -> None:
     """Copy a file, complete or not at all."""
     with temporary_name(destination) as temporary:
-        tf.io.gfile.copy(source, temporary, overwrite=True)
+        _gfile().copy(source, temporary, overwrite=True)
 
 
 def free_bytes(path: str) -> int | None:

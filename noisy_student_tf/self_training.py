@@ -6,7 +6,7 @@ run and only prints a finished one.
 
 from typing import Any
 
-from noisy_student_tf import files, workdirs
+from noisy_student_tf import files
 from noisy_student_tf.report import run_page
 from noisy_student_tf.stages import (
     data,
@@ -15,7 +15,6 @@ from noisy_student_tf.stages import (
     models,
     robustness,
     runs,
-    starts,
 )
 
 
@@ -25,24 +24,26 @@ def run_all(run: runs.Run) -> list[dict[str, Any]]:
     Of several workers all train and label, each its share; the chief does
     the rest while the others wait.
 
+    Args:
+        run: What `runs.begin` returned.
+
     Returns:
         The rows of `results.json`.
     """
-    starts.check(run.config)
+    recipe = run.recipe
     runs.on_chief(run, lambda: _build_data(run))
-    models.train_teacher(run)
-    for iteration in range(1, run.config.self_training.num_iterations + 1):
+    models.make(run, recipe.teacher)
+    for iteration in recipe.iterations:
         labels.label(run, iteration)
-        models.train_student(run, iteration)
+        models.make(run, iteration.student)
         runs.on_chief(run, lambda: write_results(run))
-    if run.config.fixres.resolution:
-        models.finetune_fixres(run)
+    if recipe.finetuned:
+        models.make(run, recipe.finetuned)
     runs.on_chief(run, lambda: _finish(run))
     return files.read_json(run.workdir.results)
 
 
 def _build_data(run: runs.Run) -> None:
-    workdirs.write_config(run.config, run.workdir)
     data.build_labeled(run)
     data.build_unlabeled(run)
     labels.find_near_duplicates(run)
@@ -50,7 +51,7 @@ def _build_data(run: runs.Run) -> None:
 
 def _finish(run: runs.Run) -> None:
     export.export(run)
-    if run.config.evaluation.robustness:
+    if run.recipe.measures_robustness:
         robustness.measure(run)
     write_results(run)
 

@@ -2,10 +2,9 @@
 
 import dataclasses
 
-import tensorflow as tf
-
-from noisy_student_tf import configs, files
+from noisy_student_tf import configs, files, recipes
 from noisy_student_tf.configs import config_tree
+from noisy_student_tf.records import shards
 
 # What may change when a run goes on: earlier results do not depend on it.
 _MACHINE_FIELDS = (
@@ -34,32 +33,33 @@ class Workdir:
 
     root: str
 
-    def _in(self, *parts: str) -> str:
-        return files.join(self.root, *parts)
+    def folder(self, name: str) -> str:
+        """Return the folder of a stage."""
+        return files.join(self.root, name)
 
     @property
     def config(self) -> str:
         """The resolved configuration, written before anything is built."""
-        return self._in("config.json")
+        return self.folder("config.json")
 
     @property
     def labeled(self) -> str:
         """Shards of the splits train, validation and test."""
-        return self._in("labeled")
+        return self.folder("labeled")
 
     @property
     def unlabeled(self) -> str:
         """Shards of the unlabeled images."""
-        return self._in("unlabeled")
+        return self.folder("unlabeled")
 
     @property
     def teacher(self) -> str:
         """The first teacher, trained on labeled images."""
-        return self._in("teacher")
+        return self.folder("teacher")
 
     def student(self, iteration: int) -> str:
         """Return the folder of a student, counted from 1."""
-        return self._in(f"student_{iteration}")
+        return self.folder(f"student_{iteration}")
 
     def model(self, iteration: int) -> str:
         """Return the folder of a student, or of the teacher for 0."""
@@ -67,30 +67,30 @@ class Workdir:
 
     def predictions(self, iteration: int) -> str:
         """Return what the student's teacher predicts."""
-        return self._in(f"predictions_{iteration}")
+        return self.folder(f"predictions_{iteration}")
 
     def selection(self, iteration: int) -> str:
         """Return which images the student learns from."""
-        return self._in(f"selection_{iteration}")
+        return self.folder(f"selection_{iteration}")
 
     def pseudo_labeled(self, iteration: int) -> str:
         """Return the student's pseudo-labeled shards."""
-        return self._in(f"pseudo_labeled_{iteration}")
+        return self.folder(f"pseudo_labeled_{iteration}")
 
     @property
     def duplicates(self) -> str:
         """Return which unlabeled images are left out, and why."""
-        return self._in("duplicates")
+        return self.folder("duplicates")
 
     @property
     def fixres(self) -> str:
         """The last student, fine-tuned at the higher resolution."""
-        return self._in("fixres")
+        return self.folder("fixres")
 
     @property
     def robustness(self) -> str:
         """Corrupted images and sequences, and what was measured on them."""
-        return self._in("robustness")
+        return self.folder("robustness")
 
     @property
     def robustness_sets(self) -> str:
@@ -100,7 +100,7 @@ class Workdir:
     @property
     def export(self) -> str:
         """What is served, with its manifest."""
-        return self._in("export")
+        return self.folder("export")
 
     @property
     def saved_model(self) -> str:
@@ -114,7 +114,24 @@ class Workdir:
     @property
     def results(self) -> str:
         """All accuracies."""
-        return self._in("results.json")
+        return self.folder("results.json")
+
+    @property
+    def report(self) -> str:
+        """The page of the run."""
+        return self.folder("report.html")
+
+
+def is_finished(config: configs.Config, workdir: Workdir) -> bool:
+    """Tell whether a run has made all that lasts: models, export, results."""
+    lasting = [
+        stage.folder
+        for stage in recipes.of(config).stages
+        if stage.kind in ("model", "export", "robustness")
+    ]
+    return all(map(files.exists, (workdir.results, workdir.report))) and all(
+        shards.is_finished(workdir.folder(folder)) for folder in lasting
+    )
 
 
 def check_config(config: configs.Config, workdir: Workdir) -> None:
@@ -160,19 +177,21 @@ def _holds_work(workdir: Workdir) -> bool:
 
 
 def write_config(config: configs.Config, workdir: Workdir) -> None:
-    """Write the configuration, or check it against the one that is there.
+    """Write the configuration, unless it is there.
+
+    Args:
+        config: Checked by `check_config`.
+        workdir: The folders.
 
     Raises:
-        ValueError: See `check_config`.
         OSError: The directory cannot be written.
     """
-    check_config(config, workdir)
     if files.exists(workdir.config) and not _differences(config, workdir):
         return
     try:
         files.make_directories(workdir.root)
         files.write_text(workdir.config, config_tree.to_json(config))
-    except (OSError, tf.errors.OpError) as error:
+    except files.errors() as error:
         raise OSError(
             f"--workdir={workdir.root}: it cannot be written ({error}). Name "
             "a directory that can, local or remote."

@@ -33,7 +33,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     """Define the flags of this script."""
-    stage.define_flags()
+    config_flags.define_run_flags()
     flags.DEFINE_bool(
         "robustness",
         False,

@@ -17,7 +17,7 @@ from run_scripts import stage
 
 def define_flags() -> None:
     """Define the flags of this stage."""
-    stage.define_flags()
+    config_flags.define_run_flags()
     flags.DEFINE_list(
         "formats",
         "saved_model",

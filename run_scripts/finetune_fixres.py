@@ -12,19 +12,20 @@ from run_scripts import stage
 
 def define_flags() -> None:
     """Define the flags of this stage."""
-    stage.define_flags()
+    config_flags.define_run_flags()
 
 
 def main(_: list[str]) -> None:
     """Fine-tune the last student."""
     run = stage.run_from_flags()
-    if not run.config.fixres.resolution:
+    finetuned = run.recipe.finetuned
+    if finetuned is None:
         raise ValueError(
             "--fixres.resolution=0: this run has no fine-tuning. Begin one "
             "with a resolution above --model.resolution="
             f"{run.config.model.resolution}."
         )
-    models.finetune_fixres(run)
+    models.make(run, finetuned)
 
 
 if __name__ == "__main__":

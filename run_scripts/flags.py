@@ -11,22 +11,39 @@ import typing
 from collections.abc import Callable
 from typing import Any, Literal
 
-import tensorflow as tf
 from absl import app, flags, logging
 
-from noisy_student_tf import configs
+from noisy_student_tf import configs, files, workdirs
 from noisy_student_tf.configs import config_tree, presets
+from run_scripts import help_text
 
 # What a user can mend; anything else is ours, and shows its traceback.
-_USER_ERRORS = (
+_USER_ERRORS: tuple[type[Exception], ...] = (
     ValueError,
-    OSError,
-    tf.errors.OpError,
     FloatingPointError,
     ImportError,
 )
 
 _USAGE_ERROR_CODE = 2
+
+
+def define_run_flags() -> None:
+    """Define `--workdir` and the flags of the configuration."""
+    define_config_flags()
+    flags.DEFINE_string(
+        "workdir", None, "Directory of the run, local or remote."
+    )
+    flags.DEFINE_list(
+        "profile_steps",
+        None,
+        "Two steps, such as 100,120: between them every training is profiled "
+        "for TensorBoard.",
+    )
+
+
+def define_iteration_flag(help_text: str) -> None:
+    """Define `--iteration`, which names a student."""
+    flags.DEFINE_integer("iteration", 1, help_text, lower_bound=0)
 
 
 def define_config_flags() -> None:
@@ -95,6 +112,22 @@ def override_from_flags(base: configs.Config) -> configs.Config:
     return config_tree.override(base, values)
 
 
+def settings_from_flags() -> tuple[configs.Config, workdirs.Workdir]:
+    """Return the configuration and the folders that the flags name.
+
+    Without `--preset`, the configuration is that of the existing run.
+
+    Raises:
+        ValueError: `--workdir` or `--preset` is missing or not accepted.
+        FileNotFoundError: There is neither a preset nor an existing run.
+    """
+    require("workdir", "runs/digits")
+    workdir = workdirs.Workdir(flags.FLAGS.workdir)
+    if flags.FLAGS.preset is None and files.exists(workdir.config):
+        return override_from_flags(workdirs.read_config(workdir)), workdir
+    return config_from_flags(), workdir
+
+
 def require(name: str, example: str) -> None:
     """Check that a flag has a value.
 
@@ -126,10 +159,13 @@ def run(
             )
         try:
             main(arguments)
-        except _USER_ERRORS as error:
+        except _USER_ERRORS + files.errors() as error:
             if logging.level_debug():
                 traceback.print_exc()
             print(f"error: {error}", file=sys.stderr)
             sys.exit(_USAGE_ERROR_CODE)
 
+    if {"--help", "-help", "-h", "-?"} & set(sys.argv[1:]):
+        print(help_text.describe(sys.modules["__main__"].__doc__ or ""))
+        return
     app.run(guarded)

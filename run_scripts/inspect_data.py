@@ -17,12 +17,11 @@ from absl import flags
 from noisy_student_tf import files
 from noisy_student_tf.stages import batches
 from run_scripts import flags as config_flags
-from run_scripts import stage
 
 
 def define_flags() -> None:
     """Define the flags of this script."""
-    stage.define_flags()
+    config_flags.define_run_flags()
     flags.DEFINE_integer(
         "iteration", 0, "Whose data: 0 the teacher's, 1 the first student's."
     )
@@ -36,7 +35,7 @@ def define_flags() -> None:
 def main(_: list[str]) -> None:
     """Print what the batches hold and write the contact sheet."""
     values = flags.FLAGS
-    config, workdir = stage.settings_from_flags()
+    config, workdir = config_flags.settings_from_flags()
     print(
         batches.describe_batches(
             config, workdir, values.iteration, num_batches=values.num_batches

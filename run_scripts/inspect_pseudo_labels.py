@@ -15,13 +15,12 @@ from noisy_student_tf import files, workdirs
 from noisy_student_tf.records import schema, shards
 from noisy_student_tf.report import pseudo_label_page, pseudo_label_table
 from run_scripts import flags as config_flags
-from run_scripts import stage
 
 
 def define_flags() -> None:
     """Define the flags of this script."""
     flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
-    stage.define_iteration_flag(
+    config_flags.define_iteration_flag(
         "The student, from 1; 0: of a teacher that only selects."
     )
     flags.DEFINE_list(

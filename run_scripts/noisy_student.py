@@ -9,17 +9,15 @@ writes all stages, `results.json`, `report.html` and a SavedModel to
 
 from absl import flags, logging
 
-from noisy_student_tf import files, self_training
+from noisy_student_tf import workdirs
 from noisy_student_tf.evaluation import results
-from noisy_student_tf.planning import dry_run
 from noisy_student_tf.records import shards
 from run_scripts import flags as config_flags
-from run_scripts import stage
 
 
 def define_flags() -> None:
     """Define the flags of the whole loop."""
-    stage.define_flags()
+    config_flags.define_run_flags()
     flags.DEFINE_boolean(
         "dry_run",
         False,
@@ -30,17 +28,29 @@ def define_flags() -> None:
 
 def main(_: list[str]) -> None:
     """Run, or describe, the whole loop."""
+    config, workdir = config_flags.settings_from_flags()
     if flags.FLAGS.dry_run:
-        config, workdir = stage.settings_from_flags()
+        from noisy_student_tf.planning import dry_run
+
         print(dry_run.describe(config, workdir))
         return
-    run = stage.run_from_flags()
-    rows = self_training.run_all(run)
+    workdirs.check_config(config, workdir)
+    if not workdirs.is_finished(config, workdir):
+        _run()
+    rows = results.read(workdir.results)
     print(results.format_table(results.headline_rows(rows)))
-    print(f"report: {files.join(run.workdir.root, 'report.html')}")
-    exported = shards.read_manifest(run.workdir.export)["model"]
-    print(f"classifier: {run.workdir.saved_model} ({exported})")
+    print(f"report: {workdir.report}")
+    exported = shards.read_manifest(workdir.export)["model"]
+    print(f"classifier: {workdir.saved_model} ({exported})")
     logging.flush()
+
+
+def _run() -> None:
+    # A finished run is shown without these: their imports take seconds.
+    from noisy_student_tf import self_training
+    from run_scripts import stage
+
+    self_training.run_all(stage.run_from_flags())
 
 
 def console_entry() -> None:

@@ -72,7 +72,7 @@ def main(_: list[str]) -> None:
             config,
             _data(config),
             accelerator=accelerators.parse(flags.FLAGS.accelerator),
-            assumptions=_assumptions(config),
+            assumptions=_assumptions(),
         )
     )
 
@@ -100,7 +100,7 @@ def _data(config: configs.Config) -> compute.Data:
     return compute.Data(num_rows=num_rows or counts["num_unlabeled"], **counts)
 
 
-def _assumptions(config: configs.Config) -> describe.Assumptions:
+def _assumptions() -> describe.Assumptions:
     values = flags.FLAGS
     return describe.Assumptions(
         utilization=values.utilization,
@@ -108,7 +108,6 @@ def _assumptions(config: configs.Config) -> describe.Assumptions:
         unlabeled_image_bytes=1000 * values.unlabeled_image_kilobytes,
         host_rate=values.host_cores * values.core_images_per_second,
         host_rate_resolution=values.host_images_resolution,
-        recompute=config.model.recompute,
     )
 
 

@@ -16,8 +16,8 @@ from run_scripts import stage
 
 def define_flags() -> None:
     """Define the flags of this stage."""
-    stage.define_flags()
-    stage.define_iteration_flag(
+    config_flags.define_run_flags()
+    config_flags.define_iteration_flag(
         "The student that will learn from the predictions."
     )
     flags.DEFINE_integer("shard_index", 0, "This worker.", lower_bound=0)
@@ -31,7 +31,7 @@ def main(_: list[str]) -> None:
     run = stage.run_from_flags()
     labels.predict(
         run,
-        flags.FLAGS.iteration,
+        run.recipe.labeling(flags.FLAGS.iteration),
         shard_index=flags.FLAGS.shard_index,
         num_shard_workers=flags.FLAGS.num_shard_workers,
     )

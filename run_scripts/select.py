@@ -15,15 +15,16 @@ from run_scripts import stage
 
 def define_flags() -> None:
     """Define the flags of this stage."""
-    stage.define_flags()
-    stage.define_iteration_flag("The student, from 1.")
+    config_flags.define_run_flags()
+    config_flags.define_iteration_flag("The student, from 1.")
 
 
 def main(_: list[str]) -> None:
     """Select, and write the pseudo-labeled shards."""
     run = stage.run_from_flags()
-    labels.select(run, flags.FLAGS.iteration)
-    labels.write_pseudo_labeled(run, flags.FLAGS.iteration)
+    labeling = run.recipe.labeling(flags.FLAGS.iteration)
+    labels.select(run, labeling)
+    labels.write_pseudo_labeled(run, labeling)
 
 
 if __name__ == "__main__":

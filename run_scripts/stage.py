@@ -1,12 +1,11 @@
-"""What the scripts of single stages share: their flags, and the run."""
+"""What the scripts of stages share: their logs, and the run that they begin."""
 
 import tensorflow as tf
 from absl import flags, logging
 
-from noisy_student_tf import configs, files, workdirs
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.devices import runtime
-from noisy_student_tf.stages import runs, starts
+from noisy_student_tf.stages import runs
 from run_scripts import flags as config_flags
 
 # They log at the level of a run's own progress.
@@ -20,46 +19,6 @@ _CHATTY_MODULES = (
 )
 
 
-def define_flags() -> None:
-    """Define `--workdir` and the flags of the configuration."""
-    config_flags.define_config_flags()
-    flags.DEFINE_string(
-        "workdir", None, "Directory of the run, local or remote."
-    )
-    flags.DEFINE_list(
-        "profile_steps",
-        None,
-        "Two steps, such as 100,120: between them every training is profiled "
-        "for TensorBoard.",
-    )
-
-
-def define_iteration_flag(help_text: str) -> None:
-    """Define `--iteration`, which names a student."""
-    flags.DEFINE_integer("iteration", 1, help_text, lower_bound=0)
-
-
-def settings_from_flags() -> tuple[configs.Config, workdirs.Workdir]:
-    """Return the configuration and the folders that the flags name.
-
-    Without `--preset`, the configuration is that of the existing run.
-
-    Raises:
-        ValueError: `--workdir` or `--preset` is missing or not accepted.
-        FileNotFoundError: There is neither a preset nor an existing run.
-    """
-    if not flags.FLAGS.workdir:
-        raise ValueError(
-            "--workdir is missing: name the directory of the run, such as "
-            "--workdir=runs/digits."
-        )
-    workdir = workdirs.Workdir(flags.FLAGS.workdir)
-    if flags.FLAGS.preset is None and files.exists(workdir.config):
-        base = workdirs.read_config(workdir)
-        return config_flags.override_from_flags(base), workdir
-    return config_flags.config_from_flags(), workdir
-
-
 def set_up_logging() -> None:
     """Show what the stages say, without the libraries' own chatter."""
     logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))
@@ -70,7 +29,7 @@ def set_up_logging() -> None:
 
 
 def run_from_flags() -> runs.Run:
-    """Return the run that the flags name, its configuration written.
+    """Return the run that the flags name, begun.
 
     Raises:
         FileNotFoundError: There is no model to begin with.
@@ -78,21 +37,11 @@ def run_from_flags() -> runs.Run:
             model to begin with does not fit.
     """
     set_up_logging()
-    config, workdir = settings_from_flags()
-    # Before anything is written: the workdir stays free for the mended flags.
-    starts.check(config)
-    workdirs.check_config(config, workdir)
+    config, workdir = config_flags.settings_from_flags()
     profile_steps = _profile_steps()
     logging.info("Configuration:\n%s", config_tree.to_json(config))
     runtime.configure(config)
-    run = runs.Run(
-        config=config,
-        workdir=workdir,
-        strategy=runtime.make_strategy(config.runtime),
-        profile_steps=profile_steps,
-    )
-    runs.on_chief(run, lambda: workdirs.write_config(config, workdir))
-    return run
+    return runs.begin(config, workdir, profile_steps=profile_steps)
 
 
 def _profile_steps() -> tuple[int, int] | None:

@@ -15,17 +15,16 @@ from run_scripts import stage
 
 def define_flags() -> None:
     """Define the flags of this stage."""
-    stage.define_flags()
-    stage.define_iteration_flag("0: the teacher; 1, 2, ...: that student.")
+    config_flags.define_run_flags()
+    config_flags.define_iteration_flag(
+        "0: the teacher; 1, 2, ...: that student."
+    )
 
 
 def main(_: list[str]) -> None:
     """Train the model that `--iteration` names."""
     run = stage.run_from_flags()
-    if flags.FLAGS.iteration == 0:
-        models.train_teacher(run)
-    else:
-        models.train_student(run, flags.FLAGS.iteration)
+    models.make(run, run.recipe.model(flags.FLAGS.iteration))
 
 
 if __name__ == "__main__":

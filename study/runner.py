@@ -13,12 +13,11 @@ from typing import Any
 
 from absl import logging
 
-from noisy_student_tf import configs, files, workdirs
+from noisy_student_tf import configs, files, recipes, workdirs
 from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.planning import compute
 from noisy_student_tf.records import shards
-from noisy_student_tf.stages import runs
 from study import (
     arms,
     fixmatch,
@@ -157,13 +156,10 @@ def is_recorded(job: Job, records: str) -> bool:
     if not files.exists(path):
         return False
     rows = files.read_json(path)["results"]
-    config = job.config
-    last = runs.model_name(config.self_training.num_iterations)
-    if config.fixres.resolution:
-        last = f"{last}_fixres"
-    if not any(row["model"] == last for row in rows):
+    recipe = recipes.of(job.config)
+    if not any(row["model"] == recipe.models[-1].name for row in rows):
         return False
-    return not config.evaluation.robustness or any(
+    return not recipe.measures_robustness or any(
         map(results.is_robustness, rows)
     )
 
@@ -292,8 +288,7 @@ def multiply_adds(job: Job) -> float:
         num_rows=num_unlabeled,
         num_selected=num_unlabeled,
     )
-    stages = compute.stages(config, data, recompute=False)
-    return sum(stage.multiply_adds for stage in stages)
+    return sum(each.multiply_adds for each in compute.stages(config, data))
 
 
 def describe(

@@ -7,7 +7,7 @@ teacher. Such a stage is copied, its manifest last, and counts as finished.
 
 from collections.abc import Iterator
 
-from noisy_student_tf import configs, files, workdirs
+from noisy_student_tf import configs, files, recipes, workdirs
 from noisy_student_tf.configs import config_tree, derived
 from noisy_student_tf.records import shards
 
@@ -28,8 +28,11 @@ _MACHINE = (
     "runtime.cache_directory",
 )
 _AFTER_TRAINING = ("fixres.", "evaluation.", "self_training.num_iterations")
-# A first teacher sees labeled images alone. The architecture is compared by
-# itself: that of the teacher, which the students' fields describe too.
+# The architecture of a teacher is compared by itself: the students' fields
+# describe it, too. This is no field, and stands for it among those that differ.
+_TEACHERS_ARCHITECTURE = "teacher's architecture"
+# A first teacher sees labeled images alone. A teacher that was given is
+# another thing than one that is trained.
 _TEACHER_ALONE = (
     "data.unlabeled",
     "labeling.",
@@ -41,7 +44,15 @@ _TEACHER_ALONE = (
     "training.student_epochs",
     "training.unlabeled_ratio",
     "training.noise_unlabeled",
-    "self_training.",
+    "self_training.selection_teacher_directory",
+    "self_training.keep_selection",
+    "self_training.initialize_students_from",
+    "self_training.teacher_name",
+    "self_training.teacher_width",
+    "self_training.teacher_depth",
+    "self_training.teacher_resolution",
+    "self_training.online_teacher",
+    "self_training.noised_teacher",
     "model.",
 )
 # The first predictions are of that teacher, clean: how a student learns from
@@ -84,43 +95,49 @@ def _shareable(have: configs.Config, want: configs.Config) -> Iterator[str]:
         )
         if first != second and not _is_among(name, _MACHINE)
     }
-    # Data alone decide on shards; ids, not the seed, on the splits.
-    data = {name for name in differing if name.startswith("data.")}
-    if not data - {"data.unlabeled"}:
-        yield "labeled"
-    if not data:
-        yield "unlabeled"
-    has_same_teacher = derived.teacher_model(have) == derived.teacher_model(
-        want
-    )
-    if not has_same_teacher:
-        return
-    ignored = (*_AFTER_TRAINING, *_TEACHER_ALONE)
-    # A teacher that was given is another thing than one that is trained.
-    given = {"self_training.teacher_directory"} & differing
-    if not given and _agree(differing, ignored):
-        yield "teacher"
-    else:
-        return
-    if data:
-        return
-    # Only a noised teacher sees noised unlabeled images.
-    is_noised = have.self_training.noised_teacher
-    noise = () if is_noised else ("augmentation.unlabeled.",)
-    labels = (*_AFTER_TRAINING, *_STUDENTS_ALONE, *noise)
-    if _agree(differing, (*labels, "selection.")):
-        yield "predictions_1"
-    if _agree(differing, labels):
-        yield from ("selection_1", "pseudo_labeled_1")
-    if not _agree(differing, _AFTER_TRAINING):
-        return
-    yield "student_1"
-    last = min(each.self_training.num_iterations for each in (have, want))
-    for iteration in range(2, last + 1):
-        yield f"predictions_{iteration}"
-        yield f"selection_{iteration}"
-        yield f"pseudo_labeled_{iteration}"
-        yield f"student_{iteration}"
+    first_teachers = [derived.teacher_model(each) for each in (have, want)]
+    if first_teachers[0] != first_teachers[1]:
+        differing.add(_TEACHERS_ARCHITECTURE)
+    had = {stage.folder for stage in recipes.of(have).stages}
+    for stage in recipes.of(want).stages:
+        ignored = _ignored(stage, have)
+        if (
+            stage.folder in had
+            and ignored is not None
+            and all(_is_among(name, ignored) for name in differing)
+        ):
+            yield stage.folder
+
+
+def _ignored(
+    stage: recipes.Stage, config: configs.Config
+) -> tuple[str, ...] | None:
+    """Return the fields that a stage does not read; None: it is not shared."""
+    if stage.kind in ("labeled", "unlabeled"):
+        # Data alone decide on shards; ids, not the seed, on the splits.
+        others = tuple(
+            name
+            for name, _ in config_tree.flatten(config)
+            if not name.startswith("data.")
+        )
+        alone = ("data.unlabeled",) if stage.kind == "labeled" else ()
+        return (*others, *alone, _TEACHERS_ARCHITECTURE)
+    if stage.model:
+        if stage.model.is_finetuned:
+            return None
+        is_teacher = stage.model.iteration == 0
+        return _AFTER_TRAINING + (_TEACHER_ALONE if is_teacher else ())
+    if not stage.labeling:
+        return None
+    if stage.labeling.iteration > 1:
+        return _AFTER_TRAINING
+    ignored: tuple[str, ...] = _AFTER_TRAINING + _STUDENTS_ALONE
+    if not config.self_training.noised_teacher:
+        # Only a noised teacher sees noised unlabeled images.
+        ignored += ("augmentation.unlabeled.",)
+    if stage.kind == "predictions":
+        ignored += ("selection.",)
+    return ignored
 
 
 def _is_among(name: str, fields: tuple[str, ...]) -> bool:
@@ -128,10 +145,6 @@ def _is_among(name: str, fields: tuple[str, ...]) -> bool:
         name.startswith(field) if field.endswith(".") else name == field
         for field in fields
     )
-
-
-def _agree(differing: set[str], ignored: tuple[str, ...]) -> bool:
-    return all(_is_among(name, ignored) for name in differing)
 
 
 def share(

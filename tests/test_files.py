@@ -132,9 +132,9 @@ def test_copies_are_whole(directory):
 
 
 def test_a_missing_file_is_an_error(directory):
-    with pytest.raises(files.NotFoundError):
+    with pytest.raises(FileNotFoundError):
         files.read_bytes(files.join(directory, "missing"))
-    with pytest.raises(files.NotFoundError):
+    with pytest.raises(files.errors()):
         files.copy(
             files.join(directory, "missing"), files.join(directory, "there")
         )

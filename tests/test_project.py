@@ -13,7 +13,7 @@ from tests import conftest
 ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts", "study")
 
-BASE = {"configs", "files", "records", "workdirs"}
+BASE = {"configs", "files", "recipes", "records", "workdirs"}
 PARTS = {
     "evaluation",
     "model",
@@ -26,8 +26,9 @@ PARTS = {
 ALLOWED_IMPORTS = {
     "files": set(),
     "configs": set(),
+    "recipes": {"configs"},
     "records": {"files"},
-    "workdirs": {"configs", "files"},
+    "workdirs": {"configs", "files", "recipes", "records.shards"},
     "devices": BASE,
     **{part: BASE for part in PARTS},
     "training": BASE | {"devices"},

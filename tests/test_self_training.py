@@ -49,11 +49,11 @@ WITHOUT_POLICY = {
 }
 
 
-def make_run(root, strategy=None, **overrides) -> runs.Run:
-    return runs.Run(
-        config=config_tree.override(presets.preset("tiny"), overrides),
-        workdir=workdirs.Workdir(str(root)),
-        strategy=strategy or tf.distribute.get_strategy(),
+def make_run(root, **overrides) -> runs.Run:
+    return runs.begin(
+        config_tree.override(presets.preset("tiny"), overrides),
+        workdirs.Workdir(str(root)),
+        strategy=tf.distribute.get_strategy(),
     )
 
 
@@ -108,6 +108,27 @@ def test_repeated_command_changes_nothing(finished):
     assert [path.stat().st_mtime_ns for path in paths] == before
 
 
+def test_a_finished_run_is_shown_without_tensorflow(finished):
+    script = (
+        "import sys\n"
+        "from run_scripts import noisy_student\n"
+        "sys.argv = ['noisy_student', *sys.argv[1:]]\n"
+        "try:\n"
+        "    noisy_student.console_entry()\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
+        "assert 'tensorflow' not in sys.modules\n"
+    )
+    flag = f"--workdir={finished.workdir.root}"
+    shown = subprocess.run(
+        [sys.executable, "-c", script, "--preset=tiny", flag],
+        capture_output=True,
+        text=True,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "student_1_fixres" in shown.stdout
+
+
 def test_dry_run_writes_nothing_and_counts_everything(tmp_path):
     text = dry_run.describe(
         presets.preset("tiny"), workdirs.Workdir(str(tmp_path / "run"))
@@ -120,21 +141,19 @@ def test_dry_run_writes_nothing_and_counts_everything(tmp_path):
 def test_student_without_its_teacher_is_refused(finished, tmp_path):
     run = make_run(tmp_path)
     with pytest.raises(FileNotFoundError, match="teacher is missing"):
-        labels.predict(run, 1)
+        labels.predict(run, run.recipe.labeling(1))
 
 
-@pytest.mark.parametrize("start", [self_training.run_all, None])
+@pytest.mark.parametrize("start", [runs.begin, dry_run.describe])
 def test_missing_teacher_is_named_before_anything_is_built(start, tmp_path):
     missing = str(tmp_path / "nowhere")
-    run = make_run(
-        tmp_path / "run", **{"self_training.teacher_directory": missing}
+    config = config_tree.override(
+        presets.preset("tiny"), {"self_training.teacher_directory": missing}
     )
+    workdir = workdirs.Workdir(str(tmp_path / "run"))
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        if start:
-            start(run)
-        else:
-            dry_run.describe(run.config, run.workdir)
-    assert not files.exists(run.workdir.root)
+        start(config, workdir)
+    assert not files.exists(workdir.root)
 
 
 def test_student_of_another_run_teaches_a_remote_one(finished):
@@ -163,7 +182,6 @@ def test_script_trains_a_teacher_on_two_replicas(
     shorter = {"training.teacher_epochs": 1, "fixres.resolution": 0}
     run = make_run(tmp_path, **WITHOUT_POLICY, **shorter)
     shutil.copytree(finished.workdir.labeled, run.workdir.labeled)
-    workdirs.write_config(run.config, run.workdir)
     two = strategies.mirrored(2)
     monkeypatch.setattr(runtime, "make_strategy", lambda _: two)
     scripts.run(train, f"--workdir={tmp_path}", "--iteration=0")

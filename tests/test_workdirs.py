@@ -28,7 +28,7 @@ def test_another_configuration_is_refused_with_the_differing_fields(tmp_path):
         configs.Config(), {"seed": 1, "optimizer.momentum": 0.5}
     )
     with pytest.raises(ValueError, match="seed: 0 became 1") as caught:
-        workdirs.write_config(other, folder)
+        workdirs.check_config(other, folder)
     assert "optimizer.momentum: 0.9 became 0.5" in str(caught.value)
 
 
@@ -50,6 +50,7 @@ def test_a_run_may_go_on_on_other_devices(tmp_path):
     moved = dataclasses.replace(
         run, runtime=configs.RuntimeConfig(strategy="mirrored", num_devices=2)
     )
+    workdirs.check_config(moved, folder)
     workdirs.write_config(moved, folder)
     assert workdirs.read_config(folder) == run
 

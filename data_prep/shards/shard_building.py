@@ -153,7 +153,7 @@ class ShardPlan:
                 except pictures.CorruptImageError as error:
                     summary.corrupt.append(_reject(item, str(error)))
                     continue
-                except files.NotFoundError:
+                except FileNotFoundError:
                     summary.corrupt.append(_reject(item, "no such file"))
                     continue
                 digest = hashlib.sha256(picture).digest()

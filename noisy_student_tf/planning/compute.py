@@ -2,11 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from noisy_student_tf import configs
-from noisy_student_tf.configs import derived
-from noisy_student_tf.model import cost, specs
+from noisy_student_tf import configs, recipes
+from noisy_student_tf.model import cost, efficientnet, specs
 from noisy_student_tf.training import plan as plans
 
 # Forward, and two of the same size backward: for inputs and for weights.
@@ -67,83 +66,64 @@ class Stage:
         return self.passes * self.images * self.forward_multiply_adds
 
 
-def stages(
-    config: configs.Config, data: Data, *, recompute: bool
-) -> Iterator[Stage]:
+def stages(config: configs.Config, data: Data) -> Iterator[Stage]:
     """Yield the stages that use accelerators, in order.
 
-    A teacher that was trained elsewhere costs nothing here. Predictions are
-    those of every iteration over all unlabeled images.
+    A teacher that was trained elsewhere costs nothing here.
 
     Args:
         config: The run.
         data: Its images.
-        recompute: Whether students recompute their activations.
     """
-    teacher = derived.teacher_model(config)
-    training = TRAINING_PASSES
-    if not config.self_training.teacher_directory:
-        yield _trained("teacher", config, teacher, data, passes=training)
-    if recompute:
-        training = RECOMPUTING_PASSES
-    for iteration in range(1, config.self_training.num_iterations + 1):
-        labeler = teacher if iteration == 1 else config.model
-        yield _predicted(f"predictions_{iteration}", config, labeler, data)
-        name = f"student_{iteration}"
-        yield _trained(name, config, config.model, data, passes=training)
-    if config.fixres.resolution:
-        model = dataclasses.replace(
-            config.model, resolution=config.fixres.resolution
-        )
-        yield _trained("fixres", config, model, data, passes=training)
+    for stage in recipes.of(config).stages:
+        if stage.model and not stage.model.adopted_from:
+            yield _trained(config, stage.model, data)
+        elif stage.labeling and stage.kind == "predictions":
+            yield _predicted(config, stage.labeling, data)
 
 
-def _trained(
-    name: str,
-    config: configs.Config,
-    model: configs.ModelConfig,
-    data: Data,
-    *,
-    passes: int,
-) -> Stage:
-    epochs = {
-        "teacher": config.training.teacher_epochs,
-        "fixres": config.fixres.epochs,
-    }.get(name, config.training.student_epochs)
+def _trained(config: configs.Config, model: recipes.Model, data: Data) -> Stage:
     plan = plans.make_plan(
         config,
         num_labeled=data.num_labeled,
-        epochs=epochs,
-        has_unlabeled=name.startswith("student"),
+        epochs=model.epochs,
+        has_unlabeled=model.labels is not None,
     )
+    architecture = model.architecture
     return Stage(
-        name=name,
-        model=model.name,
-        resolution=model.resolution,
+        name=model.folder,
+        model=architecture.name,
+        resolution=architecture.resolution,
         num_steps=plan.total_steps,
         labeled_images=plan.total_steps * plan.labeled_batch_size,
         unlabeled_images=plan.total_steps * plan.unlabeled_batch_size,
-        passes=passes,
-        forward_multiply_adds=forward_multiply_adds(model, config),
+        passes=RECOMPUTING_PASSES
+        if architecture.recompute
+        else TRAINING_PASSES,
+        forward_multiply_adds=forward_multiply_adds(architecture, config),
     )
 
 
 def _predicted(
-    name: str,
-    config: configs.Config,
-    model: configs.ModelConfig,
-    data: Data,
+    config: configs.Config, labeling: recipes.Labeling, data: Data
 ) -> Stage:
+    teacher = labeling.teacher
+    if isinstance(teacher, str):
+        # One that only selects: taken to be as large as the first teacher.
+        teacher = recipes.of(config).teacher
+    num_images = data.num_selected if labeling.kept_from else data.num_unlabeled
     batch_size = config.training.evaluation_batch_size
     return Stage(
-        name=name,
-        model=model.name,
-        resolution=model.resolution,
-        num_steps=math.ceil(data.num_unlabeled / batch_size),
+        name=labeling.predictions,
+        model=teacher.architecture.name,
+        resolution=teacher.architecture.resolution,
+        num_steps=math.ceil(num_images / batch_size),
         labeled_images=0,
-        unlabeled_images=data.num_unlabeled,
+        unlabeled_images=num_images,
         passes=1,
-        forward_multiply_adds=forward_multiply_adds(model, config),
+        forward_multiply_adds=forward_multiply_adds(
+            teacher.architecture, config
+        ),
     )
 
 
@@ -160,4 +140,13 @@ def model_spec(
     """Return the architecture with the run's number of classes."""
     return specs.from_config(
         model, num_classes=config.data.num_classes, class_names=()
+    )
+
+
+def parameter_counter(
+    config: configs.Config,
+) -> Callable[[configs.ModelConfig], int]:
+    """Return architecture -> number of parameters, for a run's classes."""
+    return lambda model: efficientnet.count_parameters(
+        model_spec(model, config)
     )

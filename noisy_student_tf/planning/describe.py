@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from noisy_student_tf import configs
-from noisy_student_tf.model import efficientnet
 from noisy_student_tf.planning import (
     accelerators,
     compute,
@@ -35,7 +34,6 @@ class Assumptions:
         host_rate: Noised images per second that one host can make, at the
             resolution of `host_rate_resolution`.
         host_rate_resolution: Side of those images in pixels.
-        recompute: Whether students recompute their activations.
     """
 
     utilization: float
@@ -43,7 +41,6 @@ class Assumptions:
     unlabeled_image_bytes: float
     host_rate: float
     host_rate_resolution: int
-    recompute: bool
 
 
 def describe(
@@ -54,7 +51,7 @@ def describe(
     assumptions: Assumptions,
 ) -> str:
     """Return the plan of a run, section by section."""
-    stages = list(compute.stages(config, data, recompute=assumptions.recompute))
+    stages = list(compute.stages(config, data))
     sections = [
         _images(data),
         _computing(stages, accelerator, assumptions),
@@ -202,13 +199,12 @@ def _storing(
     data: compute.Data,
     assumptions: Assumptions,
 ) -> str:
-    spec = compute.model_spec(config.model, config)
     lines = storage.lines(
         config,
         data,
         labeled_image_bytes=assumptions.labeled_image_bytes,
         unlabeled_image_bytes=assumptions.unlabeled_image_bytes,
-        num_parameters=efficientnet.count_parameters(spec),
+        count_parameters=compute.parameter_counter(config),
     )
     total = sum(line.num_bytes for line in lines)
     rows = [

@@ -1,8 +1,9 @@
 """Bytes that the stages of a run write."""
 
 import dataclasses
+from collections.abc import Callable
 
-from noisy_student_tf import configs
+from noisy_student_tf import configs, recipes
 from noisy_student_tf.planning import compute
 
 _FLOAT16_BYTES = 2
@@ -30,7 +31,7 @@ def lines(
     *,
     labeled_image_bytes: float,
     unlabeled_image_bytes: float,
-    num_parameters: int,
+    count_parameters: Callable[[configs.ModelConfig], int],
 ) -> list[Line]:
     """Return what every stage stores.
 
@@ -39,47 +40,58 @@ def lines(
         data: Its images.
         labeled_image_bytes: Mean size of a stored labeled picture.
         unlabeled_image_bytes: Mean size of a stored unlabeled picture.
-        num_parameters: Of the student.
+        count_parameters: Architecture -> its number of parameters.
     """
-    soft_label = _FLOAT16_BYTES * config.data.num_classes + _ROW_BYTES
-    checkpoint = training_state_bytes(config, num_parameters)
-    kept = config.training.keep_checkpoints
-    result = [
-        Line(
-            "labeled",
-            data.num_labeled * labeled_image_bytes,
-            f"{data.num_labeled:,} pictures",
-        ),
-        Line(
-            "unlabeled",
-            data.num_unlabeled * unlabeled_image_bytes,
-            f"{data.num_unlabeled:,} pictures",
-        ),
-    ]
-    for iteration in range(1, config.self_training.num_iterations + 1):
-        result += [
-            Line(
-                f"predictions_{iteration}",
-                data.num_unlabeled * soft_label,
-                "float16 probabilities",
+    row = _FLOAT16_BYTES * config.data.num_classes + _ROW_BYTES
+
+    def line_of(stage: recipes.Stage) -> Line | None:
+        if stage.model:
+            num_parameters = count_parameters(stage.model.architecture)
+            return _model_line(config, stage.model, num_parameters)
+        num_images = data.num_unlabeled
+        if stage.labeling and stage.labeling.kept_from:
+            num_images = data.num_selected
+        contents = {
+            "labeled": (
+                data.num_labeled * labeled_image_bytes,
+                f"{data.num_labeled:,} pictures",
             ),
-            Line(
-                f"selection_{iteration}",
+            "unlabeled": (
+                data.num_unlabeled * unlabeled_image_bytes,
+                f"{data.num_unlabeled:,} pictures",
+            ),
+            "predictions": (num_images * row, "float16 probabilities"),
+            "selection": (
                 data.num_selected * _ROW_BYTES,
                 f"{data.num_selected:,} ids",
             ),
-            Line(
-                f"pseudo_labeled_{iteration}",
-                data.num_selected * (unlabeled_image_bytes + soft_label),
+            "pseudo_labeled": (
+                data.num_selected * (unlabeled_image_bytes + row),
                 "the selected pictures once, with their copies as a number",
             ),
-            Line(
-                f"student_{iteration}",
-                kept * checkpoint,
-                f"{kept} checkpoints",
-            ),
-        ]
-    return result
+        }
+        if stage.kind not in contents:
+            return None
+        return Line(stage.folder, *contents[stage.kind])
+
+    return list(filter(None, map(line_of, recipes.of(config).stages)))
+
+
+def _model_line(
+    config: configs.Config, model: recipes.Model, num_parameters: int
+) -> Line:
+    """Return what a model's folder holds: weights, and checkpoints."""
+    weights = _WEIGHT_COPIES * _FLOAT32_BYTES * num_parameters
+    if model.adopted_from:
+        return Line(model.folder, weights, "weights")
+    # The best one is kept beside the newest.
+    num_kept = config.training.keep_checkpoints + 1
+    checkpoints = num_kept * training_state_bytes(config, num_parameters)
+    return Line(
+        model.folder,
+        weights + checkpoints,
+        f"weights and {num_kept} checkpoints",
+    )
 
 
 def training_state_bytes(config: configs.Config, num_parameters: int) -> int:

@@ -9,11 +9,12 @@ import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Iterator
-from typing import Any, Literal
-
-import tensorflow as tf
+from typing import TYPE_CHECKING, Any, Literal
 
 from noisy_student_tf import files
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 MANIFEST = "manifest.json"
 
@@ -53,8 +54,11 @@ def index_name(split: str, index: int, count: int) -> str:
 
 
 @contextlib.contextmanager
-def open_writer(path: str) -> Iterator[tf.io.TFRecordWriter]:
+def open_writer(path: str) -> "Iterator[tf.io.TFRecordWriter]":
     """Yield a TFRecord writer; the file appears when the block succeeds."""
+    # Manifests are read without TensorFlow, whose import takes seconds.
+    import tensorflow as tf
+
     with files.temporary_name(path) as temporary:
         with tf.io.TFRecordWriter(temporary) as writer:
             yield writer
@@ -66,6 +70,8 @@ def read_records(path: str) -> Iterator[bytes]:
     Raises:
         tf.errors.DataLossError: The file is damaged.
     """
+    import tensorflow as tf
+
     for record in tf.data.TFRecordDataset(path):
         yield record.numpy()
 

@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw
 
-from noisy_student_tf import configs, files, workdirs
+from noisy_student_tf import configs, files, recipes, workdirs
 from noisy_student_tf.pipeline import eval_stream, train_stream
 from noisy_student_tf.pipeline.augmentation import randaugment
 from noisy_student_tf.records import shards
+from noisy_student_tf.stages import model_training
 
 _CELL_PIXELS = 96
 _MARGIN_PIXELS = 4
@@ -72,22 +73,12 @@ def describe_batches(
 def _open_stream(
     config: configs.Config, workdir: workdirs.Workdir, iteration: int
 ) -> tuple[list[str], tf.data.Dataset]:
-    labeled = shards.open_split(workdir.labeled, "train")
+    """Return the names of the classes, and what the model is trained on."""
+    model = recipes.of(config).model(iteration)
+    settings = model_training.settings_of(config, workdir, model)
+    make_stream = model_training.stream_maker(settings, workdir, model)
     names = shards.read_manifest(workdir.labeled)["class_names"]
-    pseudo_labeled = None
-    if iteration:
-        pseudo_labeled = shards.open_split(
-            workdir.pseudo_labeled(iteration), "pseudo_labeled"
-        )
-    stream = train_stream.make_train_stream(
-        labeled=labeled,
-        pseudo_labeled=pseudo_labeled,
-        config=config,
-        resolution=config.model.resolution,
-        num_classes=len(names),
-        start_step=0,
-    )
-    return names, stream
+    return names, make_stream(start_step=0)
 
 
 def _count(batch: dict[str, Any], counts: dict[str, np.ndarray]) -> None:
@@ -127,7 +118,8 @@ def write_contact_sheet(
         path: Where it is written.
         num_images: Columns.
     """
-    clean = _clean_images(config, workdir, num_images)
+    resolution = recipes.of(config).model(iteration).architecture.resolution
+    clean = _clean_images(config, workdir, resolution, num_images)
     _, stream = _open_stream(config, workdir, iteration)
     batch = next(iter(stream))
     rows = {"clean": clean}
@@ -154,12 +146,15 @@ def write_contact_sheet(
 
 
 def _clean_images(
-    config: configs.Config, workdir: workdirs.Workdir, num_images: int
+    config: configs.Config,
+    workdir: workdirs.Workdir,
+    resolution: int,
+    num_images: int,
 ) -> np.ndarray:
     """Return test images, uint8 [num_images, side, side, 3]."""
     stream = eval_stream.make_eval_stream(
         shards.open_split(workdir.labeled, "train"),
-        resolution=config.model.resolution,
+        resolution=resolution,
         batch_size=num_images,
         crop=train_stream.test_crop(config),
     )

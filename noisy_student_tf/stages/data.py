@@ -40,9 +40,7 @@ def build_unlabeled(run: runs.Run) -> None:
 
 def collect_results(run: runs.Run) -> list[dict[str, Any]]:
     """Gather the measurements of all finished models in `results.json`."""
-    last = run.config.self_training.num_iterations
-    directories = [run.workdir.model(i) for i in range(last + 1)]
-    directories.append(run.workdir.fixres)
+    directories = [runs.directory(run, model) for model in run.recipe.models]
     rows = [
         row
         for directory in directories

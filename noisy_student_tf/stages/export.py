@@ -10,7 +10,7 @@ import tensorflow as tf
 from noisy_student_tf import files
 from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.model import efficientnet, folding, saved, specs
-from noisy_student_tf.pipeline import decode, eval_stream, orientation
+from noisy_student_tf.pipeline import decode, orientation
 from noisy_student_tf.records import shards
 from noisy_student_tf.serving import conversion, exported, graph, saved_model
 from noisy_student_tf.stages import model_training, runs
@@ -155,17 +155,11 @@ def compare(
     Raises:
         ValueError: The run has no held-out images.
     """
-    split = _held_out_split(run)
+    split = runs.held_out_split(run)
     reference = model_training.logits_of(model)
     totals = [metrics.zeros(spec.num_classes)] * 2
     num_equal, largest = 0, 0.0
-    stream = eval_stream.make_eval_stream(
-        shards.open_split(run.workdir.labeled, split),
-        resolution=spec.resolution,
-        batch_size=run.config.training.evaluation_batch_size,
-        crop=runs.test_crop(spec),
-    )
-    for batch in stream:
+    for batch in runs.test_stream(run, spec, split=split):
         kept = batch["is_valid"].numpy()
         labels = batch["labels"].numpy()[kept]
         images = batch["images"]
@@ -203,19 +197,6 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
-
-
-def _held_out_split(run: runs.Run) -> str:
-    """Return `test`, or `validation` without one."""
-    splits = shards.read_manifest(run.workdir.labeled)["splits"]
-    for name in ("test", "validation"):
-        if name in splits:
-            return name
-    raise ValueError(
-        f"{run.workdir.labeled}: formats are measured on held-out images, and "
-        "there are none. Build it with --data.evaluation, or a share that is "
-        "held out."
-    )
 
 
 def _load(run: runs.Run) -> _Source:
@@ -270,33 +251,26 @@ def _representative_images(
     run: runs.Run, spec: specs.ModelSpec
 ) -> Iterator[np.ndarray]:
     """Yield images that were trained on, float32 [side, side, 3]."""
-    sets = [
-        (run.workdir.unlabeled, "unlabeled"),
-        (run.workdir.labeled, "train"),
-    ]
     remaining = _REPRESENTATIVE_IMAGES
-    for directory, split in sets:
-        if remaining and shards.is_finished(directory):
-            images = _first_images(directory, split, spec, remaining)
+    for folder, split in (("unlabeled", "unlabeled"), ("labeled", "train")):
+        if remaining and shards.is_finished(run.workdir.folder(folder)):
+            images = _first_images(run, spec, folder, split, remaining)
             remaining -= len(images)
             yield from images
 
 
 def _training_pixels(run: runs.Run, spec: specs.ModelSpec) -> np.ndarray:
     """Return a few training images, uint8 [num_images, side, side, 3]."""
-    images = _first_images(run.workdir.labeled, "train", spec, _CHECKED_IMAGES)
+    images = _first_images(run, spec, "labeled", "train", _CHECKED_IMAGES)
     return decode.to_uint8(images).numpy()
 
 
 def _first_images(
-    directory: str, split: str, spec: specs.ModelSpec, count: int
+    run: runs.Run, spec: specs.ModelSpec, folder: str, split: str, count: int
 ) -> np.ndarray:
     """Return up to `count` images, float32 [num_images, side, side, 3]."""
-    stream = eval_stream.make_eval_stream(
-        shards.open_split(directory, split),
-        resolution=spec.resolution,
-        batch_size=count,
-        crop=runs.test_crop(spec),
+    stream = runs.test_stream(
+        run, spec, folder=folder, split=split, batch_size=count
     )
     batch = next(iter(stream))
     return batch["images"][batch["is_valid"]].numpy()

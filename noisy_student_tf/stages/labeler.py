@@ -12,7 +12,6 @@ from noisy_student_tf import files
 from noisy_student_tf.devices import replicas
 from noisy_student_tf.evaluation import evaluate
 from noisy_student_tf.model import saved, specs
-from noisy_student_tf.pipeline import eval_stream
 from noisy_student_tf.pseudo_labels import calibrate, plausibility, teacher
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import noised_teacher, runs
@@ -192,12 +191,7 @@ def _measure(
                 "the temperature on. Set --data.validation_fraction."
             )
         return {**nothing, "temperature": 1.0}
-    stream = eval_stream.make_eval_stream(
-        shards.open_split(run.workdir.labeled, _SPLIT),
-        resolution=spec.resolution,
-        batch_size=run.config.training.evaluation_batch_size,
-        crop=runs.test_crop(spec),
-    )
+    stream = runs.test_stream(run, spec, split=_SPLIT)
     logits_fn = tf.function(
         lambda images: teacher.log_probabilities(predict_fn(images)),
         autograph=False,

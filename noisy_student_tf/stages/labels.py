@@ -16,7 +16,7 @@ from absl import logging
 from data_prep import find_duplicates
 from data_prep import write_pseudo_labeled as pseudo_labeled_writer
 from data_prep.shards import beam_shards
-from noisy_student_tf import configs, files
+from noisy_student_tf import configs, files, recipes
 from noisy_student_tf.devices import cluster, replicas
 from noisy_student_tf.model import saved
 from noisy_student_tf.pipeline import eval_stream
@@ -26,21 +26,9 @@ from noisy_student_tf.pseudo_labels import select as selector
 from noisy_student_tf.records import duplicates, shards
 from noisy_student_tf.stages import labeler, runs
 
-# The iteration whose teacher only selects.
-SELECTION_ONLY = 0
 
-
-def selecting_iteration(
-    settings: configs.SelfTrainingConfig, iteration: int
-) -> int:
-    """Return the iteration whose predictions select an iteration's images."""
-    if settings.selection_teacher_directory:
-        return SELECTION_ONLY
-    return min(iteration, 1) if settings.keep_selection else iteration
-
-
-def label(run: runs.Run, iteration: int) -> None:
-    """Make the pseudo-labels of one student, counted from 1.
+def label(run: runs.Run, iteration: recipes.Iteration) -> None:
+    """Make the pseudo-labels of one student.
 
     Pseudo-labeled shards that are there, own or the authors', are taken. Of
     several workers each labels its share of the shards; the chief does the
@@ -49,25 +37,24 @@ def label(run: runs.Run, iteration: int) -> None:
     Raises:
         ValueError: Labels that are there are of another teacher.
     """
-    first = selecting_iteration(run.config.self_training, iteration)
-    iterations = dict.fromkeys((first, iteration))
-    if shards.is_finished(run.workdir.pseudo_labeled(iteration)):
-        for each in iterations:
-            _check_teacher(run, each)
-        logging.info("Pseudo-labels %d: finished already.", iteration)
+    wanted = iteration.labelings[-1].pseudo_labeled
+    if shards.is_finished(run.workdir.folder(wanted)):
+        for labeling in iteration.labelings:
+            _check_teacher(run, labeling)
+        logging.info("%s: finished already.", wanted)
         return
-    for each in iterations:
-        _predict_together(run, each)
-        runs.on_chief(run, functools.partial(_select_and_write, run, each))
+    for labeling in iteration.labelings:
+        _predict_together(run, labeling)
+        runs.on_chief(run, functools.partial(_select_and_write, run, labeling))
 
 
-def _predict_together(run: runs.Run, iteration: int) -> None:
+def _predict_together(run: runs.Run, labeling: recipes.Labeling) -> None:
     """Let each worker label its share of the shards, and the chief close."""
-    directory = run.workdir.predictions(iteration)
-    if _is_predicted(run, iteration):
+    directory = run.workdir.folder(labeling.predictions)
+    if _is_predicted(run, labeling):
         return
     # All workers make the teacher's variables together, and once.
-    label_shards = _label_shards(run, iteration)
+    label_shards = _label_shards(run, labeling)
     num_workers = cluster.num_workers(run.strategy)
     if num_workers > 1:
         label_shards(
@@ -84,23 +71,24 @@ def _predict_together(run: runs.Run, iteration: int) -> None:
     runs.on_chief(run, label_the_rest_and_close)
 
 
-def _is_predicted(run: runs.Run, iteration: int) -> bool:
+def _is_predicted(run: runs.Run, labeling: recipes.Labeling) -> bool:
     """Tell whether predictions are finished, and are the teacher's."""
-    directory = run.workdir.predictions(iteration)
-    if not runs.is_done(directory, f"Predictions for student {iteration}"):
+    directory = run.workdir.folder(labeling.predictions)
+    title = f"Predictions for student {labeling.iteration}"
+    if not runs.is_done(directory, title):
         return False
-    _check_teacher(run, iteration)
+    _check_teacher(run, labeling)
     return True
 
 
-def _check_teacher(run: runs.Run, iteration: int) -> None:
+def _check_teacher(run: runs.Run, labeling: recipes.Labeling) -> None:
     """Refuse labels of a teacher that was trained anew since.
 
     A teacher or labels that are not there are not compared: a run may drop
     what it has used.
     """
-    teacher_directory = _teacher_directory(run, iteration)
-    directory = run.workdir.predictions(iteration)
+    teacher_directory = runs.directory(run, labeling.teacher)
+    directory = run.workdir.folder(labeling.predictions)
     found = labeler.teacher_of(directory)
     if not found or not shards.is_finished(teacher_directory):
         return
@@ -114,23 +102,22 @@ def _check_teacher(run: runs.Run, iteration: int) -> None:
         )
 
 
-def _select_and_write(run: runs.Run, iteration: int) -> None:
-    select(run, iteration)
-    write_pseudo_labeled(run, iteration)
+def _select_and_write(run: runs.Run, labeling: recipes.Labeling) -> None:
+    select(run, labeling)
+    write_pseudo_labeled(run, labeling)
 
 
 def find_near_duplicates(run: runs.Run) -> None:
     """Find the unlabeled images that are labeled or held out, too."""
-    settings = run.config.labeling
     directory = run.workdir.duplicates
-    if settings.near_duplicate_bits < 0:
-        return
-    if not runs.is_done(directory, "Duplicates"):
+    if run.recipe.finds_duplicates and not runs.is_done(
+        directory, "Duplicates"
+    ):
         find_duplicates.find(
             unlabeled_directory=run.workdir.unlabeled,
             labeled_directory=run.workdir.labeled,
             directory=directory,
-            labeling=settings,
+            labeling=run.config.labeling,
             beam_runner=run.config.data.beam_runner,
             beam_options=beam_options(run.config),
         )
@@ -158,17 +145,13 @@ class _Images:
         )
 
 
-def _images(run: runs.Run, iteration: int) -> _Images:
+def _images(run: runs.Run, labeling: recipes.Labeling) -> _Images:
     """Return the unlabeled images, or those that are selected already."""
-    first = selecting_iteration(run.config.self_training, iteration)
-    if first != iteration:
-        directory = run.workdir.pseudo_labeled(first)
-        split, left_out = pseudo_labeled_writer.SPLIT, ""
-    else:
-        directory, split = run.workdir.unlabeled, "unlabeled"
-        searches = run.config.labeling.near_duplicate_bits >= 0
-        left_out = run.workdir.duplicates if searches else ""
-    if left_out:
+    folder, split = labeling.images
+    directory = run.workdir.folder(folder)
+    left_out = ""
+    if labeling.leaves_out_duplicates:
+        left_out = run.workdir.duplicates
         shards.read_manifest(left_out)
     return _Images(
         shards.open_split(directory, split),
@@ -179,36 +162,41 @@ def _images(run: runs.Run, iteration: int) -> _Images:
 
 def predict(
     run: runs.Run,
-    iteration: int,
+    labeling: recipes.Labeling,
     *,
     shard_index: int = 0,
     num_shard_workers: int = 1,
 ) -> None:
-    """Let the student's teacher label the unlabeled images.
+    """Let a teacher label images.
 
-    They are clean, and so is the teacher, but for the ablation. Iteration 0
-    is that of a teacher that only selects.
+    They are clean, and so is the teacher, but for the ablation.
 
     Raises:
         ValueError: Predictions that are there are of another teacher.
     """
-    directory = run.workdir.predictions(iteration)
-    if _is_predicted(run, iteration):
+    directory = run.workdir.folder(labeling.predictions)
+    if _is_predicted(run, labeling):
         return
-    _label_shards(run, iteration)(
+    _label_shards(run, labeling)(
         shard_index=shard_index, num_shard_workers=num_shard_workers
     )
     if shards.is_finished(directory):
         _warn_of_class_mix(run, directory)
 
 
-def _label_shards(run: runs.Run, iteration: int) -> Callable[..., None]:
-    """Return `predictor.predict` of an iteration, to be told the share."""
-    teacher_directory = _teacher_directory(run, iteration)
+def _label_shards(
+    run: runs.Run, labeling: recipes.Labeling
+) -> Callable[..., None]:
+    """Return `predictor.predict` of a labeling, to be told the share."""
+    teacher = labeling.teacher
+    teacher_directory = runs.directory(run, teacher)
     shards.read_manifest(teacher_directory)
-    directory = run.workdir.predictions(iteration)
-    images = _images(run, iteration)
+    directory = run.workdir.folder(labeling.predictions)
+    images = _images(run, labeling)
     made = labeler.make(run, teacher_directory, directory)
+    name = "selection teacher"
+    if isinstance(teacher, recipes.Model):
+        name = teacher.name
     return functools.partial(
         predictor.predict,
         predict_fn=made.predict_fn,
@@ -219,7 +207,7 @@ def _label_shards(run: runs.Run, iteration: int) -> Callable[..., None]:
         num_classes=made.spec.num_classes,
         teacher_fingerprint=made.fingerprint,
         left_out=images.left_out,
-        title=f"{_teacher_name(iteration)} labels",
+        title=f"{name} labels",
     )
 
 
@@ -241,25 +229,6 @@ def _stream(
     )
 
 
-def _teacher_name(iteration: int) -> str:
-    if iteration == SELECTION_ONLY:
-        return "selection teacher"
-    return runs.model_name(iteration - 1)
-
-
-def _teacher_directory(run: runs.Run, iteration: int) -> str:
-    if iteration == SELECTION_ONLY:
-        directory = run.config.self_training.selection_teacher_directory
-        if not directory:
-            raise ValueError(
-                "--iteration=0: only a teacher that selects and does not teach "
-                "has it; name one with "
-                "--self_training.selection_teacher_directory."
-            )
-        return directory
-    return run.workdir.model(iteration - 1)
-
-
 def _warn_of_class_mix(run: runs.Run, directory: str) -> None:
     labeled = shards.read_manifest(run.workdir.labeled)
     for warning in plausibility.class_mix_warnings(
@@ -270,17 +239,18 @@ def _warn_of_class_mix(run: runs.Run, directory: str) -> None:
         logging.warning("%s", warning)
 
 
-def select(run: runs.Run, iteration: int) -> None:
-    """Filter and balance the predictions."""
-    directory = run.workdir.selection(iteration)
-    first = selecting_iteration(run.config.self_training, iteration)
-    if first != iteration:
-        logging.info("The selection of iteration %d is kept.", first)
+def select(run: runs.Run, labeling: recipes.Labeling) -> None:
+    """Filter and balance the predictions, unless a selection is kept."""
+    if labeling.kept_from:
+        logging.info("The %s is kept.", labeling.kept_from.selection)
         return
-    if not runs.is_done(directory, f"Selection for student {iteration}"):
+    directory = run.workdir.folder(labeling.selection)
+    if not runs.is_done(
+        directory, f"Selection for student {labeling.iteration}"
+    ):
         class_names = runs.class_names(run)
         selector.select(
-            predictions_directory=run.workdir.predictions(iteration),
+            predictions_directory=run.workdir.folder(labeling.predictions),
             directory=directory,
             selection=run.config.selection,
             num_classes=len(class_names),
@@ -295,39 +265,37 @@ def select(run: runs.Run, iteration: int) -> None:
         )
 
 
-def write_pseudo_labeled(run: runs.Run, iteration: int) -> None:
+def write_pseudo_labeled(run: runs.Run, labeling: recipes.Labeling) -> None:
     """Write the student's pseudo-labeled shards.
 
     Raises:
         ValueError: No image was selected.
     """
-    directory = run.workdir.pseudo_labeled(iteration)
-    if runs.is_done(directory, f"Pseudo-labeled shards {iteration}"):
+    directory = run.workdir.folder(labeling.pseudo_labeled)
+    if runs.is_done(directory, f"Pseudo-labeled shards {labeling.iteration}"):
         return
-    first = selecting_iteration(run.config.self_training, iteration)
     common: dict[str, Any] = {
-        "predictions_directory": run.workdir.predictions(iteration),
+        "predictions_directory": run.workdir.folder(labeling.predictions),
         "directory": directory,
-        "iteration": iteration,
+        "iteration": labeling.iteration,
         "beam_runner": run.config.data.beam_runner,
         "beam_options": beam_options(run.config),
     }
-    if first == iteration:
-        _check_selection(run, iteration)
-        pseudo_labeled_writer.write(
-            unlabeled_directory=run.workdir.unlabeled,
-            selection_directory=run.workdir.selection(iteration),
-            **common,
-        )
-    else:
-        pseudo_labeled_writer.reassign(
-            pseudo_labeled_directory=run.workdir.pseudo_labeled(first),
-            **common,
-        )
+    if labeling.kept_from:
+        kept = run.workdir.folder(labeling.kept_from.pseudo_labeled)
+        pseudo_labeled_writer.reassign(pseudo_labeled_directory=kept, **common)
+        return
+    selection = run.workdir.folder(labeling.selection)
+    _check_selection(selection)
+    pseudo_labeled_writer.write(
+        unlabeled_directory=run.workdir.unlabeled,
+        selection_directory=selection,
+        **common,
+    )
 
 
-def _check_selection(run: runs.Run, iteration: int) -> None:
-    selected = summary.read(run.workdir.selection(iteration))
+def _check_selection(directory: str) -> None:
+    selected = summary.read(directory)
     if not selected.total("num_selected"):
         raise ValueError(
             f"--selection.confidence_threshold={selected.confidence_threshold}"

@@ -1,7 +1,4 @@
-"""One model of a run: trained, measured, its folder closed.
-
-Here and in the modules of stages configuration meets objects, nowhere else.
-"""
+"""Trains one model of a run: where its recipe meets data and network."""
 
 import dataclasses
 import functools
@@ -11,65 +8,47 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from noisy_student_tf import configs, files
+from noisy_student_tf import configs, recipes, workdirs
 from noisy_student_tf.devices import replicas
-from noisy_student_tf.evaluation import evaluate, results
+from noisy_student_tf.evaluation import evaluate
 from noisy_student_tf.model import efficientnet, heads, saved, specs
-from noisy_student_tf.pipeline import eval_stream, train_stream
+from noisy_student_tf.pipeline import train_stream
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import runs, starts
-from noisy_student_tf.training import engine, loop
+from noisy_student_tf.training import fixres, loop
 from noisy_student_tf.training import plan as plans
 from noisy_student_tf.training import state as states
-
-LogitsFn = Callable[[tf.Tensor], tf.Tensor]
 
 # What a validation writes into the curves.
 _CURVES = ("accuracy", "loss", "calibration_error")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a model is trained.
+class Trained:
+    """What a training leaves.
 
     Attributes:
-        name: The model's.
-        directory: Gets its weights and curves.
-        spec: Its architecture.
-        epochs: Length of the training, in labeled epochs.
-        pseudo_labeled: Images beside the labeled ones; None for a teacher.
-        start: Directory of the model that it begins with; empty: none.
-        online_teacher: Directory of the model that labels within each step;
-            empty: the labels are stored.
-        shows_test_crops: Whether images are shown as in tests, without noise.
-        choose_trained: Freezes layers and returns the variables to train.
-            None: all.
+        model: With the weights of the last step, or of the best.
+        ema_model: With their averages.
+        logits_fn: The averages as a compiled function; see `logits_of`.
+        spec: The architecture.
+        step: Which step that is.
+        total_steps: Of the whole training.
     """
 
-    name: str
-    directory: str
+    model: keras.Model
+    ema_model: keras.Model
+    logits_fn: evaluate.LogitsFn
     spec: specs.ModelSpec
-    epochs: float
-    pseudo_labeled: shards.ShardSet | None = None
-    start: str = ""
-    online_teacher: str = ""
-    shows_test_crops: bool = False
-    choose_trained: states.ChooseTrained | None = None
+    step: int
+    total_steps: int
 
 
-def train(run: runs.Run, recipe: Recipe) -> None:
-    """Train one model, measure it and close its directory."""
-    labeled = shards.open_split(run.workdir.labeled, "train")
-    # Teacher and students start and draw differently under one seed.
-    config = dataclasses.replace(
-        run.config, seed=runs.stage_seed(run.config.seed, recipe.name)
-    )
-    plan = plans.make_plan(
-        config,
-        num_labeled=labeled.num_records,
-        epochs=recipe.epochs,
-        has_unlabeled=recipe.pseudo_labeled is not None,
-    )
+def train(run: runs.Run, model: recipes.Model) -> Trained:
+    """Train one model, or go on with its training."""
+    config = settings_of(run.config, run.workdir, model)
+    spec = _spec(run, model)
+    plan = _plan(config, run.workdir, model)
     # Traced once for each model, not at every measurement.
     compiled = functools.cache(
         functools.partial(logits_of, strategy=run.strategy)
@@ -77,87 +56,153 @@ def train(run: runs.Run, recipe: Recipe) -> None:
     trained = loop.train(
         config=config,
         plan=plan,
-        directory=recipe.directory,
+        directory=runs.directory(run, model),
         strategy=run.strategy,
-        models=_model_source(run, recipe, config.seed),
-        make_stream=_stream_maker(config, recipe, labeled),
-        evaluate=_validator(run, recipe.spec, compiled),
-        title=recipe.name,
+        models=_model_source(run, model, spec, config.seed),
+        make_stream=stream_maker(config, run.workdir, model),
+        evaluate=_validator(run, spec, compiled),
+        title=model.name,
         class_names=runs.class_names(run),
         profile_steps=run.profile_steps,
     )
-    runs.on_chief(
-        run,
-        lambda: _save(
-            run,
-            recipe,
-            trained,
-            compiled(trained.ema_model),
-            total_steps=plan.total_steps,
-        ),
-    )
-
-
-def _save(
-    run: runs.Run,
-    recipe: Recipe,
-    trained: engine.TrainResult,
-    logits_fn: LogitsFn,
-    *,
-    total_steps: int,
-) -> None:
-    saved.save(
-        recipe.directory,
+    return Trained(
         model=trained.model,
         ema_model=trained.ema_model,
-        spec=recipe.spec,
+        logits_fn=compiled(trained.ema_model),
+        spec=spec,
+        step=trained.step,
+        total_steps=plan.total_steps,
     )
-    content: dict[str, Any] = {"total_steps": total_steps}
-    if recipe.start:
-        content["initial_fingerprint"] = saved.fingerprint(recipe.start)
-    close(
-        run,
-        directory=recipe.directory,
-        name=recipe.name,
-        model=trained.ema_model,
-        logits_fn=logits_fn,
-        spec=recipe.spec,
-        content={**content, "step": trained.step},
+
+
+def settings_of(
+    config: configs.Config, workdir: workdirs.Workdir, model: recipes.Model
+) -> configs.Config:
+    """Return the configuration that one model of a run is trained with.
+
+    Teacher and students start and draw differently under one seed.
+
+    Raises:
+        ValueError: Fine-tuning has no rate.
+    """
+    seed = runs.stage_seed(config.seed, model.name)
+    optimizer = config.optimizer
+    if model.is_finetuned:
+        optimizer = dataclasses.replace(
+            optimizer,
+            schedule="constant",
+            warmup_epochs=0.0,
+            base_learning_rate=_finetuning_rate(config, workdir),
+        )
+    return dataclasses.replace(config, seed=seed, optimizer=optimizer)
+
+
+def _finetuning_rate(
+    config: configs.Config, workdir: workdirs.Workdir
+) -> float:
+    """Return FixRes' rate per 256 labeled images.
+
+    Raises:
+        ValueError: It shall be the one that the student's schedule ended
+            with, and that is zero.
+    """
+    if config.fixres.base_learning_rate:
+        return config.fixres.base_learning_rate
+    plan = plans.make_plan(
+        config,
+        num_labeled=shards.open_split(workdir.labeled, "train").num_records,
+        epochs=config.training.student_epochs,
+        has_unlabeled=True,
+    )
+    rate = plans.last_base_learning_rate(plan, config)
+    if config.optimizer.schedule == "cosine" or not rate:
+        raise ValueError(
+            "--fixres.base_learning_rate=0: the student's schedule "
+            f"--optimizer.schedule={config.optimizer.schedule} ended with a "
+            "rate of about 0. Name a positive rate."
+        )
+    return rate
+
+
+def _plan(
+    config: configs.Config, workdir: workdirs.Workdir, model: recipes.Model
+) -> plans.Plan:
+    return plans.make_plan(
+        config,
+        num_labeled=shards.open_split(workdir.labeled, "train").num_records,
+        epochs=model.epochs,
+        has_unlabeled=model.labels is not None,
+    )
+
+
+def _spec(run: runs.Run, model: recipes.Model) -> specs.ModelSpec:
+    """Return the architecture, for the run's classes."""
+    if model.is_finetuned:
+        # An adopted teacher's is not the configuration's.
+        found = saved.load_spec(runs.directory(run, model.start))
+        resolution = model.architecture.resolution
+        return dataclasses.replace(found, resolution=resolution)
+    class_names = runs.class_names(run)
+    return specs.from_config(
+        model.architecture,
+        num_classes=len(class_names),
+        class_names=tuple(class_names),
+    )
+
+
+def stream_maker(
+    config: configs.Config, workdir: workdirs.Workdir, model: recipes.Model
+) -> Callable[..., tf.data.Dataset]:
+    """Return a function of the step and this host's part of the batches.
+
+    Args:
+        config: See `settings_of`.
+        workdir: Whose shards are read.
+        model: That is trained on them.
+
+    Raises:
+        FileNotFoundError: The shards are not built yet.
+    """
+    labeled = shards.open_split(workdir.labeled, "train")
+    pseudo_labeled = None
+    if model.labels:
+        pseudo_labeled = shards.open_split(
+            workdir.folder(model.labels.pseudo_labeled), "pseudo_labeled"
+        )
+    clean_resolution = 0
+    if model.online_teacher:
+        folder = workdir.folder(model.online_teacher.folder)
+        clean_resolution = saved.load_spec(folder).resolution
+    return functools.partial(
+        train_stream.make_train_stream,
+        labeled=labeled,
+        pseudo_labeled=pseudo_labeled,
+        config=config,
+        resolution=model.architecture.resolution,
+        num_classes=len(shards.read_manifest(workdir.labeled)["class_names"]),
+        unnoised=model.is_finetuned,
+        clean_unlabeled_resolution=clean_resolution,
     )
 
 
 def _model_source(
-    run: runs.Run, recipe: Recipe, seed: int
+    run: runs.Run, model: recipes.Model, spec: specs.ModelSpec, seed: int
 ) -> states.ModelSource:
-    teacher = recipe.online_teacher
+    load_weights = load_teacher = choose_trained = None
+    if model.start:
+        load_weights = starts.load(runs.directory(run, model.start), spec)
+    if model.online_teacher:
+        teacher = runs.directory(run, model.online_teacher)
+        load_teacher = lambda: saved.load(teacher)[0]  # noqa: E731
+    if model.is_finetuned:
+        choose_trained = functools.partial(
+            fixres.trainable_variables, settings=run.config.fixres
+        )
     return states.ModelSource(
-        build=lambda: _build(run, recipe.spec, seed),
-        load_weights=(
-            starts.load(recipe.start, recipe.spec) if recipe.start else None
-        ),
-        choose_trained=recipe.choose_trained,
-        load_teacher=(lambda: saved.load(teacher)[0]) if teacher else None,
-    )
-
-
-def _stream_maker(
-    config: configs.Config, recipe: Recipe, labeled: shards.ShardSet
-) -> Callable[..., tf.data.Dataset]:
-    """Return a function of the step and this host's part of the batches."""
-    make_stream = functools.partial(
-        train_stream.make_train_stream,
-        labeled=labeled,
-        pseudo_labeled=recipe.pseudo_labeled,
-        config=config,
-        resolution=recipe.spec.resolution,
-        num_classes=recipe.spec.num_classes,
-        unnoised=recipe.shows_test_crops,
-    )
-    if not recipe.online_teacher:
-        return make_stream
-    clean_resolution = saved.load_spec(recipe.online_teacher).resolution
-    return functools.partial(
-        make_stream, clean_unlabeled_resolution=clean_resolution
+        build=lambda: _build(run, spec, seed),
+        load_weights=load_weights,
+        choose_trained=choose_trained,
+        load_teacher=load_teacher,
     )
 
 
@@ -181,12 +226,12 @@ def _build(
 def _validator(
     run: runs.Run,
     spec: specs.ModelSpec,
-    compiled: Callable[[keras.Model], LogitsFn],
+    compiled: Callable[[keras.Model], evaluate.LogitsFn],
 ) -> Callable[[keras.Model], dict[str, Any]]:
     """Return a function that measures a model on the validation images."""
     if "validation" not in shards.read_manifest(run.workdir.labeled)["splits"]:
         return lambda model: {}
-    stream = _held_out_stream(run, spec, split="validation")
+    stream = runs.test_stream(run, spec, split="validation")
 
     def validate(model: keras.Model) -> dict[str, Any]:
         measured = evaluate.evaluate(compiled(model), stream, spec.num_classes)
@@ -197,7 +242,7 @@ def _validator(
 
 def logits_of(
     model: keras.Model, strategy: tf.distribute.Strategy | None = None
-) -> LogitsFn:
+) -> evaluate.LogitsFn:
     """Return a model as a compiled function of images, without noise.
 
     Args:
@@ -208,93 +253,4 @@ def logits_of(
     return tf.function(
         replicas.spread(lambda images: model(images, training=False), strategy),
         autograph=False,
-    )
-
-
-def _held_out_stream(
-    run: runs.Run,
-    spec: specs.ModelSpec,
-    *,
-    split: str,
-    resolution: int | None = None,
-) -> tf.data.Dataset:
-    """Return a held-out split of the labeled images in test batches."""
-    return eval_stream.make_eval_stream(
-        shards.open_split(run.workdir.labeled, split),
-        resolution=resolution or spec.resolution,
-        batch_size=run.config.training.evaluation_batch_size,
-        crop=runs.test_crop(spec),
-    )
-
-
-def close(
-    run: runs.Run,
-    *,
-    directory: str,
-    name: str,
-    model: keras.Model,
-    logits_fn: LogitsFn,
-    spec: specs.ModelSpec,
-    content: dict[str, Any],
-) -> None:
-    """Measure a trained model on the held-out splits and close its folder."""
-    variables = model.trainable_variables
-    rows = _measure_all(run, name, logits_fn, spec)
-    files.remove_temporaries(directory)
-    shards.write_manifest(
-        directory,
-        {
-            "model": name,
-            "resolution": spec.resolution,
-            "num_parameters": int(
-                sum(variable.shape.num_elements() for variable in variables)
-            ),
-            "fingerprint": saved.fingerprint(directory),
-            **content,
-            "results": rows,
-        },
-    )
-
-
-def _measure_all(
-    run: runs.Run, name: str, logits_fn: LogitsFn, spec: specs.ModelSpec
-) -> list[dict[str, Any]]:
-    """Return the rows of all held-out splits and resolutions."""
-    splits = shards.read_manifest(run.workdir.labeled)["splits"]
-    return [
-        results.make_row(
-            model=name,
-            set=run.config.preset,
-            split=split,
-            resolution=resolution,
-            weights="ema",
-            metrics=evaluate.evaluate(
-                logits_fn,
-                _held_out_stream(run, spec, split=split, resolution=resolution),
-                spec.num_classes,
-            ),
-        )
-        for split in ("validation", "test")
-        for resolution in _test_resolutions(run, spec)
-        if split in splits
-    ]
-
-
-def _test_resolutions(run: runs.Run, spec: specs.ModelSpec) -> list[int]:
-    """Return the model's own resolution first, and FixRes' two behind it."""
-    others = set()
-    if run.config.fixres.resolution:
-        others = {run.config.model.resolution, run.config.fixres.resolution}
-    return [spec.resolution, *sorted(others - {spec.resolution})]
-
-
-def make_spec(
-    run: runs.Run, model_config: configs.ModelConfig
-) -> specs.ModelSpec:
-    """Return the specification of a model for the run's classes."""
-    class_names = runs.class_names(run)
-    return specs.from_config(
-        model_config,
-        num_classes=len(class_names),
-        class_names=tuple(class_names),
     )

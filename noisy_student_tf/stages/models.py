@@ -1,48 +1,68 @@
-"""The stages that make a model: first teacher, students, fine-tuning."""
+"""The stages that make a model: trained here, or adopted."""
 
 import dataclasses
+from typing import Any
 
-from noisy_student_tf import files
-from noisy_student_tf.configs import derived
+import keras
+
+from noisy_student_tf import files, recipes
 from noisy_student_tf.devices import runtime
-from noisy_student_tf.model import saved
+from noisy_student_tf.evaluation import evaluate, results
+from noisy_student_tf.model import saved, specs
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import model_training, runs
-from noisy_student_tf.training import fixres
-from noisy_student_tf.training import plan as plans
 
 
-def train_teacher(run: runs.Run) -> None:
-    """Train the first teacher on labeled images, with noise."""
-    directory = run.workdir.teacher
-    if runs.is_done(directory, "Teacher"):
+def make(run: runs.Run, model: recipes.Model) -> None:
+    """Train or adopt a model, measure it and close its folder.
+
+    Raises:
+        FileNotFoundError: What it begins with or learns from is not there.
+        ValueError: It does not fit.
+    """
+    directory = runs.directory(run, model)
+    if runs.is_done(directory, model.title):
         return
-    if run.config.self_training.teacher_directory:
-        runs.on_chief(run, lambda: _adopt_teacher(run))
+    if model.adopted_from:
+        runs.on_chief(run, lambda: _adopt(run, model))
         return
-    model_training.train(
+    trained = model_training.train(run, model)
+    runs.on_chief(run, lambda: _save(run, model, trained))
+
+
+def _save(
+    run: runs.Run, model: recipes.Model, trained: model_training.Trained
+) -> None:
+    directory = runs.directory(run, model)
+    saved.save(
+        directory,
+        model=trained.model,
+        ema_model=trained.ema_model,
+        spec=trained.spec,
+    )
+    content: dict[str, Any] = {"total_steps": trained.total_steps}
+    if model.start:
+        start = runs.directory(run, model.start)
+        content["initial_fingerprint"] = saved.fingerprint(start)
+    _close(
         run,
-        model_training.Recipe(
-            name="teacher",
-            directory=directory,
-            spec=model_training.make_spec(
-                run, derived.teacher_model(run.config)
-            ),
-            epochs=run.config.training.teacher_epochs,
-            start=run.config.model.initial_weights,
-        ),
+        model,
+        keras_model=trained.ema_model,
+        logits_fn=trained.logits_fn,
+        spec=trained.spec,
+        content={**content, "step": trained.step},
     )
 
 
-def _adopt_teacher(run: runs.Run) -> None:
+def _adopt(run: runs.Run, model: recipes.Model) -> None:
     """Take a trained model as the teacher, measured on this run's images."""
-    source = run.config.self_training.teacher_directory
+    source = model.adopted_from
     # The other workers wait: they would have to make its variables, too.
     alone = dataclasses.replace(
         run, strategy=runtime.own_strategy(run.strategy)
     )
     with alone.strategy.scope():
-        model, spec = saved.load(source)
+        keras_model, spec = saved.load(source)
     class_names = runs.class_names(run)
     if list(spec.class_names) != class_names:
         raise ValueError(
@@ -53,105 +73,78 @@ def _adopt_teacher(run: runs.Run) -> None:
         )
     for name in ("model.json", "ema.weights.h5", "raw.weights.h5"):
         files.copy(
-            files.join(source, name), files.join(run.workdir.teacher, name)
+            files.join(source, name),
+            files.join(runs.directory(run, model), name),
         )
-    model_training.close(
+    _close(
         alone,
-        directory=run.workdir.teacher,
-        name="teacher",
-        model=model,
-        logits_fn=model_training.logits_of(model, alone.strategy),
+        model,
+        keras_model=keras_model,
+        logits_fn=model_training.logits_of(keras_model, alone.strategy),
         spec=spec,
         content={},
     )
 
 
-def train_student(run: runs.Run, iteration: int) -> None:
-    """Train a student, counted from 1, on labeled and pseudo-labeled images."""
-    directory = run.workdir.student(iteration)
-    if runs.is_done(directory, f"Student {iteration}"):
-        return
-    pseudo_labeled = shards.open_split(
-        run.workdir.pseudo_labeled(iteration), "pseudo_labeled"
-    )
-    is_online = run.config.self_training.online_teacher
-    model_training.train(
-        run,
-        model_training.Recipe(
-            name=f"student_{iteration}",
-            directory=directory,
-            spec=model_training.make_spec(run, run.config.model),
-            epochs=run.config.training.student_epochs,
-            pseudo_labeled=pseudo_labeled,
-            start=_student_start(run, iteration),
-            online_teacher=run.workdir.model(iteration - 1)
-            if is_online
-            else "",
-        ),
-    )
-
-
-def finetune_fixres(run: runs.Run) -> None:
-    """Fine-tune the last student at the higher resolution, without noise."""
-    directory = run.workdir.fixres
-    if runs.is_done(directory, "FixRes fine-tuning"):
-        return
-    iteration = run.config.self_training.num_iterations
-    spec = saved.load_spec(run.workdir.model(iteration))
-    settings = run.config.fixres
-    optimizer = dataclasses.replace(
-        run.config.optimizer,
-        schedule="constant",
-        warmup_epochs=0.0,
-        base_learning_rate=_finetuning_rate(run),
-    )
-    config = dataclasses.replace(run.config, optimizer=optimizer)
-    model_training.train(
-        dataclasses.replace(run, config=config),
-        model_training.Recipe(
-            name=f"{runs.model_name(iteration)}_fixres",
-            directory=directory,
-            spec=dataclasses.replace(spec, resolution=settings.resolution),
-            epochs=settings.epochs,
-            start=run.workdir.model(iteration),
-            shows_test_crops=True,
-            choose_trained=lambda model: fixres.trainable_variables(
-                model, settings
+def _close(
+    run: runs.Run,
+    model: recipes.Model,
+    *,
+    keras_model: keras.Model,
+    logits_fn: evaluate.LogitsFn,
+    spec: specs.ModelSpec,
+    content: dict[str, Any],
+) -> None:
+    """Measure a model on the held-out splits and close its folder."""
+    directory = runs.directory(run, model)
+    variables = keras_model.trainable_variables
+    rows = _measure(run, model.name, logits_fn, spec)
+    files.remove_temporaries(directory)
+    shards.write_manifest(
+        directory,
+        {
+            "model": model.name,
+            "resolution": spec.resolution,
+            "num_parameters": int(
+                sum(variable.shape.num_elements() for variable in variables)
             ),
-        ),
+            "fingerprint": saved.fingerprint(directory),
+            **content,
+            "results": rows,
+        },
     )
 
 
-def _finetuning_rate(run: runs.Run) -> float:
-    """Return FixRes' rate per 256 labeled images.
-
-    Raises:
-        ValueError: It shall be the one that the student's schedule ended
-            with, and that is zero.
-    """
-    config = run.config
-    if config.fixres.base_learning_rate:
-        return config.fixres.base_learning_rate
-    labeled = shards.open_split(run.workdir.labeled, "train")
-    plan = plans.make_plan(
-        config,
-        num_labeled=labeled.num_records,
-        epochs=config.training.student_epochs,
-        has_unlabeled=True,
-    )
-    rate = plans.last_base_learning_rate(plan, config)
-    if config.optimizer.schedule == "cosine" or not rate:
-        raise ValueError(
-            "--fixres.base_learning_rate=0: the student's schedule "
-            f"--optimizer.schedule={config.optimizer.schedule} ended with a "
-            "rate of about 0. Name a positive rate."
+def _measure(
+    run: runs.Run,
+    name: str,
+    logits_fn: evaluate.LogitsFn,
+    spec: specs.ModelSpec,
+) -> list[dict[str, Any]]:
+    """Return the rows of all held-out splits and resolutions."""
+    splits = shards.read_manifest(run.workdir.labeled)["splits"]
+    return [
+        results.make_row(
+            model=name,
+            set=run.config.preset,
+            split=split,
+            resolution=resolution,
+            weights="ema",
+            metrics=evaluate.evaluate(
+                logits_fn,
+                runs.test_stream(run, spec, split=split, resolution=resolution),
+                spec.num_classes,
+            ),
         )
-    return rate
+        for split in ("validation", "test")
+        for resolution in _test_resolutions(run, spec)
+        if split in splits
+    ]
 
 
-def _student_start(run: runs.Run, iteration: int) -> str:
-    """Return the model that a student begins with; empty: none."""
-    choice = run.config.self_training.initialize_students_from
-    if choice == "teacher":
-        return run.workdir.model(iteration - 1)
-    return run.config.model.initial_weights if choice != "scratch" else ""
+def _test_resolutions(run: runs.Run, spec: specs.ModelSpec) -> list[int]:
+    """Return the model's own resolution first, and FixRes' two behind it."""
+    others = set()
+    if run.config.fixres.resolution:
+        others = {run.config.model.resolution, run.config.fixres.resolution}
+    return [spec.resolution, *sorted(others - {spec.resolution})]

@@ -13,7 +13,7 @@ from absl import logging
 
 from data_prep import build_robustness
 from data_prep.sources import evaluation as evaluation_sources
-from noisy_student_tf import files
+from noisy_student_tf import files, recipes
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.evaluation import results, robustness
 from noisy_student_tf.model import saved
@@ -33,25 +33,14 @@ def measure(run: runs.Run) -> None:
     directory = run.workdir.robustness
     if runs.is_done(directory, "Robustness"):
         return
-    split = _held_out_split(run)
+    split = runs.held_out_split(run)
     _build(run, split)
     rows: Rows = []
-    for name, path in _models(run):
-        for resolution in _resolutions(run, path):
-            rows += _measure_model(run, name, path, resolution, split)
-    rows = normalize(rows, baseline="teacher")
+    for model in run.recipe.models:
+        for resolution in _resolutions(run, model):
+            rows += _measure_model(run, model, resolution, split)
+    rows = normalize(rows, baseline=run.recipe.teacher.name)
     shards.write_manifest(directory, {"results": rows})
-
-
-def _held_out_split(run: runs.Run) -> str:
-    splits = shards.read_manifest(run.workdir.labeled)["splits"]
-    for split in ("test", "validation"):
-        if split in splits:
-            return split
-    raise ValueError(
-        "--evaluation.robustness: there are no held-out images to corrupt. "
-        "Give --data.evaluation, or set --data.evaluation_fraction."
-    )
 
 
 def _build(run: runs.Run, split: str) -> None:
@@ -70,27 +59,19 @@ def _build(run: runs.Run, split: str) -> None:
     )
 
 
-def _models(run: runs.Run) -> Iterator[tuple[str, str]]:
-    """Yield the name and the directory of every model, the teacher first."""
-    last = run.config.self_training.num_iterations
-    for iteration in range(last + 1):
-        yield runs.model_name(iteration), run.workdir.model(iteration)
-    if run.config.fixres.resolution:
-        yield f"{runs.model_name(last)}_fixres", run.workdir.fixres
-
-
-def _resolutions(run: runs.Run, path: str) -> list[int]:
+def _resolutions(run: runs.Run, model: recipes.Model) -> list[int]:
     """Return a model's own resolution, and FixRes' former one."""
-    own = saved.load_spec(path).resolution
-    if path != run.workdir.fixres:
+    own = saved.load_spec(runs.directory(run, model)).resolution
+    if not model.is_finetuned:
         return [own]
     return list(dict.fromkeys([own, run.config.model.resolution]))
 
 
 def _measure_model(
-    run: runs.Run, name: str, path: str, resolution: int, split: str
+    run: runs.Run, model: recipes.Model, resolution: int, split: str
 ) -> Rows:
     """Measure one model, unless that is done already."""
+    name, path = model.name, runs.directory(run, model)
     kept = files.join(run.workdir.robustness, f"{name}-{resolution}.json")
     fingerprint = saved.fingerprint(path)
     if files.exists(kept):

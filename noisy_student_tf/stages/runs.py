@@ -7,11 +7,12 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import logging
 
-from noisy_student_tf import configs, files, workdirs
-from noisy_student_tf.devices import cluster
+from noisy_student_tf import configs, files, recipes, workdirs
+from noisy_student_tf.devices import cluster, runtime
 from noisy_student_tf.model import specs
-from noisy_student_tf.pipeline import decode
+from noisy_student_tf.pipeline import decode, eval_stream
 from noisy_student_tf.records import shards
+from noisy_student_tf.stages import starts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,51 @@ class Run:
     workdir: workdirs.Workdir
     strategy: tf.distribute.Strategy
     profile_steps: tuple[int, int] | None = None
+
+    @property
+    def recipe(self) -> recipes.Recipe:
+        """The run's models, labels and stages."""
+        return recipes.of(self.config)
+
+
+def begin(
+    config: configs.Config,
+    workdir: workdirs.Workdir,
+    *,
+    strategy: tf.distribute.Strategy | None = None,
+    profile_steps: tuple[int, int] | None = None,
+) -> Run:
+    """Check a run, and write its configuration before anything is built.
+
+    Args:
+        config: The resolved configuration.
+        workdir: The folders.
+        strategy: Where models live; None: what the configuration says.
+        profile_steps: See `Run`.
+
+    Raises:
+        FileNotFoundError: There is no model to begin with.
+        ValueError: The workdir was made with another configuration, or a
+            model to begin with does not fit.
+    """
+    # Before anything is written: the workdir stays free for the mended flags.
+    starts.check(config)
+    workdirs.check_config(config, workdir)
+    run = Run(
+        config,
+        workdir,
+        strategy or runtime.make_strategy(config.runtime),
+        profile_steps,
+    )
+    on_chief(run, lambda: workdirs.write_config(config, workdir))
+    return run
+
+
+def directory(run: Run, model: recipes.Model | str) -> str:
+    """Return the directory of a model of the run, or of another."""
+    if isinstance(model, str):
+        return model
+    return run.workdir.folder(model.folder)
 
 
 def on_chief(run: Run, stage: Callable[[], object]) -> None:
@@ -56,12 +102,13 @@ def final_model(run: Run) -> str:
     validation images: where training crops do not magnify what they show,
     a higher resolution is a change of scale that the network has not seen.
     """
-    student = run.workdir.model(run.config.self_training.num_iterations)
-    if not run.config.fixres.resolution:
-        return student
-    before, after = map(_validation_accuracy, (student, run.workdir.fixres))
+    *_, last = run.recipe.models
+    if not last.is_finetuned:
+        return directory(run, last)
+    student, finetuned = directory(run, last.start), directory(run, last)
+    before, after = map(_validation_accuracy, (student, finetuned))
     if before is None or after is None or after >= before:
-        return run.workdir.fixres
+        return finetuned
     logging.warning(
         "FixRes fine-tuning lowered the validation accuracy from %.2f %% to "
         "%.2f %%: the student before it is exported.",
@@ -83,6 +130,49 @@ def _validation_accuracy(directory: str) -> float | None:
     return None
 
 
+def held_out_split(run: Run) -> str:
+    """Return `test`, or `validation` where there are no test images.
+
+    Raises:
+        ValueError: There are none of both.
+    """
+    splits = shards.read_manifest(run.workdir.labeled)["splits"]
+    for name in ("test", "validation"):
+        if name in splits:
+            return name
+    raise ValueError(
+        f"{run.workdir.labeled}: there are no held-out images to measure on. "
+        "Give --data.evaluation, or set --data.evaluation_fraction."
+    )
+
+
+def test_stream(
+    run: Run,
+    spec: specs.ModelSpec,
+    *,
+    split: str,
+    folder: str = "labeled",
+    resolution: int = 0,
+    batch_size: int = 0,
+) -> tf.data.Dataset:
+    """Return a split's images as a model is tested on them.
+
+    Args:
+        run: Whose images they are.
+        spec: The model's.
+        split: Of the folder.
+        folder: Of the run.
+        resolution: Side of the images in pixels; 0: the model's.
+        batch_size: 0: that of evaluation.
+    """
+    return eval_stream.make_eval_stream(
+        shards.open_split(run.workdir.folder(folder), split),
+        resolution=resolution or spec.resolution,
+        batch_size=batch_size or run.config.training.evaluation_batch_size,
+        crop=test_crop(spec),
+    )
+
+
 def test_crop(spec: specs.ModelSpec) -> decode.TestCrop:
     """Return the test crop: small images are shown whole."""
     return "whole" if spec.small_image_strides else "center"
@@ -91,11 +181,6 @@ def test_crop(spec: specs.ModelSpec) -> decode.TestCrop:
 def class_names(run: Run) -> list[str]:
     """Return the names of the labeled images' classes."""
     return shards.read_manifest(run.workdir.labeled)["class_names"]
-
-
-def model_name(iteration: int) -> str:
-    """Return the name of a student, counted from 1, or of the teacher."""
-    return f"student_{iteration}" if iteration else "teacher"
 
 
 def stage_seed(seed: int, name: str) -> int:

@@ -233,7 +233,12 @@ class Checkpoints:
             for name, checksum in content["checksums"].items():
                 if shards.fingerprint(self._path(step, name)) != checksum:
                     raise ValueError(f"{name} is not as it was saved")
-        except (ValueError, KeyError, files.NotFoundError) as error:
+        except (
+            ValueError,
+            KeyError,
+            FileNotFoundError,
+            tf.errors.NotFoundError,
+        ) as error:
             logging.error("%s: damaged checkpoint passed over: %s", path, error)
             return None
         return content

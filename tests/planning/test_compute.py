@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from noisy_student_tf.configs import presets
+from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.planning import compute
 
 IMAGENET = compute.Data(
@@ -14,8 +14,10 @@ IMAGENET = compute.Data(
 
 
 def stages_of(preset, *, recompute=False):
-    config = presets.preset(preset)
-    stages = compute.stages(config, IMAGENET, recompute=recompute)
+    config = config_tree.override(
+        presets.preset(preset), {"model.recompute": recompute}
+    )
+    stages = compute.stages(config, IMAGENET)
     return {stage.name: stage for stage in stages}
 
 
@@ -37,11 +39,12 @@ def test_first_iteration_trains_a_b7_and_later_ones_do_not():
     assert "teacher" not in stages_of("imagenet_l2_iteration2")
 
 
-def test_recomputing_is_one_more_forward_of_students():
+def test_recomputing_is_one_more_forward_of_all_that_train():
     plain = stages_of("imagenet_l2_iteration1")
     recomputed = stages_of("imagenet_l2_iteration1", recompute=True)
-    assert recomputed["teacher"].passes == plain["teacher"].passes == 3
-    assert recomputed["student_1"].passes == 4
+    assert plain["teacher"].passes == plain["student_1"].passes == 3
+    assert recomputed["teacher"].passes == recomputed["student_1"].passes == 4
+    assert recomputed["predictions_1"].passes == 1
 
 
 def test_fixres_runs_at_its_own_resolution():
@@ -60,5 +63,5 @@ def test_without_iterations_only_the_teacher_is_left():
             config.self_training, num_iterations=0
         ),
     )
-    stages = compute.stages(config, IMAGENET, recompute=False)
+    stages = compute.stages(config, IMAGENET)
     assert [stage.name for stage in stages] == ["teacher"]

@@ -19,7 +19,7 @@ def test_every_stage_by_hand():
         DATA,
         labeled_image_bytes=10,
         unlabeled_image_bytes=20,
-        num_parameters=7,
+        count_parameters=lambda _: 7,
     )
     assert {line.name: line.num_bytes for line in lines} == {
         "labeled": 100 * 10,
@@ -29,7 +29,10 @@ def test_every_stage_by_hand():
         "selection_1": 500 * 24,
         # Copies are a number: 500 pictures, not 800.
         "pseudo_labeled_1": 500 * (20 + 44),
-        "student_1": 2 * 4 * 7 * 4,
+        # Two copies of the weights; the best checkpoint beside two others,
+        # each with two slots of the optimizer.
+        "teacher": 2 * 7 * 4 + 3 * 4 * 7 * 4,
+        "student_1": 2 * 7 * 4 + 3 * 4 * 7 * 4,
     }
 
 

@@ -85,7 +85,7 @@ def test_held_out_images_are_needed(tmp_path):
     run = make_run(tmp_path)
     files.make_directories(run.workdir.labeled)
     shards.write_manifest(run.workdir.labeled, {"splits": {"train": {}}})
-    with pytest.raises(ValueError, match="measured on held-out images"):
+    with pytest.raises(ValueError, match="no held-out images to measure on"):
         export.compare(run, None, None, None)
 
 

@@ -49,7 +49,7 @@ def base(tmp_path_factory):
 def labeled(base, tmp_path_factory):
     """The same run with the pseudo-labels of student 1."""
     run = again(base, tmp_path_factory.mktemp("labeled"))
-    labels.label(run, 1)
+    labels.label(run, run.recipe.iterations[0])
     return run
 
 
@@ -94,7 +94,7 @@ def test_two_predictions_are_byte_identical_despite_noise(
     assert model.stochastic_depth_rate > 0
     assert model.dropout_rate != 0
     run = again(base, tmp_path)
-    labels.predict(run, 1)
+    labels.predict(run, run.recipe.labeling(1))
     names = files.list_directory(labeled.workdir.predictions(1))
     assert files.list_directory(run.workdir.predictions(1)) == names
     assert len(names) > 2
@@ -119,7 +119,7 @@ def test_ensemble_flip_and_calibration_make_another_teacher(
             "labeling.calibrate": True,
         },
     )
-    labels.predict(run, 1)
+    labels.predict(run, run.recipe.labeling(1))
     assert "held-out (validation) images" in caplog.text
     assert "Calibrated: temperature" in caplog.text
     alone, together = (
@@ -154,14 +154,15 @@ def test_labels_of_a_teacher_that_was_trained_anew_are_refused(
     labeled, tmp_path
 ):
     run = again(labeled, tmp_path)
-    labels.label(run, 1)
+    labels.label(run, run.recipe.iterations[0])
     save_model(run.workdir.teacher, seed=3)
-    for stage in (labels.label, labels.predict):
-        with pytest.raises(ValueError, match="it was trained anew"):
-            stage(run, 1)
+    with pytest.raises(ValueError, match="it was trained anew"):
+        labels.label(run, run.recipe.iterations[0])
+    with pytest.raises(ValueError, match="it was trained anew"):
+        labels.predict(run, run.recipe.labeling(1))
     # What was used may be dropped.
     shutil.rmtree(run.workdir.teacher)
-    labels.label(run, 1)
+    labels.label(run, run.recipe.iterations[0])
 
 
 def test_a_selection_of_nothing_is_refused(labeled, tmp_path):
@@ -170,12 +171,12 @@ def test_a_selection_of_nothing_is_refused(labeled, tmp_path):
     shutil.rmtree(run.workdir.selection(1))
     for _ in range(2):
         with pytest.raises(ValueError, match=r"threshold=0\.999: none of"):
-            labels.label(run, 1)
+            labels.label(run, run.recipe.iterations[0])
 
 
 def test_teacher_labels_on_two_replicas(base, labeled, tmp_path):
     run = again(base, tmp_path, strategies.mirrored(2))
-    labels.predict(run, 1)
+    labels.predict(run, run.recipe.labeling(1))
     np.testing.assert_allclose(
         read_predictions(labeled, 1), read_predictions(run, 1), atol=2e-3
     )
@@ -192,14 +193,21 @@ def test_models_that_do_not_fit_are_refused(base, tmp_path):
             base, tmp_path / f"{message} run", **{"labeling.ensemble": other}
         )
         with pytest.raises(ValueError, match=message):
-            labels.predict(run, 1)
+            labels.predict(run, run.recipe.labeling(1))
 
 
 def test_a_kept_selection_is_relabeled_by_the_next_teacher(
     base, labeled, tmp_path
 ):
-    run = again(labeled, tmp_path, **{"self_training.keep_selection": True})
-    labels.label(run, 2)
+    run = again(
+        labeled,
+        tmp_path,
+        **{
+            "self_training.keep_selection": True,
+            "self_training.num_iterations": 2,
+        },
+    )
+    labels.label(run, run.recipe.iterations[1])
     assert selected(run, 2) == selected(run, 1)
     assert not files.exists(run.workdir.selection(2))
     manifest = shards.read_manifest(run.workdir.pseudo_labeled(2))
@@ -218,12 +226,12 @@ def test_another_model_selects_for_the_teacher(base, tmp_path):
             "self_training.selection_teacher_directory": base.workdir.student(1)
         },
     )
-    labels.label(run, 1)
+    labels.label(run, run.recipe.iterations[0])
     assert selected(run, 1) == selected(run, 0)
     manifest = shards.read_manifest(run.workdir.pseudo_labeled(1))
     assert manifest["selected_by"] == saved.fingerprint(base.workdir.student(1))
     with pytest.raises(ValueError, match="selection_teacher_directory"):
-        labels.predict(again(base, tmp_path / "none"), 0)
+        again(base, tmp_path / "none").recipe.labeling(0)
 
 
 def test_every_image_is_on_the_page_and_in_the_table(base, tmp_path, capsys):
@@ -239,7 +247,7 @@ def test_every_image_is_on_the_page_and_in_the_table(base, tmp_path, capsys):
         f"{run.workdir.duplicates}/{duplicates.file_name(0, 2)}",
         [duplicates.Duplicate(ids[5], kept, "test", 0, 2)],
     )
-    labels.label(run, 1)
+    labels.label(run, run.recipe.iterations[0])
     root = run.workdir.root
     scripts.run(
         inspect_pseudo_labels,

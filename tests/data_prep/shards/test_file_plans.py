@@ -8,7 +8,7 @@ import pytest
 from data_prep import build_labeled, build_unlabeled
 from data_prep.shards import sidecars
 from noisy_student_tf import configs, files, workdirs
-from noisy_student_tf.planning import dry_run
+from noisy_student_tf.planning import counting
 from noisy_student_tf.records import shards
 from tests.data_prep import small_pictures
 from tests.data_prep.small_pictures import write_tar
@@ -100,7 +100,7 @@ def test_an_unfinished_build_goes_on_and_a_changed_file_begins_anew(
 
 def test_a_dry_run_counts_by_the_first_file(heap, tmp_path):
     data = dataclasses.replace(heap, unlabeled_by_file=True)
-    counts = dry_run.count_images(
+    counts = counting.count_images(
         configs.Config(data=data), workdirs.Workdir(f"{tmp_path}/none")
     )
     assert counts.unlabeled == 10

@@ -2,7 +2,7 @@
 
 import functools
 import importlib.util
-import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def runner(request, monkeypatch):
     """Return the runner's name and options."""
     name, options = _RUNNERS[request.param]
     # Workers of their own process import what they are sent.
-    root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    root = str(pathlib.Path(__file__).parents[3])
     monkeypatch.setenv("PYTHONPATH", root)
     return {"runner": name, "beam_options": options}
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from noisy_student_tf.pipeline.augmentation import operations, randaugment
 
 GOLDEN = np.load(
-    pathlib.Path(__file__).parent.parent / "golden" / "randaugment_ops.npz"
+    pathlib.Path(__file__).parents[2] / "golden" / "randaugment_ops.npz"
 )
 CASES = [name for name in GOLDEN.files if name != "images"]
 INTEGER_ARGUMENTS = ("posterize", "solarize", "solarize_add")

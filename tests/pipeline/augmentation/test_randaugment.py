@@ -11,9 +11,7 @@ from noisy_student_tf.pipeline.augmentation import operations, randaugment
 
 LEVELS = json.loads(
     (
-        pathlib.Path(__file__).parent.parent
-        / "golden"
-        / "randaugment_levels.json"
+        pathlib.Path(__file__).parents[2] / "golden" / "randaugment_levels.json"
     ).read_text()
 )
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)

@@ -1,0 +1,350 @@
+"""What a run consists of: its models, their labels and all stages, as data.
+
+A recipe is a function of the configuration alone. The run itself, the dry
+run, the planner, the tables of results and whatever else goes through a run's
+models or stages goes through this list.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Literal
+
+from noisy_student_tf import configs
+from noisy_student_tf.configs import derived
+
+# Of the selection by a teacher that does not teach.
+SELECTION_ONLY = 0
+
+Kind = Literal[
+    "labeled",
+    "unlabeled",
+    "duplicates",
+    "model",
+    "predictions",
+    "selection",
+    "pseudo_labeled",
+    "export",
+    "robustness",
+]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model:
+    """One model of a run.
+
+    Attributes:
+        name: `teacher`, `student_1`, `student_1_fixres`: in tables and seeds.
+        folder: In the run's directory.
+        title: In the log.
+        iteration: 0 for the first teacher, of a fine-tuned model its
+            student's.
+        architecture: With the resolution that it is trained at.
+        epochs: Length of its training in labeled epochs.
+        start: The model that it begins with: one of the run, or a directory;
+            empty: none.
+        adopted_from: Directory of a trained model that is taken as it is;
+            empty: it is trained.
+        labels: What it learns from beside the labeled images.
+        online_teacher: The model that labels within each step; None: the
+            labels are stored.
+        is_finetuned: Whether it is FixRes': clean test crops, a constant
+            rate, few variables.
+    """
+
+    name: str
+    folder: str
+    title: str
+    iteration: int
+    architecture: configs.ModelConfig
+    epochs: float
+    start: "Model | str" = ""
+    adopted_from: str = ""
+    labels: "Labeling | None" = None
+    online_teacher: "Model | None" = None
+    is_finetuned: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Labeling:
+    """One teacher's labels of unlabeled images.
+
+    Attributes:
+        iteration: Of the student that learns from them; 0: they only select.
+        teacher: A model of the run, or the directory of another.
+        kept_from: The labeling whose selected images are labeled again; None:
+            these labels select among all unlabeled images.
+        leaves_out_duplicates: Whether near duplicates get no label.
+    """
+
+    iteration: int
+    teacher: Model | str
+    kept_from: "Labeling | None" = None
+    leaves_out_duplicates: bool = False
+
+    @property
+    def predictions(self) -> str:
+        """Folder of what the teacher predicts."""
+        return f"predictions_{self.iteration}"
+
+    @property
+    def selection(self) -> str:
+        """Folder of which images are kept; there is none where they are."""
+        return f"selection_{self.iteration}"
+
+    @property
+    def pseudo_labeled(self) -> str:
+        """Folder of the shards that a student reads."""
+        return f"pseudo_labeled_{self.iteration}"
+
+    @property
+    def images(self) -> tuple[str, str]:
+        """Folder and split of the images that are labeled."""
+        if self.kept_from:
+            return self.kept_from.pseudo_labeled, "pseudo_labeled"
+        return "unlabeled", "unlabeled"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Iteration:
+    """One turn of the loop.
+
+    Attributes:
+        labelings: In order; the last one is the student's.
+        student: What learns from it.
+    """
+
+    labelings: tuple[Labeling, ...]
+    student: Model
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What leaves one finished folder in a run's directory.
+
+    Attributes:
+        kind: What is done.
+        folder: What it is left in.
+        model: What a stage of kind `model` makes.
+        labeling: Whose predictions, selection or shards are made.
+    """
+
+    kind: Kind
+    folder: str
+    model: Model | None = None
+    labeling: Labeling | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole run.
+
+    Attributes:
+        teacher: The first teacher.
+        iterations: The students, each with its labels.
+        finetuned: The last model at a higher resolution, or None.
+        finds_duplicates: Whether near duplicates are looked for.
+        measures_robustness: Whether robustness is measured.
+    """
+
+    teacher: Model
+    iterations: tuple[Iteration, ...]
+    finetuned: Model | None
+    finds_duplicates: bool
+    measures_robustness: bool
+
+    @property
+    def models(self) -> list[Model]:
+        """All models, in the order of their making."""
+        made = [self.teacher, *(each.student for each in self.iterations)]
+        return [*made, self.finetuned] if self.finetuned else made
+
+    @property
+    def labelings(self) -> list[Labeling]:
+        """All labelings, in order."""
+        return [
+            labeling for each in self.iterations for labeling in each.labelings
+        ]
+
+    @property
+    def stages(self) -> list[Stage]:
+        """All stages, in order."""
+        return list(_stages(self))
+
+    def model(self, iteration: int) -> Model:
+        """Return a student, counted from 1, or for 0 the first teacher.
+
+        Raises:
+            ValueError: The run has no such student.
+        """
+        if not 0 <= iteration <= len(self.iterations):
+            raise ValueError(
+                f"--iteration={iteration}: this run has "
+                f"{len(self.iterations)} students; accepted are 0, the "
+                "teacher, to that number. More take "
+                "--self_training.num_iterations and another --workdir."
+            )
+        return self.models[iteration]
+
+    def labeling(self, iteration: int) -> Labeling:
+        """Return the labels of a student, or for 0 those that only select.
+
+        Raises:
+            ValueError: The run has no such labels.
+        """
+        for labeling in self.labelings:
+            if labeling.iteration == iteration:
+                return labeling
+        if iteration == SELECTION_ONLY:
+            raise ValueError(
+                "--iteration=0: only a teacher that selects and does not teach "
+                "has it; name one with "
+                "--self_training.selection_teacher_directory."
+            )
+        raise ValueError(
+            f"--iteration={iteration}: this run has {len(self.iterations)} "
+            "students; accepted are 1 to that number."
+        )
+
+
+def of(config: configs.Config) -> Recipe:
+    """Return what a run of this configuration consists of."""
+    teacher = _teacher(config)
+    iterations: list[Iteration] = []
+    for number in range(1, config.self_training.num_iterations + 1):
+        before = iterations[-1].student if iterations else teacher
+        first = iterations[0].labelings[0] if iterations else None
+        labelings = _labelings(config, number, before, first)
+        student = _student(config, number, before, labelings[-1])
+        iterations.append(Iteration(labelings=labelings, student=student))
+    last = iterations[-1].student if iterations else teacher
+    return Recipe(
+        teacher=teacher,
+        iterations=tuple(iterations),
+        finetuned=_finetuned(config, last)
+        if config.fixres.resolution
+        else None,
+        finds_duplicates=_finds_duplicates(config),
+        measures_robustness=config.evaluation.robustness,
+    )
+
+
+def _finds_duplicates(config: configs.Config) -> bool:
+    return config.labeling.near_duplicate_bits >= 0
+
+
+def _teacher(config: configs.Config) -> Model:
+    return Model(
+        name="teacher",
+        folder="teacher",
+        title="Teacher",
+        iteration=0,
+        architecture=derived.teacher_model(config),
+        epochs=config.training.teacher_epochs,
+        start=config.model.initial_weights,
+        adopted_from=config.self_training.teacher_directory,
+    )
+
+
+def _labelings(
+    config: configs.Config,
+    number: int,
+    teacher: Model,
+    first: Labeling | None,
+) -> tuple[Labeling, ...]:
+    """Return one iteration's labels.
+
+    Its own teacher's predictions select the images, unless an earlier
+    selection is kept: then the teacher only labels those.
+    """
+    settings = config.self_training
+    selecting = settings.selection_teacher_directory
+    leaves_out = _finds_duplicates(config)
+    if first and (settings.keep_selection or selecting):
+        return (Labeling(iteration=number, teacher=teacher, kept_from=first),)
+    if selecting:
+        first = Labeling(
+            iteration=SELECTION_ONLY,
+            teacher=selecting,
+            leaves_out_duplicates=leaves_out,
+        )
+        return first, Labeling(
+            iteration=number, teacher=teacher, kept_from=first
+        )
+    return (
+        Labeling(
+            iteration=number, teacher=teacher, leaves_out_duplicates=leaves_out
+        ),
+    )
+
+
+def _student(
+    config: configs.Config, number: int, teacher: Model, labels: Labeling
+) -> Model:
+    starts: dict[str, Model | str] = {
+        "scratch": "",
+        "initial_weights": config.model.initial_weights,
+        "teacher": teacher,
+    }
+    return Model(
+        name=f"student_{number}",
+        folder=f"student_{number}",
+        title=f"Student {number}",
+        iteration=number,
+        architecture=config.model,
+        epochs=config.training.student_epochs,
+        start=starts[config.self_training.initialize_students_from],
+        labels=labels,
+        online_teacher=teacher if config.self_training.online_teacher else None,
+    )
+
+
+def _finetuned(config: configs.Config, last: Model) -> Model:
+    return Model(
+        name=f"{last.name}_fixres",
+        folder="fixres",
+        title="FixRes fine-tuning",
+        iteration=last.iteration,
+        architecture=dataclasses.replace(
+            last.architecture, resolution=config.fixres.resolution
+        ),
+        epochs=config.fixres.epochs,
+        start=last,
+        is_finetuned=True,
+    )
+
+
+def _stages(recipe: Recipe) -> Iterator[Stage]:
+    yield Stage(kind="labeled", folder="labeled")
+    yield Stage(kind="unlabeled", folder="unlabeled")
+    if recipe.finds_duplicates:
+        yield Stage(kind="duplicates", folder="duplicates")
+    yield Stage(
+        kind="model", folder=recipe.teacher.folder, model=recipe.teacher
+    )
+    for iteration in recipe.iterations:
+        for labeling in iteration.labelings:
+            yield from _labeling_stages(labeling)
+        student = iteration.student
+        yield Stage(kind="model", folder=student.folder, model=student)
+    if recipe.finetuned:
+        yield Stage(
+            kind="model",
+            folder=recipe.finetuned.folder,
+            model=recipe.finetuned,
+        )
+    yield Stage(kind="export", folder="export")
+    if recipe.measures_robustness:
+        yield Stage(kind="robustness", folder="robustness")
+
+
+def _labeling_stages(labeling: Labeling) -> Iterator[Stage]:
+    yield Stage(
+        kind="predictions", folder=labeling.predictions, labeling=labeling
+    )
+    if not labeling.kept_from:
+        yield Stage(
+            kind="selection", folder=labeling.selection, labeling=labeling
+        )
+    yield Stage(
+        kind="pseudo_labeled", folder=labeling.pseudo_labeled, labeling=labeling
+    )

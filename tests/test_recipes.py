@@ -1,0 +1,154 @@
+import dataclasses
+
+import pytest
+
+from noisy_student_tf import configs, recipes
+from noisy_student_tf.configs import config_tree
+
+
+def recipe_of(**overrides):
+    base = configs.Config(
+        self_training=configs.SelfTrainingConfig(num_iterations=2)
+    )
+    values = {name.replace("__", "."): v for name, v in overrides.items()}
+    return recipes.of(config_tree.override(base, values))
+
+
+def folders(recipe):
+    return [stage.folder for stage in recipe.stages]
+
+
+def test_stages_in_the_order_of_the_algorithm():
+    recipe = recipe_of(
+        fixres__resolution=300,
+        evaluation__robustness=True,
+        labeling__near_duplicate_bits=2,
+    )
+    assert folders(recipe) == [
+        "labeled",
+        "unlabeled",
+        "duplicates",
+        "teacher",
+        "predictions_1",
+        "selection_1",
+        "pseudo_labeled_1",
+        "student_1",
+        "predictions_2",
+        "selection_2",
+        "pseudo_labeled_2",
+        "student_2",
+        "fixres",
+        "export",
+        "robustness",
+    ]
+
+
+def test_a_student_teaches_the_next_one():
+    recipe = recipe_of()
+    first, second = recipe.iterations
+    assert first.labelings[-1].teacher is recipe.teacher
+    assert second.labelings[-1].teacher is first.student
+    assert second.student.labels is second.labelings[-1]
+
+
+def test_a_kept_selection_is_made_once():
+    recipe = recipe_of(self_training__keep_selection=True)
+    second = recipe.labeling(2)
+    assert second.kept_from is recipe.labeling(1)
+    assert second.images == ("pseudo_labeled_1", "pseudo_labeled")
+    assert "selection_1" in folders(recipe)
+    assert "selection_2" not in folders(recipe)
+
+
+def test_another_model_selects_and_all_teachers_label_what_it_selected():
+    recipe = recipe_of(self_training__selection_teacher_directory="/other")
+    selecting = recipe.labeling(0)
+    assert selecting.teacher == "/other"
+    assert selecting.images == ("unlabeled", "unlabeled")
+    assert recipe.labeling(1).kept_from is selecting
+    assert recipe.labeling(2).kept_from is selecting
+    assert recipe.labeling(1).teacher is recipe.teacher
+
+
+def test_duplicates_are_left_out_of_what_selects_alone():
+    recipe = recipe_of(
+        labeling__near_duplicate_bits=0, self_training__keep_selection=True
+    )
+    assert recipe.labeling(1).leaves_out_duplicates
+    assert not recipe.labeling(2).leaves_out_duplicates
+    plain = recipe_of(labeling__near_duplicate_bits=-1)
+    assert not plain.labeling(1).leaves_out_duplicates
+
+
+@pytest.mark.parametrize(
+    ("choice", "starts"),
+    [
+        ("scratch", ["/w", "", ""]),
+        ("initial_weights", ["/w", "/w", "/w"]),
+        ("teacher", ["/w", "teacher", "student_1"]),
+    ],
+)
+def test_what_models_begin_with(choice, starts):
+    recipe = recipe_of(
+        model__initial_weights="/w",
+        self_training__initialize_students_from=choice,
+    )
+    found = [
+        start.folder if isinstance(start, recipes.Model) else start
+        for start in (model.start for model in recipe.models)
+    ]
+    assert found == starts
+
+
+def test_the_fine_tuned_model_is_the_last_one_at_another_resolution():
+    recipe = recipe_of(fixres__resolution=300, fixres__epochs=2.0)
+    finetuned = recipe.models[-1]
+    assert finetuned is recipe.finetuned
+    assert finetuned.name == "student_2_fixres"
+    assert finetuned.start is recipe.iterations[-1].student
+    assert finetuned.epochs == 2.0
+    assert finetuned.architecture.resolution == 300
+    assert finetuned.labels is None
+
+
+def test_without_iterations_the_teacher_is_fine_tuned():
+    recipe = recipe_of(
+        self_training__num_iterations=0,
+        self_training__teacher_resolution=64,
+        self_training__teacher_directory="/given",
+        fixres__resolution=300,
+    )
+    assert [model.name for model in recipe.models] == [
+        "teacher",
+        "teacher_fixres",
+    ]
+    assert recipe.teacher.adopted_from == "/given"
+    assert recipe.teacher.architecture.resolution == 64
+    assert recipe.finetuned.start is recipe.teacher
+
+
+def test_an_online_teacher_is_the_one_before():
+    recipe = recipe_of(self_training__online_teacher=True)
+    assert recipe.iterations[1].student.online_teacher is recipe.model(1)
+    assert recipe_of().iterations[1].student.online_teacher is None
+
+
+def test_an_iteration_that_the_run_does_not_have_is_refused():
+    recipe = recipe_of()
+    with pytest.raises(ValueError, match="--iteration=3: this run has 2"):
+        recipe.model(3)
+    with pytest.raises(ValueError, match="--iteration=3: this run has 2"):
+        recipe.labeling(3)
+    with pytest.raises(ValueError, match="selection_teacher_directory"):
+        recipe.labeling(0)
+
+
+def test_folders_differ():
+    recipe = recipe_of(fixres__resolution=300, evaluation__robustness=True)
+    assert len(set(folders(recipe))) == len(recipe.stages)
+    assert all(
+        stage.folder == stage.model.folder
+        for stage in recipe.stages
+        if stage.model
+    )
+    assert dataclasses.is_dataclass(recipe)
