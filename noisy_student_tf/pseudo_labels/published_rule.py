@@ -6,6 +6,7 @@ them at random, so that the quota holds in expectation only.
 """
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -50,6 +51,16 @@ def histogram(
     cells = np.asarray(class_ids, np.int64) * NUM_BINS + _bins(confidences)
     counts = np.bincount(cells, minlength=num_classes * NUM_BINS)
     return counts.reshape(num_classes, NUM_BINS)
+
+
+def count(rows: Iterator[predictions.Rows], *, num_classes: int) -> np.ndarray:
+    """Return the histogram of one shard's rows: int64 [num_classes, 101]."""
+    total = np.zeros((num_classes, NUM_BINS), np.int64)
+    for batch in rows:
+        total += histogram(
+            batch.class_ids, batch.confidences, num_classes=num_classes
+        )
+    return total
 
 
 def _bins(confidences: np.ndarray) -> np.ndarray:

@@ -209,8 +209,7 @@ def _label_shards(run: runs.Run, iteration: int) -> Callable[..., None]:
     directory = run.workdir.predictions(iteration)
     images = _images(run, iteration)
     made = labeler.make(run, teacher_directory, directory)
-    return functools.partial(
-        predictor.predict,
+    labeling = predictor.Labeling(
         predict_fn=made.predict_fn,
         unlabeled=images.shard_set,
         unlabeled_fingerprint=images.fingerprint,
@@ -221,6 +220,7 @@ def _label_shards(run: runs.Run, iteration: int) -> Callable[..., None]:
         left_out=images.left_out,
         title=f"{_teacher_name(iteration)} labels",
     )
+    return functools.partial(predictor.predict, labeling)
 
 
 def _stream(
