@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from noisy_student_tf import configs
 from noisy_student_tf.configs import derived
 from noisy_student_tf.model import cost, specs
-from noisy_student_tf.training import plan as plans
+from noisy_student_tf.training import schedules
 
 # Forward, and two of the same size backward: for inputs and for weights.
 TRAINING_PASSES = 3
@@ -110,7 +110,7 @@ def _trained(
         "teacher": config.training.teacher_epochs,
         "fixres": config.fixres.epochs,
     }.get(name, config.training.student_epochs)
-    plan = plans.make_plan(
+    durations = schedules.make_durations(
         config,
         num_labeled=data.num_labeled,
         epochs=epochs,
@@ -120,9 +120,9 @@ def _trained(
         name=name,
         model=model.name,
         resolution=model.resolution,
-        num_steps=plan.total_steps,
-        labeled_images=plan.total_steps * plan.labeled_batch_size,
-        unlabeled_images=plan.total_steps * plan.unlabeled_batch_size,
+        num_steps=durations.total_steps,
+        labeled_images=durations.total_steps * durations.labeled_batch_size,
+        unlabeled_images=durations.total_steps * durations.unlabeled_batch_size,
         passes=passes,
         forward_multiply_adds=forward_multiply_adds(model, config),
     )

@@ -27,7 +27,7 @@ from noisy_student_tf.configs import derived
 from noisy_student_tf.model import cost, efficientnet, specs
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import starts
-from noisy_student_tf.training import plan as plans
+from noisy_student_tf.training import schedules
 
 _SAMPLED_PICTURES = 16
 # Forward and backward.
@@ -302,17 +302,17 @@ def _training(
         "teacher": config.training.teacher_epochs,
         "fixres": config.fixres.epochs,
     }.get(name, config.training.student_epochs)
-    plan = plans.make_plan(
+    durations = schedules.make_durations(
         config,
         num_labeled=counts.train,
         epochs=epochs,
         has_unlabeled=name.startswith("student"),
     )
-    batch_size = plan.labeled_batch_size + plan.unlabeled_batch_size
-    work = plan.total_steps * batch_size * _forward_cost(model, counts)
+    batch_size = durations.labeled_batch_size + durations.unlabeled_batch_size
+    work = durations.total_steps * batch_size * _forward_cost(model, counts)
     return _Stage(
         name,
-        f"{plan.total_steps:,} steps of {batch_size:,} images",
+        f"{durations.total_steps:,} steps of {batch_size:,} images",
         _TRAINING_PASSES * work / rate,
         shards.is_finished(directory),
     )

@@ -18,8 +18,7 @@ from noisy_student_tf.model import efficientnet, heads, saved, specs
 from noisy_student_tf.pipeline import eval_stream, train_stream
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import runs, starts
-from noisy_student_tf.training import engine, loop
-from noisy_student_tf.training import plan as plans
+from noisy_student_tf.training import loop, progress, schedules
 from noisy_student_tf.training import state as states
 
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]
@@ -64,7 +63,7 @@ def train(run: runs.Run, recipe: Recipe) -> None:
     config = dataclasses.replace(
         run.config, seed=runs.stage_seed(run.config.seed, recipe.name)
     )
-    plan = plans.make_plan(
+    durations = schedules.make_durations(
         config,
         num_labeled=labeled.num_records,
         epochs=recipe.epochs,
@@ -74,9 +73,9 @@ def train(run: runs.Run, recipe: Recipe) -> None:
     compiled = functools.cache(
         functools.partial(logits_of, strategy=run.strategy)
     )
-    trained = loop.train(
+    task = progress.Task(
         config=config,
-        plan=plan,
+        durations=durations,
         directory=recipe.directory,
         strategy=run.strategy,
         models=_model_source(run, recipe, config.seed),
@@ -86,6 +85,7 @@ def train(run: runs.Run, recipe: Recipe) -> None:
         class_names=runs.class_names(run),
         profile_steps=run.profile_steps,
     )
+    trained = loop.train(task)
     runs.on_chief(
         run,
         lambda: _save(
@@ -93,7 +93,7 @@ def train(run: runs.Run, recipe: Recipe) -> None:
             recipe,
             trained,
             compiled(trained.ema_model),
-            total_steps=plan.total_steps,
+            total_steps=durations.total_steps,
         ),
     )
 
@@ -101,7 +101,7 @@ def train(run: runs.Run, recipe: Recipe) -> None:
 def _save(
     run: runs.Run,
     recipe: Recipe,
-    trained: engine.TrainResult,
+    trained: progress.TrainResult,
     logits_fn: LogitsFn,
     *,
     total_steps: int,

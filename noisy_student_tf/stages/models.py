@@ -8,8 +8,7 @@ from noisy_student_tf.devices import runtime
 from noisy_student_tf.model import saved
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import model_training, runs
-from noisy_student_tf.training import fixres
-from noisy_student_tf.training import plan as plans
+from noisy_student_tf.training import fixres, schedules
 
 
 def train_teacher(run: runs.Run) -> None:
@@ -133,13 +132,13 @@ def _finetuning_rate(run: runs.Run) -> float:
     if config.fixres.base_learning_rate:
         return config.fixres.base_learning_rate
     labeled = shards.open_split(run.workdir.labeled, "train")
-    plan = plans.make_plan(
+    durations = schedules.make_durations(
         config,
         num_labeled=labeled.num_records,
         epochs=config.training.student_epochs,
         has_unlabeled=True,
     )
-    rate = plans.last_base_learning_rate(plan, config)
+    rate = schedules.last_base_learning_rate(durations, config)
     if config.optimizer.schedule == "cosine" or not rate:
         raise ValueError(
             "--fixres.base_learning_rate=0: the student's schedule "
