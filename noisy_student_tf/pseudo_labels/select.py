@@ -243,8 +243,11 @@ def _draw(passes: _Passes) -> tuple[summary.ClassSummary, ...]:
         )
         for wanted in (passes.quota, 2**62)
     )
-    draw = published_rule.Draw(chosen, seed=passes.seed)
-    counts = passes.write(draw.copies)
+    counts = passes.write(
+        functools.partial(
+            published_rule.draw, selection=chosen, seed=passes.seed
+        )
+    )
     return summary.make_classes(
         num_images=grid.sum(axis=1),
         num_above_threshold=everything.num_at_or_above,

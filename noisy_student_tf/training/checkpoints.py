@@ -58,7 +58,7 @@ class Checkpoints:
         train_state: state.TrainState,
         *,
         keep: int,
-        is_writer: bool = True,
+        is_writer: bool,
     ) -> None:
         """Name what is saved, and remove what a killed run left unfinished.
 
@@ -97,16 +97,14 @@ class Checkpoints:
                 files.remove(self._path(step))
         self._check_room()
 
-    def save(
-        self, extra: dict[str, Any] | None = None, *, score: float | None = None
-    ) -> None:
+    def save(self, extra: dict[str, Any], *, score: float | None) -> None:
         """Copy the state of the present step; a thread writes the copy.
 
         The oldest checkpoints are removed then.
 
         Args:
             extra: Kept beside it, as JSON; `restore` returns it.
-            score: How good it is; the best one is kept.
+            score: How good it is; the best one is kept. None: not known.
 
         Raises:
             NotFiniteError, OSError: See `wait`, of the save before.
@@ -117,7 +115,7 @@ class Checkpoints:
         self._copy_to_host()
         content = {
             "step": self._state.step,
-            "extra": extra or {},
+            "extra": extra,
             "score": score,
         }
         self._writing = self._writer.submit(self._write_checked, content)

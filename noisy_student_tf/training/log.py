@@ -59,7 +59,7 @@ class TrainingLog:
         title: str,
         start_step: int,
         total_steps: int,
-        is_writer: bool = True,
+        is_writer: bool,
     ) -> None:
         """Open the record, without what follows the restored step.
 

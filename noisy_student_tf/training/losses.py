@@ -26,7 +26,7 @@ def of_batch(
     logits: tf.Tensor,
     *,
     unlabeled_batch_size: int,
-    is_kept: tf.Tensor | None = None,
+    is_kept: tf.Tensor | None,
 ) -> dict[str, tf.Tensor]:
     """Return one replica's parts of the means over the global batch.
 
