@@ -101,9 +101,8 @@ def _add_to_bins(
 ) -> None:
     """Count rows in int64 [num_classes, num_bins]."""
     # Flat, and of the index's own integers, `add.at` is ten times as fast.
-    cells = classes.astype(np.int64) * histogram.shape[1] + bins.astype(
-        np.int64
-    )
+    places = (classes, bins.astype(np.int64))
+    cells = np.ravel_multi_index(places, histogram.shape)
     np.add.at(histogram.reshape(-1), cells, np.int64(1))
 
 
