@@ -113,10 +113,10 @@ def make_step():
         schedule=schedules.constant(0.0),
     )
     settings = step.StepSettings(
-        labeled_batch_size=batch_size,
+        config=configs.Config(
+            training=configs.TrainingConfig(labeled_batch_size=batch_size)
+        ),
         unlabeled_batch_size=0,
-        loss=configs.LossConfig(),
-        optimizer=configs.OptimizerConfig(),
         seed=0,
         num_replicas=1,
     )

@@ -129,15 +129,15 @@ def our_training(
 ) -> Contender:
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     settings = step.StepSettings(
-        labeled_batch_size=case.batch_size,
+        config=configs.Config(
+            training=configs.TrainingConfig(labeled_batch_size=case.batch_size)
+        ),
         unlabeled_batch_size=0,
-        loss=configs.LossConfig(),
-        optimizer=configs.OptimizerConfig(),
         seed=0,
         num_replicas=1,
     )
     train_state = state.create(
-        settings=settings.optimizer,
+        settings=settings.config.optimizer,
         seed=0,
         strategy=strategy,
         source=state.ModelSource(

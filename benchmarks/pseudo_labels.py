@@ -410,7 +410,7 @@ def measure_prediction(directory: str, case: Case) -> dict:
     def predict_all() -> None:
         shutil.rmtree(output, ignore_errors=True)
         with mock.patch.object(label_stream, "compile_labeling", compile_once):
-            predict.predict(
+            labeling = predict.Labeling(
                 predict_fn=predict_fn,
                 num_classes=case.num_classes,
                 unlabeled=shard_set,
@@ -419,6 +419,7 @@ def measure_prediction(directory: str, case: Case) -> dict:
                 directory=output,
                 teacher_fingerprint="synthetic",
             )
+            predict.predict(labeling)
 
     def forward() -> None:
         for images in batches:

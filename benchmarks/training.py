@@ -39,7 +39,13 @@ from benchmarks import training_cases, training_endurance
 from noisy_student_tf import configs
 from noisy_student_tf.model import efficientnet
 from noisy_student_tf.pipeline import train_stream
-from noisy_student_tf.training import loop, optimizer, plan, schedules, state
+from noisy_student_tf.training import (
+    loop,
+    optimizer,
+    progress,
+    schedules,
+    state,
+)
 
 _PARTS = ("ratios", "memory", "restart")
 
@@ -234,15 +240,17 @@ def compare(name: str, rounds: int, seconds: float) -> dict[str, float]:
         # In a run, too, there is one checkpoint in several loops.
         config = _with_loops_of(config, per_loop, checkpoint_loops=3)
         taken = Rounds({"bare_step": bare, "fit": fit}, per_loop)
-        made = plan.make_plan(
+        made = schedules.make_durations(
             config,
             num_labeled=training_cases.NUM_IMAGES,
             epochs=1e6,
             has_unlabeled=True,
         )
-        loop.train(
+        task = progress.Task(
             config=config,
-            plan=dataclasses.replace(made, total_steps=(rounds + 1) * per_loop),
+            durations=dataclasses.replace(
+                made, total_steps=(rounds + 1) * per_loop
+            ),
             directory=os.path.join(directory, "run"),
             strategy=tf.distribute.OneDeviceStrategy("/cpu:0"),
             models=state.ModelSource(
@@ -252,6 +260,7 @@ def compare(name: str, rounds: int, seconds: float) -> dict[str, float]:
             evaluate=taken.evaluate,
             title="student",
         )
+        loop.train(task)
     images = case.labeled_batch_size * (1 + case.unlabeled_ratio)
     _print_rates(name, images, taken.rates)
     return _ratios(name, taken.rates)

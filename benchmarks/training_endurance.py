@@ -19,7 +19,7 @@ from benchmarks import training_cases
 from noisy_student_tf import configs
 from noisy_student_tf.configs import presets
 from noisy_student_tf.pipeline import train_stream
-from noisy_student_tf.training import log, loop, plan, state
+from noisy_student_tf.training import log, loop, progress, schedules, state
 
 _MEGABYTE = 2**20
 _STEPS_BETWEEN_LOOKS = 100
@@ -40,15 +40,15 @@ def memory_slope(steps: int) -> dict[str, float]:
     seen: list[float] = []
     with tempfile.TemporaryDirectory() as directory:
         labeled, pseudo_labeled = training_cases.write_shards(directory, 8)
-        made = plan.make_plan(
+        made = schedules.make_durations(
             config,
             num_labeled=training_cases.NUM_IMAGES,
             epochs=1e6,
             has_unlabeled=True,
         )
-        loop.train(
+        task = progress.Task(
             config=config,
-            plan=dataclasses.replace(made, total_steps=steps),
+            durations=dataclasses.replace(made, total_steps=steps),
             directory=os.path.join(directory, "run"),
             strategy=tf.distribute.OneDeviceStrategy("/cpu:0"),
             models=state.ModelSource(
@@ -65,6 +65,7 @@ def memory_slope(steps: int) -> dict[str, float]:
             evaluate=functools.partial(_look_at_memory, seen),
             title="tiny",
         )
+        loop.train(task)
     looks = np.array(seen[::2])  # Each validation looks at two models.
     later = looks[len(looks) // 5 :]
     at_step = _STEPS_BETWEEN_LOOKS * np.arange(len(later))

@@ -6,22 +6,6 @@ from noisy_student_tf import configs, files, recipes
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
-# What may change when a run goes on: earlier results do not depend on it.
-_MACHINE_FIELDS = (
-    "data.beam_runner",
-    # What is measured of finished models changes nothing in them.
-    "evaluation.robustness",
-    "data.beam_options",
-    "model.recompute",
-    "runtime.strategy",
-    "runtime.num_devices",
-    "runtime.tpu_address",
-    "runtime.worker_timeout_seconds",
-    "runtime.stall_seconds",
-    "runtime.cache_megabytes",
-    "runtime.cache_directory",
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
@@ -156,10 +140,12 @@ def _differences(config: configs.Config, workdir: Workdir) -> list[str]:
     """Return a line for each field that the run was begun otherwise with."""
     if not files.exists(workdir.config):
         return []
+    # Earlier results do not depend on what may change when a run goes on.
+    free = config_tree.fields_affecting("nothing", "rounding")
     return [
         line
         for line in config_tree.differences(read_config(workdir), config)
-        if line.split(":")[0] not in _MACHINE_FIELDS
+        if line.split(":")[0] not in free
     ]
 
 

@@ -19,14 +19,7 @@ _LEFT_BEHIND = ("checkpoints", "tensorboard")
 
 # Fields that a stage does not read; all others must agree. A name that ends
 # with a dot is a whole section.
-_MACHINE = (
-    "data.beam_runner",
-    "data.beam_options",
-    "runtime.stall_seconds",
-    "runtime.worker_timeout_seconds",
-    "runtime.cache_megabytes",
-    "runtime.cache_directory",
-)
+_MACHINE = tuple(config_tree.fields_affecting("nothing"))
 _AFTER_TRAINING = ("fixres.", "evaluation.", "self_training.num_iterations")
 # The architecture of a teacher is compared by itself: the students' fields
 # describe it, too. This is no field, and stands for it among those that differ.

@@ -9,16 +9,20 @@ follow from it are functions of it, not fields.
 import dataclasses
 
 from noisy_student_tf.configs import options
-from noisy_student_tf.configs.data import DataConfig
-from noisy_student_tf.configs.finishing import EvaluationConfig, FixResConfig
+from noisy_student_tf.configs.data import (
+    AugmentationConfig,
+    DataConfig,
+    PolicyConfig,
+)
 from noisy_student_tf.configs.model import (
     IMAGENET_MEAN_RGB,
     IMAGENET_STD_RGB,
     ModelConfig,
 )
-from noisy_student_tf.configs.noise import AugmentationConfig, PolicyConfig
 from noisy_student_tf.configs.runtime import RuntimeConfig
 from noisy_student_tf.configs.self_training import (
+    EvaluationConfig,
+    FixResConfig,
     LabelingConfig,
     SelectionConfig,
     SelfTrainingConfig,
@@ -56,24 +60,36 @@ class Config:
     preset: str = options.option(
         "", "The preset that this configuration started as."
     )
-    seed: int = options.option(0, "Seed of every random draw.")
-    data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
-    augmentation: AugmentationConfig = AugmentationConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    loss: LossConfig = LossConfig()
-    training: TrainingConfig = TrainingConfig()
-    labeling: LabelingConfig = LabelingConfig()
-    selection: SelectionConfig = SelectionConfig()
-    self_training: SelfTrainingConfig = SelfTrainingConfig()
-    fixres: FixResConfig = FixResConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    runtime: RuntimeConfig = RuntimeConfig()
+    seed: int = options.option(
+        0,
+        "Seed of every random draw.",
+        accepts=("an integer in [0, 2^31)", lambda value: 0 <= value < 2**31),
+    )
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    augmentation: AugmentationConfig = dataclasses.field(
+        default_factory=AugmentationConfig
+    )
+    optimizer: OptimizerConfig = dataclasses.field(
+        default_factory=OptimizerConfig
+    )
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    labeling: LabelingConfig = dataclasses.field(default_factory=LabelingConfig)
+    selection: SelectionConfig = dataclasses.field(
+        default_factory=SelectionConfig
+    )
+    self_training: SelfTrainingConfig = dataclasses.field(
+        default_factory=SelfTrainingConfig
+    )
+    fixres: FixResConfig = dataclasses.field(default_factory=FixResConfig)
+    evaluation: EvaluationConfig = dataclasses.field(
+        default_factory=EvaluationConfig
+    )
+    runtime: RuntimeConfig = dataclasses.field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
-        options.check(
-            0 <= self.seed < 2**31, "seed", self.seed, "an integer in [0, 2^31)"
-        )
+        options.check_fields(self)
         training = self.training
         ratio = training.unlabeled_ratio
         kept = training.labeled_batch_size * training.labeled_keep_probability

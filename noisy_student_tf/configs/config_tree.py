@@ -3,11 +3,13 @@
 import dataclasses
 import difflib
 import json
+import operator
 import typing
 from collections.abc import Iterator
 from typing import Any
 
 from noisy_student_tf import configs
+from noisy_student_tf.configs import options
 
 
 def to_json(section: Any) -> str:
@@ -47,14 +49,39 @@ def from_dict(section: type, values: dict[str, Any], prefix: str = "") -> Any:
     return section(**arguments)
 
 
-def flatten(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted name, value) of every field, in the order of the tree."""
+def fields(
+    section: type = configs.Config, prefix: str = ""
+) -> Iterator[tuple[str, Any, dataclasses.Field]]:
+    """Yield (dotted name, type, field) of every leaf, in the tree's order.
+
+    A field's metadata are what `options.option` was given.
+    """
+    hints = typing.get_type_hints(section)
     for field in dataclasses.fields(section):
-        value = getattr(section, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from flatten(value, f"{prefix}{field.name}.")
+        name, hint = f"{prefix}{field.name}", hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield from fields(typing.cast(type, hint), f"{name}.")
         else:
-            yield f"{prefix}{field.name}", value
+            yield name, hint, field
+
+
+def fields_affecting(*affects: options.Affects) -> tuple[str, ...]:
+    """Return the dotted names of the fields that affect no more than that.
+
+    "nothing" is of the machine, or measured later: results are the same to
+    the bit. With "rounding" too, they may differ by as much.
+    """
+    return tuple(
+        name
+        for name, _, field in fields()
+        if field.metadata["affects"] in affects
+    )
+
+
+def flatten(section: Any) -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of every field, in the order of the tree."""
+    for name, _, _ in fields(type(section)):
+        yield name, operator.attrgetter(name)(section)
 
 
 def override(base: configs.Config, values: dict[str, Any]) -> configs.Config:

@@ -23,16 +23,24 @@ class ModelConfig:
         0.0, "Repeat multiplier. 0: the variant's own."
     )
     resolution: int = options.option(
-        224, "Side of the training images in pixels."
+        224,
+        "Side of the training images in pixels.",
+        accepts=("8 or more", lambda value: value >= 8),
     )
     small_image_strides: bool = options.option(
         False, "Stages 2 and 3 at stride 1, as published for SVHN at 32 x 32."
     )
     dropout_rate: float = options.option(
-        -1.0, "Dropout before the classifier. -1: the variant's own."
+        -1.0,
+        "Dropout before the classifier. -1: the variant's own.",
+        accepts=(
+            "-1 or a rate in [0, 1)",
+            lambda value: value == -1 or 0 <= value < 1,
+        ),
     )
-    stochastic_depth_rate: float = options.option(
-        0.2, "Drop rate r of the last block; block i of n gets r * i / n."
+    stochastic_depth_rate: float = options.share_below_one(
+        0.2,
+        "Drop rate r of the last block; block i of n gets r * i / n.",
     )
     batch_norm_momentum: float = options.option(
         0.99, "Momentum of the statistics."
@@ -43,13 +51,22 @@ class ModelConfig:
         "eighth of the replicas and at least 8.",
     )
     recompute: bool = options.option(
-        False, "Save memory: compute a block's activations a second time."
+        False,
+        "Save memory: compute a block's activations a second time.",
+        affects="rounding",
     )
     mean_rgb: tuple[float, ...] = options.option(
-        IMAGENET_MEAN_RGB, "Subtracted from images in [0, 255]."
+        IMAGENET_MEAN_RGB,
+        "Subtracted from images in [0, 255].",
+        accepts=("three numbers", lambda value: len(value) == 3),
     )
     std_rgb: tuple[float, ...] = options.option(
-        IMAGENET_STD_RGB, "Divides images in [0, 255]."
+        IMAGENET_STD_RGB,
+        "Divides images in [0, 255].",
+        accepts=(
+            "three positive numbers",
+            lambda value: len(value) == 3 and min(value) > 0,
+        ),
     )
     head_initializer: Literal["published", "fan_in", "zeros"] = options.option(
         "published",
@@ -63,35 +80,4 @@ class ModelConfig:
     )
 
     def __post_init__(self) -> None:
-        options.check_choices(self, "model")
-        options.check(self.width >= 0, "model.width", self.width, "0 or more")
-        options.check(self.depth >= 0, "model.depth", self.depth, "0 or more")
-        options.check(
-            self.resolution >= 8, "model.resolution", self.resolution, ">= 8"
-        )
-        options.check(
-            self.dropout_rate == -1 or 0 <= self.dropout_rate < 1,
-            "model.dropout_rate",
-            self.dropout_rate,
-            "-1 or a rate in [0, 1)",
-        )
-        options.check(
-            0 <= self.stochastic_depth_rate < 1,
-            "model.stochastic_depth_rate",
-            self.stochastic_depth_rate,
-            "a rate in [0, 1)",
-        )
-        options.check(
-            self.batch_norm_group_size >= 0,
-            "model.batch_norm_group_size",
-            self.batch_norm_group_size,
-            "0 or more",
-        )
-        for name in ("mean_rgb", "std_rgb"):
-            value = getattr(self, name)
-            options.check(
-                len(value) == 3, f"model.{name}", value, "three numbers"
-            )
-        options.check(
-            min(self.std_rgb) > 0, "model.std_rgb", self.std_rgb, "positive"
-        )
+        options.check_fields(self, "model.")

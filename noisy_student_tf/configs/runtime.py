@@ -16,30 +16,40 @@ class RuntimeConfig:
         "auto",
         "auto: mirrored over several GPUs, else one device; multi_worker "
         "reads TF_CONFIG.",
+        affects="rounding",
     )
     num_devices: int = options.option(
-        0, "Devices of --runtime.strategy=mirrored. 0: all."
+        0, "Devices of --runtime.strategy=mirrored. 0: all.", affects="rounding"
     )
-    tpu_address: str = options.option("local", "Name or address of the TPU.")
+    tpu_address: str = options.option(
+        "local", "Name or address of the TPU.", affects="rounding"
+    )
     precision: Literal["float32", "mixed_bfloat16"] = options.option(
         "float32", "Arithmetic of the layers; weights stay float32."
     )
     deterministic: bool = options.option(
         False, "Deterministic operations, for a whole run or not at all."
     )
-    worker_timeout_seconds: float = options.option(
-        300.0, "How long the workers of TF_CONFIG are waited for at the start."
+    worker_timeout_seconds: float = options.positive(
+        300.0,
+        "How long the workers of TF_CONFIG are waited for at the start.",
+        affects="nothing",
     )
-    stall_seconds: float = options.option(
-        300.0, "Without a step for so long, the log says what it waits for."
+    stall_seconds: float = options.positive(
+        300.0,
+        "Without a step for so long, the log says what it waits for.",
+        affects="nothing",
     )
     cache_megabytes: int = options.option(
-        256, "Shard sets up to this size are held in memory for training."
+        256,
+        "Shard sets up to this size are held in memory for training.",
+        affects="nothing",
     )
     cache_directory: str = options.option(
         "",
         "Local folder that larger shard sets are copied to before training, "
         "for remote ones. Empty: they are read where they lie.",
+        affects="nothing",
     )
     host_sharding: Literal["rows", "files"] = options.option(
         "rows",
@@ -49,19 +59,4 @@ class RuntimeConfig:
     )
 
     def __post_init__(self) -> None:
-        options.check_choices(self, "runtime")
-        for name in ("worker_timeout_seconds", "stall_seconds"):
-            value = getattr(self, name)
-            options.check(value > 0, f"runtime.{name}", value, "positive")
-        options.check(
-            self.cache_megabytes >= 0,
-            "runtime.cache_megabytes",
-            self.cache_megabytes,
-            "0 or more",
-        )
-        options.check(
-            self.num_devices >= 0,
-            "runtime.num_devices",
-            self.num_devices,
-            "0 or more",
-        )
+        options.check_fields(self, "runtime.")

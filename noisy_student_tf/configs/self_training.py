@@ -1,4 +1,4 @@
-"""Settings of the loop: labels, selection, iterations."""
+"""Settings of the loop and of what follows it: fine-tuning, measuring."""
 
 import dataclasses
 from typing import Literal
@@ -27,8 +27,12 @@ class LabelingConfig:
         "Unlabeled images are left out if their perceptual hash of 64 bits "
         "differs from a labeled or held-out image's in at most so many bits. "
         "-1: no search.",
+        accepts=(
+            "-1 ... 8; beyond, unrelated pictures are found",
+            lambda value: -1 <= value <= 8,
+        ),
     )
-    near_duplicate_side: int = options.option(
+    near_duplicate_side: int = options.positive(
         64,
         "Shortest side in pixels that is hashed: a perceptual hash tells "
         "smaller pictures hardly apart.",
@@ -38,18 +42,7 @@ class LabelingConfig:
     )
 
     def __post_init__(self) -> None:
-        options.check(
-            -1 <= self.near_duplicate_bits <= 8,
-            "labeling.near_duplicate_bits",
-            self.near_duplicate_bits,
-            "-1 ... 8; beyond, unrelated pictures are found",
-        )
-        options.check(
-            self.near_duplicate_side >= 1,
-            "labeling.near_duplicate_side",
-            self.near_duplicate_side,
-            "1 or more",
-        )
+        options.check_fields(self, "labeling.")
         options.check(
             not self.deduplicate or self.near_duplicate_bits >= 0,
             "labeling.deduplicate",
@@ -68,7 +61,7 @@ class SelectionConfig:
         "published_histogram: thresholds on a grid of 0.01 and random copies, "
         "as in the authors' code, for comparison.",
     )
-    confidence_threshold: float = options.option(
+    confidence_threshold: float = options.share(
         0.3, "Images whose confidence is lower are left out."
     )
     images_per_class: int = options.option(
@@ -86,7 +79,7 @@ class SelectionConfig:
     )
 
     def __post_init__(self) -> None:
-        options.check_choices(self, "selection")
+        options.check_fields(self, "selection.")
         is_published = self.rule == "published_histogram"
         options.check(
             not is_published
@@ -95,15 +88,6 @@ class SelectionConfig:
             self.rule,
             "exact, where balance, upsample or max_copies is changed",
         )
-        options.check(
-            0 <= self.confidence_threshold <= 1,
-            "selection.confidence_threshold",
-            self.confidence_threshold,
-            "in [0, 1]",
-        )
-        for name in ("images_per_class", "max_copies"):
-            value = getattr(self, name)
-            options.check(value >= 0, f"selection.{name}", value, "0 or more")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -158,18 +142,7 @@ class SelfTrainingConfig:
     )
 
     def __post_init__(self) -> None:
-        options.check_choices(self, "self_training")
-        options.check(
-            self.num_iterations >= 0,
-            "self_training.num_iterations",
-            self.num_iterations,
-            "0 or more",
-        )
-        for name in ("teacher_width", "teacher_depth", "teacher_resolution"):
-            value = getattr(self, name)
-            options.check(
-                value >= 0, f"self_training.{name}", value, "0 or more"
-            )
+        options.check_fields(self, "self_training.")
         options.check(
             not (self.online_teacher and self.noised_teacher),
             "self_training.noised_teacher",
@@ -177,3 +150,53 @@ class SelfTrainingConfig:
             "false beside --self_training.online_teacher, whose twins are "
             "clean",
         )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FixResConfig:
+    """Fine-tuning at a higher resolution on clean labeled images."""
+
+    resolution: int = options.option(
+        0, "Side of the fine-tuning images in pixels. 0: no fine-tuning."
+    )
+    epochs: float = options.positive(
+        1.5, "Labeled epochs. Paper, Section 3.1: 1.5."
+    )
+    trainable: Literal["classifier_and_last_norm", "after_frozen_blocks"] = (
+        options.option(
+            "classifier_and_last_norm",
+            "What trains; which layers the paper freezes is unpublished.",
+        )
+    )
+    frozen_blocks: int = options.option(
+        0, "Blocks frozen with the stem by --trainable=after_frozen_blocks."
+    )
+    base_learning_rate: float = options.option(
+        0.0,
+        "Constant rate per 256 labeled images. 0: what the student's schedule "
+        "ended with.",
+    )
+
+    def __post_init__(self) -> None:
+        options.check_fields(self, "fixres.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What is measured of the finished models beside their accuracy."""
+
+    robustness: bool = options.option(
+        False,
+        "Measure all models on corrupted images, perturbed sequences and "
+        "under attack, made of the held-out images.",
+        affects="nothing",
+    )
+    robustness_images: int = options.option(
+        0, "Held-out images that are corrupted, and attacked. 0: all."
+    )
+    robustness_sequences: int = options.option(
+        0, "Held-out images that become sequences. 0: all."
+    )
+
+    def __post_init__(self) -> None:
+        options.check_fields(self, "evaluation.")

@@ -93,11 +93,10 @@ def distribute(
         stream = _deal(stream, context.num_replicas_in_sync // count)
         # Of a dataset that may end several workers agree at every step whether
         # it has, and its shapes are no longer static.
-        return stream.apply(
-            tf.data.experimental.assert_cardinality(
-                tf.data.INFINITE_CARDINALITY
-            )
+        is_endless = tf.data.experimental.assert_cardinality(
+            tf.data.INFINITE_CARDINALITY
         )
+        return stream.apply(is_endless)
 
     if strategy.num_replicas_in_sync == 1 and not _has_accelerator():
         # The strategy's own iterator copies to a device ahead of time; on a

@@ -48,7 +48,10 @@ def make_strategy(runtime: configs.RuntimeConfig) -> tf.distribute.Strategy:
         TimeoutError: A worker of the cluster did not answer in time.
     """
     if runtime.strategy == "multi_worker":
-        return _multi_worker_strategy(runtime.worker_timeout_seconds)
+        cluster.wait_until_reachable(
+            cluster.read_cluster(), runtime.worker_timeout_seconds
+        )
+        return tf.distribute.MultiWorkerMirroredStrategy()
     if runtime.strategy == "tpu":
         return _tpu_strategy(runtime.tpu_address)
     gpus = tf.config.list_logical_devices("GPU")
@@ -77,13 +80,6 @@ def own_strategy(strategy: tf.distribute.Strategy) -> tf.distribute.Strategy:
     if cluster.num_workers(strategy) == 1:
         return strategy
     return make_strategy(configs.RuntimeConfig(strategy="one_device"))
-
-
-def _multi_worker_strategy(
-    timeout_seconds: float,
-) -> tf.distribute.Strategy:
-    cluster.wait_until_reachable(cluster.read_cluster(), timeout_seconds)
-    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def _tpu_strategy(address: str) -> tf.distribute.Strategy:

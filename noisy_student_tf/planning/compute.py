@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from noisy_student_tf import configs, recipes
 from noisy_student_tf.model import cost, efficientnet, specs
-from noisy_student_tf.training import plan as plans
+from noisy_student_tf.training import schedules
 
 # Forward, and two of the same size backward: for inputs and for weights.
 TRAINING_PASSES = 3
@@ -83,7 +83,7 @@ def stages(config: configs.Config, data: Data) -> Iterator[Stage]:
 
 
 def _trained(config: configs.Config, model: recipes.Model, data: Data) -> Stage:
-    plan = plans.make_plan(
+    durations = schedules.make_durations(
         config,
         num_labeled=data.num_labeled,
         epochs=model.epochs,
@@ -94,9 +94,9 @@ def _trained(config: configs.Config, model: recipes.Model, data: Data) -> Stage:
         name=model.folder,
         model=architecture.name,
         resolution=architecture.resolution,
-        num_steps=plan.total_steps,
-        labeled_images=plan.total_steps * plan.labeled_batch_size,
-        unlabeled_images=plan.total_steps * plan.unlabeled_batch_size,
+        num_steps=durations.total_steps,
+        labeled_images=durations.total_steps * durations.labeled_batch_size,
+        unlabeled_images=durations.total_steps * durations.unlabeled_batch_size,
         passes=RECOMPUTING_PASSES
         if architecture.recompute
         else TRAINING_PASSES,

@@ -6,8 +6,7 @@ import tensorflow as tf
 
 from noisy_student_tf import configs
 from noisy_student_tf.planning import compute
-from noisy_student_tf.training import ema
-from noisy_student_tf.training import plan as plans
+from noisy_student_tf.training import ema, schedules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,25 +38,25 @@ def simulate(
         data: Its images.
         num_points: At least 2.
     """
-    plan = plans.make_plan(
+    durations = schedules.make_durations(
         config,
         num_labeled=data.num_labeled,
         epochs=config.training.student_epochs,
         has_unlabeled=True,
     )
-    learning_rate = plans.make_schedule(plan, config)
+    learning_rate = schedules.learning_rate(durations, config)
     points = []
     for index in range(num_points):
-        step = round(index * plan.total_steps / (num_points - 1))
+        step = round(index * durations.total_steps / (num_points - 1))
         decay = ema.ramped_decay(config.optimizer.ema_decay, tf.constant(step))
         points.append(
             Point(
                 step=step,
-                epoch=step / plan.steps_per_epoch,
+                epoch=step / durations.steps_per_epoch,
                 learning_rate=float(learning_rate(tf.constant(step))),
                 ema_decay=float(decay),
                 unlabeled_passes=step
-                * plan.unlabeled_batch_size
+                * durations.unlabeled_batch_size
                 / data.num_rows,
             )
         )

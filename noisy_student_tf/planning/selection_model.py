@@ -89,7 +89,7 @@ def simulate(
     quota = quotas.images_per_class(
         selection, num_images=heap.num_images, num_classes=heap.num_classes
     )
-    plan = quotas.make_plan(num_above, selection=selection, quota=quota)
+    plan = quotas.allot(num_above, selection=selection, quota=quota)
     has_images = num_above > 0
     kept = np.where(plan.floor_copies > 0, num_above, plan.num_winners)
     copies = plan.floor_copies + (plan.num_winners > 0)

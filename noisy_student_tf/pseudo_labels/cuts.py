@@ -55,14 +55,13 @@ class Counts:
         """Images at or above the threshold: int64 [num_classes]."""
         return self.histogram.sum(axis=1)
 
-
-def merge_counts(first: Counts, second: Counts) -> Counts:
-    """Return the counts of the images of both."""
-    return dataclasses.replace(
-        first,
-        num_images=first.num_images + second.num_images,
-        histogram=first.histogram + second.histogram,
-    )
+    def merge(self, other: "Counts") -> "Counts":
+        """Return the counts of the images of both."""
+        return dataclasses.replace(
+            self,
+            num_images=self.num_images + other.num_images,
+            histogram=self.histogram + other.histogram,
+        )
 
 
 def count(
@@ -78,7 +77,7 @@ def count(
     index_bits = _index_bits(num_classes)
     bin_bits = max(threshold_rank.bit_length() - index_bits, 0)
     num_images = np.zeros(num_classes, np.int64)
-    histogram = np.zeros(num_classes << index_bits, np.int64)
+    histogram = np.zeros((num_classes, 1 << index_bits), np.int64)
     for batch in rows:
         num_images += np.bincount(batch.class_ids, minlength=num_classes)
         row_ranks = ranks.confidence_ranks(batch.confidences)
@@ -87,14 +86,8 @@ def count(
             histogram,
             batch.class_ids[above],
             row_ranks[above] >> np.uint32(bin_bits),
-            index_bits,
         )
-    return Counts(
-        num_images,
-        histogram.reshape(num_classes, -1),
-        bin_bits,
-        threshold_rank,
-    )
+    return Counts(num_images, histogram, bin_bits, threshold_rank)
 
 
 def _index_bits(num_classes: int) -> int:
@@ -104,15 +97,13 @@ def _index_bits(num_classes: int) -> int:
 
 
 def _add_to_bins(
-    histogram: np.ndarray,
-    classes: np.ndarray,
-    bins: np.ndarray,
-    index_bits: int,
+    histogram: np.ndarray, classes: np.ndarray, bins: np.ndarray
 ) -> None:
-    """Count rows in int64 [num_classes << index_bits]."""
-    # With integers of the index's own type, `add.at` is ten times as fast.
-    cells = (classes.astype(np.int64) << index_bits) + bins.astype(np.int64)
-    np.add.at(histogram, cells, np.int64(1))
+    """Count rows in int64 [num_classes, num_bins]."""
+    # Flat, and of the index's own integers, `add.at` is ten times as fast.
+    places = (classes, bins.astype(np.int64))
+    cells = np.ravel_multi_index(places, histogram.shape)
+    np.add.at(histogram.reshape(-1), cells, np.int64(1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,33 +136,39 @@ class _Intervals:
     num_inside: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class _Candidates:
-    """Rows in the intervals: int32 [n], uint64 [n], uint64 [n, 2]."""
-
-    classes: np.ndarray
-    keys: np.ndarray
-    words: np.ndarray
+def _widths(intervals: _Intervals) -> np.ndarray:
+    """Return binary logarithms of the next bins' widths: uint64 [classes]."""
+    index_bits = _index_bits(len(intervals.low))
+    widths = intervals.num_bits.astype(np.int64) - index_bits
+    return np.maximum(widths, 0).astype(np.uint64)
 
 
-def _join(first: _Candidates, second: _Candidates) -> _Candidates:
-    return _Candidates(
-        np.concatenate([first.classes, second.classes]),
-        np.concatenate([first.keys, second.keys]),
-        np.concatenate([first.words, second.words]),
-    )
+# Classes, keys and id words of some rows: int32 [n], uint64 [n], uint64 [n, 2].
+_Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-class Contest:
-    """Who of a class's images wins, under a plan and a seed."""
+def _join(first: _Found, second: _Found) -> _Found:
+    classes, keys, words = map(np.concatenate, zip(first, second, strict=True))
+    return classes, keys, words
+
+
+class Ranking:
+    """The order of each class's images, which decides who wins a copy."""
 
     def __init__(
-        self, plan: quotas.Plan, *, threshold_rank: int, seed: int
+        self, allotment: quotas.Allotment, *, threshold_rank: int, seed: int
     ) -> None:
-        self._plan = plan
+        """Say what is to be won.
+
+        Args:
+            allotment: How many of a class win, and by what.
+            threshold_rank: The last rank of confidence that takes part.
+            seed: Orders equal confidences, and draws.
+        """
+        self._allotment = allotment
         self._threshold_rank = threshold_rank
         self._seed = seed
-        self._has_winners = plan.num_winners > 0
+        self._has_winners = allotment.num_winners > 0
 
     def find_cuts(self, counts: Counts, over_rows: OverRows) -> Cuts:
         """Return the last winner of each class.
@@ -180,6 +177,13 @@ class Contest:
             counts: Of all images.
             over_rows: Reads all rows at each call.
         """
+        num_classes = len(counts.num_images)
+        cuts = Cuts(
+            np.zeros(num_classes, np.uint64),
+            np.zeros((num_classes, 2), np.uint64),
+        )
+        if not self._has_winners.any():
+            return cuts
         intervals = self._first_intervals(counts)
         while (
             intervals.num_inside.sum() > _MAX_CANDIDATES
@@ -189,28 +193,24 @@ class Contest:
                 functools.partial(self._count_inside, intervals), np.add
             )
             self._choose_bins(
-                intervals,
-                histogram.reshape(len(intervals.low), -1),
-                self._widths(intervals),
-                self._has_winners,
+                intervals, histogram, _widths(intervals), self._has_winners
             )
-        if not self._has_winners.any():
-            return _no_cuts(len(intervals.low))
-        candidates = over_rows(
-            functools.partial(self._candidates, intervals), _join
-        )
-        return self._sort_candidates(intervals, candidates)
+        found = over_rows(functools.partial(self._find, intervals), _join)
+        last = self._last_winners(intervals, found)
+        cuts.keys[self._has_winners] = found[1][last]
+        cuts.words[self._has_winners] = found[2][last]
+        return cuts
 
     def copies(self, rows: predictions.Rows, cuts: Cuts) -> np.ndarray:
         """Return how often each row is taken: int32 [num_rows]."""
         classes = rows.class_ids
         row_ranks = ranks.confidence_ranks(rows.confidences)
         is_above = row_ranks <= self._threshold_rank
-        copies = np.where(is_above, self._plan.floor_copies[classes], 0)
+        copies = np.where(is_above, self._allotment.floor_copies[classes], 0)
         cut_ranks = (cuts.keys >> np.uint64(ranks.CONFIDENCE_SHIFT)).astype(
             np.uint32
         )[classes]
-        by_confidence = self._plan.by_confidence[classes]
+        by_confidence = self._allotment.by_confidence[classes]
         runs = is_above & self._has_winners[classes]
         copies[runs & by_confidence & (row_ranks < cut_ranks)] += 1
         near = np.flatnonzero(
@@ -225,7 +225,7 @@ class Contest:
 
     def _first_intervals(self, counts: Counts) -> _Intervals:
         """Return the first pass's bins, and all hashes where they decide."""
-        by_confidence = self._plan.by_confidence
+        by_confidence = self._allotment.by_confidence
         num_classes = len(by_confidence)
         width = counts.bin_bits + ranks.CONFIDENCE_SHIFT
         intervals = _Intervals(
@@ -246,7 +246,7 @@ class Contest:
         self, classes: np.ndarray, row_ranks: np.ndarray, words: np.ndarray
     ) -> np.ndarray:
         """Return the integer by which a row competes: uint64 [num_rows]."""
-        by_confidence = self._plan.by_confidence[classes]
+        by_confidence = self._allotment.by_confidence[classes]
         keys = ranks.hashes(words, seed=self._seed, purpose="copies")
         tied = words[by_confidence]
         ties = ranks.hashes(tied, seed=self._seed, purpose="ties")
@@ -257,16 +257,14 @@ class Contest:
         )
         return keys
 
-    def _inside(
-        self, intervals: _Intervals, rows: predictions.Rows
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _inside(self, intervals: _Intervals, rows: predictions.Rows) -> _Found:
         """Return classes, keys and id words of the rows in the intervals."""
         shift = np.uint64(ranks.CONFIDENCE_SHIFT)
         last = intervals.low + (np.uint64(1) << intervals.num_bits) - 1
         row_ranks = ranks.confidence_ranks(rows.confidences)
         classes = rows.class_ids
         # By their confidences first: hashing all ids would take longer.
-        is_near = ~self._plan.by_confidence[classes] | (
+        is_near = ~self._allotment.by_confidence[classes] | (
             (row_ranks >= (intervals.low >> shift)[classes])
             & (row_ranks <= (last >> shift)[classes])
         )
@@ -279,42 +277,30 @@ class Contest:
         inside = (keys >= intervals.low[classes]) & (keys <= last[classes])
         return classes[inside], keys[inside], words[inside]
 
-    def _widths(self, intervals: _Intervals) -> np.ndarray:
-        """Return binary logarithms of the next bins: uint64 [num_classes]."""
-        index_bits = _index_bits(len(intervals.low))
-        widths = intervals.num_bits.astype(np.int64) - index_bits
-        return np.maximum(widths, 0).astype(np.uint64)
-
     def _count_inside(
         self, intervals: _Intervals, rows: Iterator[predictions.Rows]
     ) -> np.ndarray:
-        """Count rows by bins of the intervals: int64 [classes * bins]."""
-        num_classes = len(intervals.low)
-        index_bits = _index_bits(num_classes)
-        widths = self._widths(intervals)
-        histogram = np.zeros(num_classes << index_bits, np.int64)
+        """Count rows by bins of the intervals: int64 [classes, bins]."""
+        num_classes, widths = len(intervals.low), _widths(intervals)
+        shape = (num_classes, 1 << _index_bits(num_classes))
+        histogram = np.zeros(shape, np.int64)
         for batch in rows:
             classes, keys, _ = self._inside(intervals, batch)
             bins = (keys - intervals.low[classes]) >> widths[classes]
-            _add_to_bins(histogram, classes, bins, index_bits)
+            _add_to_bins(histogram, classes, bins)
         return histogram
 
-    def _candidates(
+    def _find(
         self, intervals: _Intervals, rows: Iterator[predictions.Rows]
-    ) -> _Candidates:
+    ) -> _Found:
         """Return the rows in the intervals."""
-        found = [self._inside(intervals, batch) for batch in rows]
-        empty = (
+        nothing = (
             np.zeros(0, np.int32),
             np.zeros(0, np.uint64),
             np.zeros((0, 2), np.uint64),
         )
-        return _Candidates(
-            *(
-                np.concatenate(parts)
-                for parts in zip(empty, *found, strict=True)
-            )
-        )
+        inside = (self._inside(intervals, batch) for batch in rows)
+        return functools.reduce(_join, inside, nothing)
 
     def _choose_bins(
         self,
@@ -332,39 +318,22 @@ class Contest:
             classes: bool [num_classes], whose interval is narrowed.
         """
         totals = counts.cumsum(axis=1)
-        missing = self._plan.num_winners - intervals.num_below
-        chosen = (totals >= missing[:, None]).argmax(axis=1)
+        missing = self._allotment.num_winners - intervals.num_below
         each = np.flatnonzero(classes)
-        chosen = chosen[each]
+        chosen = (totals >= missing[:, None]).argmax(axis=1)[each]
         inside = counts[each, chosen]
         intervals.low[each] += chosen.astype(np.uint64) << widths[each]
         intervals.num_bits[each] = widths[each]
         intervals.num_below[each] += totals[each, chosen] - inside
         intervals.num_inside[each] = inside
 
-    def _sort_candidates(
-        self, intervals: _Intervals, found: _Candidates
-    ) -> Cuts:
-        """Find the last winner among the few rows left in the intervals."""
-        num_classes = len(intervals.low)
-        cuts = _no_cuts(num_classes)
-        words = found.words
-        order = np.lexsort(
-            (words[:, 1], words[:, 0], found.keys, found.classes)
-        )
-        starts = np.searchsorted(found.classes[order], np.arange(num_classes))
-        places = starts + self._plan.num_winners - intervals.num_below - 1
-        last = order[places[self._has_winners]]
-        cuts.keys[self._has_winners] = found.keys[last]
-        cuts.words[self._has_winners] = words[last]
-        return cuts
-
-
-def _no_cuts(num_classes: int) -> Cuts:
-    return Cuts(
-        np.zeros(num_classes, np.uint64),
-        np.zeros((num_classes, 2), np.uint64),
-    )
+    def _last_winners(self, intervals: _Intervals, found: _Found) -> np.ndarray:
+        """Return where the last winner of each class that has any was found."""
+        classes, keys, words = found
+        order = np.lexsort((words[:, 1], words[:, 0], keys, classes))
+        starts = np.searchsorted(classes[order], np.arange(len(intervals.low)))
+        places = starts + self._allotment.num_winners - intervals.num_below - 1
+        return order[places[self._has_winners]]
 
 
 def _is_winner(

@@ -41,30 +41,11 @@ COMPRESSION = {
 }
 
 
-def _nothing(_: int) -> frozenset[bytes]:
-    return frozenset()
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Labeling:
+    """Which images are labeled, by whom, and where to.
 
-
-def predict(
-    *,
-    predict_fn: teacher.PredictFn,
-    unlabeled: shards.ShardSet,
-    unlabeled_fingerprint: str,
-    make_stream: Callable[[Sequence[str]], tf.data.Dataset],
-    directory: str,
-    num_classes: int,
-    teacher_fingerprint: str,
-    left_out: Callable[[int], frozenset[bytes]] = _nothing,
-    shard_index: int = 0,
-    num_shard_workers: int = 1,
-    title: str = "Predict",
-    closes: bool = True,
-) -> None:
-    """Write the teacher's probabilities of every unlabeled image.
-
-    Finished shards are skipped; who finds all there writes the manifest.
-
-    Args:
+    Attributes:
         predict_fn: The teacher: images float32 [batch, height, width, 3] in
             [0, 255] to probabilities float32 [batch, num_classes].
         unlabeled: The shards to label.
@@ -76,9 +57,71 @@ def predict(
         num_classes: Classes of the teacher.
         teacher_fingerprint: Of the teacher's weights.
         left_out: A shard's number to the ids of its images that get no label.
+        title: What the progress bar is called.
+    """
+
+    predict_fn: teacher.PredictFn
+    unlabeled: shards.ShardSet
+    unlabeled_fingerprint: str
+    make_stream: Callable[[Sequence[str]], tf.data.Dataset]
+    directory: str
+    num_classes: int
+    teacher_fingerprint: str
+    left_out: Callable[[int], frozenset[bytes]] = lambda index: frozenset()
+    title: str = "Predict"
+
+    @functools.cached_property
+    def outputs(self) -> list[str]:
+        """Return the predictions files, one per shard."""
+        count = len(self.unlabeled.paths)
+        return [
+            files.join(
+                self.directory, predictions.predictions_name(index, count)
+            )
+            for index in range(count)
+        ]
+
+    def metadata(self, index: int) -> dict[str, str]:
+        """Return what a file says of its origin."""
+        return {
+            predictions.TEACHER: self.teacher_fingerprint,
+            predictions.UNLABELED: self.unlabeled_fingerprint,
+            predictions.UNLABELED_SHARD: _base_name(
+                self.unlabeled.paths[index]
+            ),
+        }
+
+    def check_finished(self, index: int) -> None:
+        """Check that a file is this labeling's.
+
+        Raises:
+            ValueError: It was made by another teacher or of other images.
+        """
+        found = parquet_files.read_metadata(self.outputs[index])
+        for key, value in self.metadata(index).items():
+            if found.get(key) != value:
+                raise ValueError(
+                    f"{self.outputs[index]} was made with {key} "
+                    f"{found.get(key)!r}, but this run's is {value!r}. Remove "
+                    "the directory to predict again."
+                )
+
+
+def predict(
+    labeling: Labeling,
+    *,
+    shard_index: int = 0,
+    num_shard_workers: int = 1,
+    closes: bool = True,
+) -> None:
+    """Write the teacher's probabilities of every unlabeled image.
+
+    Finished shards are skipped; who finds all there writes the manifest.
+
+    Args:
+        labeling: What is labeled.
         shard_index: This worker's place, in [0, num_shard_workers).
         num_shard_workers: Workers that share the shards.
-        title: What the progress bar is called.
         closes: Whether this worker writes the manifest, if all shards are
             there.
 
@@ -86,28 +129,31 @@ def predict(
         ValueError: The outputs are no probabilities, the directory belongs to
             another teacher, or images are missing.
     """
-    _check_worker(shard_index, num_shard_workers)
-    files.make_directories(directory)
-    job = _Job(
-        predict_fn,
-        make_stream,
-        unlabeled,
-        directory,
-        num_classes,
-        teacher_fingerprint,
-        unlabeled_fingerprint,
-        left_out,
-    )
-    progress = tqdm.tqdm(
-        total=unlabeled.num_records, desc=title, unit="images", disable=None
-    )
-    with progress:
-        own = range(shard_index, len(job.outputs), num_shard_workers)
-        todo = [index for index in own if not job.is_done(index, progress)]
+    if not 0 <= shard_index < num_shard_workers:
+        raise ValueError(
+            f"--shard_index={shard_index}: accepted is 0 <= value < "
+            f"--num_shard_workers={num_shard_workers}."
+        )
+    files.make_directories(labeling.directory)
+    with tqdm.tqdm(
+        total=labeling.unlabeled.num_records,
+        desc=labeling.title,
+        unit="images",
+        disable=None,
+    ) as progress:
+        todo = []
+        for index in range(
+            shard_index, len(labeling.outputs), num_shard_workers
+        ):
+            if files.exists(labeling.outputs[index]):
+                labeling.check_finished(index)
+                progress.update(_num_rows(labeling.outputs[index]))
+            else:
+                todo.append(index)
         if todo:
-            _label_shards(job, todo, progress)
+            _label_shards(labeling, todo, progress)
     if closes:
-        _finish(job)
+        _finish(labeling)
 
 
 def batch_size(
@@ -135,76 +181,6 @@ def batch_size(
     return size
 
 
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """What all workers of one prediction share; see `predict`."""
-
-    predict_fn: teacher.PredictFn
-    make_stream: Callable[[Sequence[str]], tf.data.Dataset]
-    unlabeled: shards.ShardSet
-    directory: str
-    num_classes: int
-    teacher_fingerprint: str
-    unlabeled_fingerprint: str
-    left_out: Callable[[int], frozenset[bytes]]
-
-    @functools.cached_property
-    def outputs(self) -> list[str]:
-        """Return the predictions files, one per shard."""
-        count = len(self.unlabeled.paths)
-        return [
-            files.join(
-                self.directory, predictions.predictions_name(index, count)
-            )
-            for index in range(count)
-        ]
-
-    def metadata(self, index: int) -> dict[str, str]:
-        """Return what a file says of its origin."""
-        return {
-            predictions.TEACHER: self.teacher_fingerprint,
-            predictions.UNLABELED: self.unlabeled_fingerprint,
-            predictions.UNLABELED_SHARD: _base_name(
-                self.unlabeled.paths[index]
-            ),
-        }
-
-    def is_done(self, index: int, progress: tqdm.tqdm) -> bool:
-        """Tell whether a file is there, and count its rows as progress.
-
-        Raises:
-            ValueError: See `check_finished`.
-        """
-        if not files.exists(self.outputs[index]):
-            return False
-        self.check_finished(index)
-        progress.update(_num_rows(self.outputs[index]))
-        return True
-
-    def check_finished(self, index: int) -> None:
-        """Check that a file is this job's.
-
-        Raises:
-            ValueError: It was made by another teacher or of other images.
-        """
-        found = parquet_files.read_metadata(self.outputs[index])
-        for key, value in self.metadata(index).items():
-            if found.get(key) != value:
-                raise ValueError(
-                    f"{self.outputs[index]} was made with {key} "
-                    f"{found.get(key)!r}, but this run's is {value!r}. Remove "
-                    "the directory to predict again."
-                )
-
-
-def _check_worker(shard_index: int, num_shard_workers: int) -> None:
-    if not 0 <= shard_index < num_shard_workers:
-        raise ValueError(
-            f"--shard_index={shard_index}: accepted is 0 <= value < "
-            f"--num_shard_workers={num_shard_workers}."
-        )
-
-
 def _base_name(path: str) -> str:
     return path.rsplit("/", 1)[-1]
 
@@ -214,23 +190,25 @@ def _num_rows(output: str) -> int:
         return reader.metadata.num_rows
 
 
-def _label_shards(job: _Job, todo: list[int], progress: tqdm.tqdm) -> None:
+def _label_shards(
+    labeling: Labeling, todo: list[int], progress: tqdm.tqdm
+) -> None:
     """Label and write some shards, in their order.
 
     Raises:
         ValueError: A record is damaged, or an output is no probability.
     """
-    paths = [job.unlabeled.paths[index] for index in todo]
-    stream = job.make_stream(paths)
+    paths = [labeling.unlabeled.paths[index] for index in todo]
+    stream = labeling.make_stream(paths)
     images = stream.element_spec["images"]
     labels = label_stream.ahead_of_use(
         label_stream.label(
             label_stream.compile_labeling(
-                job.predict_fn, images, num_classes=job.num_classes
+                labeling.predict_fn, images, num_classes=labeling.num_classes
             ),
             stream,
             paths,
-            lambda place: job.left_out(todo[place]),
+            lambda place: labeling.left_out(todo[place]),
         ),
         num_ahead=max(2, _ROWS_PER_GROUP // images.shape[0]),
     )
@@ -238,9 +216,9 @@ def _label_shards(job: _Job, todo: list[int], progress: tqdm.tqdm) -> None:
     with contextlib.closing(labels):
         try:
             for place, batches in label_stream.by_place(labels, len(todo)):
-                _write_shard(job, todo[place], batches, progress)
+                _write_shard(labeling, todo[place], batches, progress)
         except _DAMAGED as error:
-            path = _find_damaged(job, paths[place:])
+            path = _find_damaged(labeling, paths[place:])
             raise ValueError(
                 f"{path}: a record is damaged ({error.message[:200]}). Remove "
                 "the shard, its index and the manifest beside them, and build "
@@ -248,14 +226,14 @@ def _label_shards(job: _Job, todo: list[int], progress: tqdm.tqdm) -> None:
             ) from error
 
 
-def _find_damaged(job: _Job, paths: Sequence[str]) -> str:
+def _find_damaged(labeling: Labeling, paths: Sequence[str]) -> str:
     """Return the first shard that cannot be read to its end.
 
     The stream that failed was ahead of what is written.
     """
     for path in paths:
         try:
-            for _ in job.make_stream([path]):
+            for _ in labeling.make_stream([path]):
                 pass
         except _DAMAGED:
             return path
@@ -263,14 +241,14 @@ def _find_damaged(job: _Job, paths: Sequence[str]) -> str:
 
 
 def _write_shard(
-    job: _Job,
+    labeling: Labeling,
     index: int,
     batches: Iterator[label_stream.Labels],
     progress: tqdm.tqdm,
 ) -> None:
-    output = job.outputs[index]
+    output = labeling.outputs[index]
     columns = predictions.predictions_schema(
-        job.num_classes, metadata=job.metadata(index)
+        labeling.num_classes, metadata=labeling.metadata(index)
     )
     started = time.monotonic()
     num_images = 0
@@ -308,44 +286,48 @@ def _record_batch(
     )
 
 
-def _finish(job: _Job) -> None:
+def _finish(labeling: Labeling) -> None:
     """Write the manifest if all shards are there.
 
     Workers that end together all do, each whole and with the same content.
     """
-    missing = [output for output in job.outputs if not files.exists(output)]
+    missing = [
+        output for output in labeling.outputs if not files.exists(output)
+    ]
     if missing:
         logging.info("%d shards are left to other workers.", len(missing))
         return
-    indices = range(len(job.outputs))
+    indices = range(len(labeling.outputs))
     for index in indices:
-        job.check_finished(index)
-    counts = [_num_rows(output) for output in job.outputs]
-    num_left_out = sum(len(job.left_out(index)) for index in indices)
-    num_wanted = job.unlabeled.num_records - num_left_out
+        labeling.check_finished(index)
+    counts = [_num_rows(output) for output in labeling.outputs]
+    num_left_out = sum(len(labeling.left_out(index)) for index in indices)
+    num_wanted = labeling.unlabeled.num_records - num_left_out
     if sum(counts) != num_wanted:
         raise ValueError(
-            f"{job.directory} has predictions of {sum(counts)} images, but the "
-            f"unlabeled shards hold {num_wanted}. Remove the directory and "
-            "predict again."
+            f"{labeling.directory} has predictions of {sum(counts)} images, "
+            f"but the unlabeled shards hold {num_wanted}. Remove the directory "
+            "and predict again."
         )
     # Not the manifest's: another worker may be writing it just now.
     files.remove_temporaries(
-        job.directory, of=set(map(_base_name, job.outputs))
+        labeling.directory, of=set(map(_base_name, labeling.outputs))
     )
     shards.write_manifest(
-        job.directory,
+        labeling.directory,
         {
-            predictions.TEACHER: job.teacher_fingerprint,
-            predictions.UNLABELED: job.unlabeled_fingerprint,
-            "num_classes": job.num_classes,
+            predictions.TEACHER: labeling.teacher_fingerprint,
+            predictions.UNLABELED: labeling.unlabeled_fingerprint,
+            "num_classes": labeling.num_classes,
             "num_images": sum(counts),
             "num_left_out": num_left_out,
             "counts_per_class": plausibility.count_classes(
-                job.outputs, num_classes=job.num_classes
+                labeling.outputs, num_classes=labeling.num_classes
             ).tolist(),
-            "shards": [_base_name(output) for output in job.outputs],
+            "shards": [_base_name(output) for output in labeling.outputs],
             "num_images_per_shard": counts,
-            "unlabeled_shards": [_base_name(p) for p in job.unlabeled.paths],
+            "unlabeled_shards": [
+                _base_name(p) for p in labeling.unlabeled.paths
+            ],
         },
     )

@@ -6,6 +6,7 @@ them at random, so that the quota holds in expectation only.
 """
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -52,6 +53,16 @@ def histogram(
     return counts.reshape(num_classes, NUM_BINS)
 
 
+def count(rows: Iterator[predictions.Rows], *, num_classes: int) -> np.ndarray:
+    """Return the histogram of one shard's rows: int64 [num_classes, 101]."""
+    total = np.zeros((num_classes, NUM_BINS), np.int64)
+    for batch in rows:
+        total += histogram(
+            batch.class_ids, batch.confidences, num_classes=num_classes
+        )
+    return total
+
+
 def _bins(confidences: np.ndarray) -> np.ndarray:
     # A softmax may exceed 1 by its rounding.
     bins = np.searchsorted(_EDGES, confidences, side="right") - 1
@@ -88,29 +99,25 @@ def select_thresholds(
     )
 
 
-class Draw:
-    """How often each image is taken, by a draw that its id and a seed decide.
+def draw(
+    rows: predictions.Rows, *, selection: PublishedSelection, seed: int
+) -> np.ndarray:
+    """Return how often each row is taken: int32 [num_rows].
 
-    The authors draw without a seed.
+    Its id and the seed decide; the authors draw without a seed.
     """
-
-    def __init__(self, selection: PublishedSelection, *, seed: int) -> None:
-        self._selection = selection
-        self._seed = seed
-        self._bins = np.searchsorted(_EDGES, selection.thresholds)
-
-    def copies(self, rows: predictions.Rows) -> np.ndarray:
-        """Return how often each row is taken: int32 [num_rows]."""
-        classes = rows.class_ids
-        expected = self._selection.expected_copies[classes]
-        expected = np.where(
-            _bins(rows.confidences) >= self._bins[classes], expected, 0.0
-        )
-        floors = np.floor(expected)
-        copies = floors.astype(np.int32)
-        drawn = np.flatnonzero(expected > floors)
-        words = ranks.id_words(rows.ids[drawn])
-        draws = ranks.hashes(words, seed=self._seed, purpose="copies")
-        shares = draws.astype(np.float64) / 2**ranks.HASH_BITS
-        copies[drawn] += shares < (expected - floors)[drawn]
-        return copies
+    classes = rows.class_ids
+    first_bins = np.searchsorted(_EDGES, selection.thresholds)
+    expected = np.where(
+        _bins(rows.confidences) >= first_bins[classes],
+        selection.expected_copies[classes],
+        0.0,
+    )
+    floors = np.floor(expected)
+    copies = floors.astype(np.int32)
+    drawn = np.flatnonzero(expected > floors)
+    words = ranks.id_words(rows.ids[drawn])
+    draws = ranks.hashes(words, seed=seed, purpose="copies")
+    shares = draws.astype(np.float64) / 2**ranks.HASH_BITS
+    copies[drawn] += shares < (expected - floors)[drawn]
+    return copies

@@ -9,7 +9,7 @@ from noisy_student_tf import configs
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Allotment:
     """Copies of the images at or above the threshold, per class.
 
     Every image of a class gets `floor_copies`, and the first
@@ -30,7 +30,7 @@ class Plan:
         """Return the rows of one epoch, copies counted: int64 [num_classes].
 
         Args:
-            num_above: int64 [num_classes], what the plan was made for.
+            num_above: int64 [num_classes], what it was made for.
         """
         return self.floor_copies * num_above + self.num_winners
 
@@ -44,9 +44,9 @@ def images_per_class(
     return math.ceil(num_images / num_classes)
 
 
-def make_plan(
+def allot(
     num_above: np.ndarray, *, selection: configs.SelectionConfig, quota: int
-) -> Plan:
+) -> Allotment:
     """Divide the quota of each class among its images.
 
     Classes above the quota keep their most confident images. Classes below it
@@ -60,7 +60,7 @@ def make_plan(
     """
     num_above = np.asarray(num_above, np.int64)
     if not selection.balance:
-        return Plan(
+        return Allotment(
             np.ones_like(num_above),
             np.zeros_like(num_above),
             np.zeros(num_above.shape, bool),
@@ -76,7 +76,7 @@ def make_plan(
     else:
         floor_copies = np.ones_like(num_above)
         num_winners = np.zeros_like(num_above)
-    return Plan(
+    return Allotment(
         np.where(is_over, 0, floor_copies),
         np.where(is_over, quota, num_winners),
         is_over,

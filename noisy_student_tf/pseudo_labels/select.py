@@ -10,7 +10,7 @@ or order of the files.
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,17 +25,11 @@ from noisy_student_tf.pseudo_labels import (
 )
 from noisy_student_tf.records import parquet_files, predictions, shards
 
-
-class MapReduce(Protocol):
-    """Runs a function over shards, here or on many machines."""
-
-    def __call__(
-        self,
-        elements: Sequence[Any],
-        function: Callable[[Any], Any],
-        merge: Callable[[Any, Any], Any],
-    ) -> Any:
-        """Return the merged results of all elements, at least one."""
+# Runs a function over shards, here or on many machines: (elements, function,
+# merge) -> the merged results of all elements, of which there is one at least.
+MapReduce = Callable[
+    [Sequence[Any], Callable[[Any], Any], Callable[[Any, Any], Any]], Any
+]
 
 
 def one_by_one(
@@ -45,6 +39,10 @@ def one_by_one(
 ) -> Any:
     """Run a function over shards in this process."""
     return functools.reduce(merge, map(function, elements))
+
+
+# Rows to how often each is taken: int32 [num_rows].
+_CopiesOf = Callable[[predictions.Rows], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,79 +121,105 @@ def select(
     manifest = predictions.read_manifest(
         predictions_directory, num_classes=num_classes
     )
-    made_from = _made_from(manifest, selection, num_classes, seed)
+    made_from = _made_from(manifest, selection, seed)
     if shards.is_finished(directory):
         return _finished(directory, made_from)
-    paths = [
+    files.make_directories(directory)
+    files.remove_temporaries(directory)
+    inputs = [
         files.join(predictions_directory, name) for name in manifest["shards"]
     ]
     quota = quotas.images_per_class(
         selection, num_images=manifest["num_images"], num_classes=num_classes
     )
-    files.make_directories(directory)
-    files.remove_temporaries(directory)
-    job = _Job(paths, directory, selection, quota, num_classes, seed)
-    select_rows = {"exact": _select_exactly, "published_histogram": _draw}
-    classes = select_rows[selection.rule](job, map_reduce)
-    result = summary.Summary(
-        images_per_class=quota,
-        confidence_threshold=selection.confidence_threshold,
-        classes=classes,
-        warnings=summary.find_warnings(
-            classes,
-            selection=selection,
-            quota=quota,
-            class_names=class_names,
-        ),
+    passes = _Passes(
+        inputs, directory, selection, quota, num_classes, seed, map_reduce
     )
-    _finish(directory, result, made_from, len(paths))
+    result = _write_selection(passes, class_names)
+    _finish(passes, result, made_from)
     return result
 
 
 @dataclasses.dataclass(frozen=True)
-class _Job:
-    """What is selected from, how, and where to."""
+class _Passes:
+    """Passes over the predictions files; see `select`."""
 
-    paths: list[str]
+    inputs: list[str]
     directory: str
     selection: configs.SelectionConfig
     quota: int
     num_classes: int
     seed: int
+    map_reduce: MapReduce
 
+    @property
+    def names(self) -> list[str]:
+        """Return the selection files' names, one per predictions file."""
+        count = len(self.inputs)
+        return [predictions.selection_name(i, count) for i in range(count)]
 
-def _select_exactly(
-    job: _Job, map_reduce: MapReduce
-) -> tuple[summary.ClassSummary, ...]:
-    """Write the selection files, and return what became of each class."""
-
-    def over_rows(function: Any, merge: Any, with_ids: bool = True) -> Any:
+    def over_rows(
+        self, function: Any, merge: Any, with_ids: bool = True
+    ) -> Any:
+        """Return what a function makes of each file's rows, merged."""
         over_shard = functools.partial(
-            _over_shard, function, job.num_classes, with_ids
+            _over_shard, function, self.num_classes, with_ids
         )
-        return map_reduce(job.paths, over_shard, merge)
+        return self.map_reduce(self.inputs, over_shard, merge)
 
-    found = over_rows(
+    def write(self, copies_of: _CopiesOf) -> _Counts:
+        """Write a selection file for each predictions file."""
+        outputs = [files.join(self.directory, name) for name in self.names]
+        return self.map_reduce(
+            list(zip(self.inputs, outputs, strict=True)),
+            functools.partial(_write_shard, copies_of, self.num_classes),
+            _Counts.merge,
+        )
+
+
+def _write_selection(
+    passes: _Passes, class_names: Sequence[str]
+) -> summary.Summary:
+    """Write the selection files, and return what became of the images."""
+    select_rows = {"exact": _select_exactly, "published_histogram": _draw}
+    classes = select_rows[passes.selection.rule](passes)
+    return summary.Summary(
+        images_per_class=passes.quota,
+        confidence_threshold=passes.selection.confidence_threshold,
+        classes=classes,
+        warnings=summary.find_warnings(
+            classes,
+            selection=passes.selection,
+            quota=passes.quota,
+            class_names=class_names,
+        ),
+    )
+
+
+def _select_exactly(passes: _Passes) -> tuple[summary.ClassSummary, ...]:
+    """Keep the most confident of each class; return what became of it."""
+    found = passes.over_rows(
         functools.partial(
             cuts.count,
-            confidence_threshold=job.selection.confidence_threshold,
-            num_classes=job.num_classes,
+            confidence_threshold=passes.selection.confidence_threshold,
+            num_classes=passes.num_classes,
         ),
-        cuts.merge_counts,
+        cuts.Counts.merge,
         with_ids=False,
     )
     num_above = found.num_above
-    plan = quotas.make_plan(num_above, selection=job.selection, quota=job.quota)
-    contest = cuts.Contest(
-        plan, threshold_rank=found.threshold_rank, seed=job.seed
+    allotment = quotas.allot(
+        num_above, selection=passes.selection, quota=passes.quota
     )
-    cut = contest.find_cuts(found, over_rows)
-    copies = functools.partial(contest.copies, cuts=cut)
-    counts = _write_all(job, copies, map_reduce)
-    if not np.array_equal(counts.num_rows, plan.num_rows(num_above)):
+    ranking = cuts.Ranking(
+        allotment, threshold_rank=found.threshold_rank, seed=passes.seed
+    )
+    cut = ranking.find_cuts(found, passes.over_rows)
+    counts = passes.write(functools.partial(ranking.copies, cuts=cut))
+    if not np.array_equal(counts.num_rows, allotment.num_rows(num_above)):
         raise RuntimeError(
-            f"{job.paths[0]} or a file beside it changed while it was read. "
-            "Select again."
+            f"{passes.inputs[0]} or a file beside it changed while it was "
+            "read. Select again."
         )
     return summary.make_classes(
         num_images=found.num_images,
@@ -204,38 +228,31 @@ def _select_exactly(
     )
 
 
-def _draw(job: _Job, map_reduce: MapReduce) -> tuple[summary.ClassSummary, ...]:
+def _draw(passes: _Passes) -> tuple[summary.ClassSummary, ...]:
     """Do the same by the published rule."""
-    over_shard = functools.partial(
-        _over_shard,
-        functools.partial(_grid, num_classes=job.num_classes),
-        job.num_classes,
-        False,
+    grid = passes.over_rows(
+        functools.partial(published_rule.count, num_classes=passes.num_classes),
+        np.add,
+        with_ids=False,
     )
-    grid = map_reduce(job.paths, over_shard, np.add)
-    threshold = job.selection.confidence_threshold
-    chosen = published_rule.select_thresholds(
-        grid, confidence_threshold=threshold, images_per_class=job.quota
+    chosen, everything = (
+        published_rule.select_thresholds(
+            grid,
+            confidence_threshold=passes.selection.confidence_threshold,
+            images_per_class=wanted,
+        )
+        for wanted in (passes.quota, 2**62)
     )
-    everything = published_rule.select_thresholds(
-        grid, confidence_threshold=threshold, images_per_class=2**62
+    counts = passes.write(
+        functools.partial(
+            published_rule.draw, selection=chosen, seed=passes.seed
+        )
     )
-    draw = published_rule.Draw(chosen, seed=job.seed)
-    counts = _write_all(job, draw.copies, map_reduce)
     return summary.make_classes(
         num_images=grid.sum(axis=1),
         num_above_threshold=everything.num_at_or_above,
         **vars(counts),
     )
-
-
-def _grid(rows: Iterator[predictions.Rows], *, num_classes: int) -> np.ndarray:
-    total = np.zeros((num_classes, published_rule.NUM_BINS), np.int64)
-    for batch in rows:
-        total += published_rule.histogram(
-            batch.class_ids, batch.confidences, num_classes=num_classes
-        )
-    return total
 
 
 def _over_shard(
@@ -251,16 +268,16 @@ def _over_shard(
 
 
 def _made_from(
-    manifest: dict,
-    selection: configs.SelectionConfig,
-    num_classes: int,
-    seed: int,
+    manifest: dict, selection: configs.SelectionConfig, seed: int
 ) -> dict:
+    inherited = (
+        predictions.TEACHER,
+        predictions.UNLABELED,
+        "num_images",
+        "num_classes",
+    )
     return {
-        predictions.TEACHER: manifest[predictions.TEACHER],
-        predictions.UNLABELED: manifest[predictions.UNLABELED],
-        "num_images": manifest["num_images"],
-        "num_classes": num_classes,
+        **{key: manifest[key] for key in inherited},
         "seed": seed,
         "configuration": dataclasses.asdict(selection),
     }
@@ -279,71 +296,42 @@ def _finished(directory: str, made_from: dict) -> summary.Summary:
     return summary.read(directory)
 
 
-_CopiesOf = Callable[[predictions.Rows], np.ndarray]
-
-
-def _write_all(
-    job: _Job, copies_of: _CopiesOf, map_reduce: MapReduce
-) -> _Counts:
-    """Write a selection file for each predictions file."""
-    count = len(job.paths)
-    tasks = [
-        (
-            path,
-            files.join(job.directory, predictions.selection_name(index, count)),
-        )
-        for index, path in enumerate(job.paths)
-    ]
-    write = functools.partial(_write_shard, copies_of, job.num_classes)
-    return map_reduce(tasks, write, _Counts.merge)
-
-
 def _write_shard(
     copies_of: _CopiesOf, num_classes: int, task: tuple[str, str]
 ) -> _Counts:
     """Write the selection file of one predictions file."""
     path, output = task
     counts = _Counts.zeros(num_classes)
-    with parquet_files.open_writer(
-        output, predictions.selection_schema()
-    ) as writer:
+    columns = predictions.selection_schema()
+    with parquet_files.open_writer(output, columns) as writer:
         for rows in predictions.read_rows(path, num_classes=num_classes):
-            writer.write_batch(_selected(rows, copies_of(rows), counts))
+            copies = copies_of(rows)
+            chosen = np.flatnonzero(copies)
+            kept = predictions.Rows(
+                rows.class_ids[chosen],
+                rows.confidences[chosen],
+                rows.ids[chosen],
+            )
+            counts.add(kept, copies[chosen])
+            arrays = [
+                parquet_files.fixed_bytes_array(kept.ids),
+                pa.array(kept.class_ids),
+                pa.array(kept.confidences),
+                pa.array(copies[chosen]),
+            ]
+            writer.write_batch(pa.record_batch(arrays, schema=columns))
     return counts
 
 
-def _selected(
-    rows: predictions.Rows, copies: np.ndarray, counts: _Counts
-) -> pa.RecordBatch:
-    chosen = np.flatnonzero(copies)
-    kept = predictions.Rows(
-        rows.class_ids[chosen], rows.confidences[chosen], rows.ids[chosen]
-    )
-    counts.add(kept, copies[chosen])
-    return pa.record_batch(
-        [
-            parquet_files.fixed_bytes_array(kept.ids),
-            pa.array(kept.class_ids),
-            pa.array(kept.confidences),
-            pa.array(copies[chosen]),
-        ],
-        schema=predictions.selection_schema(),
-    )
-
-
-def _finish(
-    directory: str, result: summary.Summary, made_from: dict, num_shards: int
-) -> None:
+def _finish(passes: _Passes, result: summary.Summary, made_from: dict) -> None:
     files.write_json(
-        files.join(directory, summary.SUMMARY), summary.to_json(result)
+        files.join(passes.directory, summary.SUMMARY), summary.to_json(result)
     )
     for warning in result.warnings:
         logging.warning("%s", warning)
-    names = [
-        predictions.selection_name(index, num_shards)
-        for index in range(num_shards)
-    ]
-    shards.write_manifest(directory, {**made_from, "shards": names})
+    shards.write_manifest(
+        passes.directory, {**made_from, "shards": passes.names}
+    )
     logging.info(
         "Selected %d of %d images, %d rows with their copies.",
         result.total("num_selected"),

@@ -197,8 +197,7 @@ def _label_shards(
     name = "selection teacher"
     if isinstance(teacher, recipes.Model):
         name = teacher.name
-    return functools.partial(
-        predictor.predict,
+    task = predictor.Labeling(
         predict_fn=made.predict_fn,
         unlabeled=images.shard_set,
         unlabeled_fingerprint=images.fingerprint,
@@ -209,6 +208,7 @@ def _label_shards(
         left_out=images.left_out,
         title=f"{name} labels",
     )
+    return functools.partial(predictor.predict, task)
 
 
 def _stream(

@@ -15,8 +15,7 @@ from noisy_student_tf.model import efficientnet, heads, saved, specs
 from noisy_student_tf.pipeline import train_stream
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import runs, starts
-from noisy_student_tf.training import fixres, loop
-from noisy_student_tf.training import plan as plans
+from noisy_student_tf.training import fixres, loop, progress, schedules
 from noisy_student_tf.training import state as states
 
 # What a validation writes into the curves.
@@ -48,14 +47,14 @@ def train(run: runs.Run, model: recipes.Model) -> Trained:
     """Train one model, or go on with its training."""
     config = settings_of(run.config, run.workdir, model)
     spec = _spec(run, model)
-    plan = _plan(config, run.workdir, model)
+    durations = _durations(config, run.workdir, model)
     # Traced once for each model, not at every measurement.
     compiled = functools.cache(
         functools.partial(logits_of, strategy=run.strategy)
     )
-    trained = loop.train(
+    task = progress.Task(
         config=config,
-        plan=plan,
+        durations=durations,
         directory=runs.directory(run, model),
         strategy=run.strategy,
         models=_model_source(run, model, spec, config.seed),
@@ -65,13 +64,14 @@ def train(run: runs.Run, model: recipes.Model) -> Trained:
         class_names=runs.class_names(run),
         profile_steps=run.profile_steps,
     )
+    trained = loop.train(task)
     return Trained(
         model=trained.model,
         ema_model=trained.ema_model,
         logits_fn=compiled(trained.ema_model),
         spec=spec,
         step=trained.step,
-        total_steps=plan.total_steps,
+        total_steps=durations.total_steps,
     )
 
 
@@ -108,13 +108,13 @@ def _finetuning_rate(
     """
     if config.fixres.base_learning_rate:
         return config.fixres.base_learning_rate
-    plan = plans.make_plan(
+    durations = schedules.make_durations(
         config,
         num_labeled=shards.open_split(workdir.labeled, "train").num_records,
         epochs=config.training.student_epochs,
         has_unlabeled=True,
     )
-    rate = plans.last_base_learning_rate(plan, config)
+    rate = schedules.last_base_learning_rate(durations, config)
     if config.optimizer.schedule == "cosine" or not rate:
         raise ValueError(
             "--fixres.base_learning_rate=0: the student's schedule "
@@ -124,10 +124,10 @@ def _finetuning_rate(
     return rate
 
 
-def _plan(
+def _durations(
     config: configs.Config, workdir: workdirs.Workdir, model: recipes.Model
-) -> plans.Plan:
-    return plans.make_plan(
+) -> schedules.Durations:
+    return schedules.make_durations(
         config,
         num_labeled=shards.open_split(workdir.labeled, "train").num_records,
         epochs=model.epochs,

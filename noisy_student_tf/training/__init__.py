@@ -1,1 +1,1 @@
-"""The training engine."""
+"""Training: the loop, a step, losses, schedules, and what is kept of them."""

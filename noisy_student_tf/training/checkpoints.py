@@ -16,18 +16,37 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from noisy_student_tf import files
 from noisy_student_tf.records import shards
-from noisy_student_tf.training import state, trouble, variable_files
+from noisy_student_tf.training import state, variable_files
 
 _DIRECTORY = re.compile(r"step-(\d{8,})")
 _MANIFEST = "manifest.json"
 _PREFIX = "state"
+
+ADVICE = (
+    "Lower --optimizer.base_learning_rate, set --optimizer.global_clip_norm, "
+    "or let the run go back by --training.max_rollbacks."
+)
+
+
+class NotFiniteError(FloatingPointError):
+    """A loss or a weight is not finite.
+
+    Attributes:
+        step: The first step known to be spoilt, counted from 1.
+        is_seen_by_all: Whether every worker of the run has noticed.
+    """
+
+    def __init__(self, message: str, *, step: int, is_seen_by_all: bool):
+        """Describe it; see the attributes."""
+        super().__init__(message)
+        self.step = step
+        self.is_seen_by_all = is_seen_by_all
 
 
 class Checkpoints:
@@ -39,7 +58,7 @@ class Checkpoints:
         train_state: state.TrainState,
         *,
         keep: int,
-        is_writer: bool = True,
+        is_writer: bool,
     ) -> None:
         """Name what is saved, and remove what a killed run left unfinished.
 
@@ -58,12 +77,14 @@ class Checkpoints:
         self._is_writer = is_writer
         self._state = train_state
         self._variables = {
-            "model": _variables(train_state.model.weights),
-            "ema_model": _variables(train_state.ema_model.weights),
-            "optimizer": _variables(train_state.optimizer.variables),
+            part: [variable.value for variable in variables]
+            for part, variables in {
+                "model": train_state.model.weights,
+                "ema_model": train_state.ema_model.weights,
+                "optimizer": train_state.optimizer.variables,
+            }.items()
         }
         self._copies: dict[str, list[np.ndarray]] = {}
-        self._scores: dict[int, float] = {}
         self._writer = concurrent.futures.ThreadPoolExecutor(
             max_workers=1, thread_name_prefix="checkpoints"
         )
@@ -76,16 +97,14 @@ class Checkpoints:
                 files.remove(self._path(step))
         self._check_room()
 
-    def save(
-        self, extra: dict[str, Any] | None = None, *, score: float | None = None
-    ) -> None:
+    def save(self, extra: dict[str, Any], *, score: float | None) -> None:
         """Copy the state of the present step; a thread writes the copy.
 
         The oldest checkpoints are removed then.
 
         Args:
             extra: Kept beside it, as JSON; `restore` returns it.
-            score: How good it is; the best one is kept.
+            score: How good it is; the best one is kept. None: not known.
 
         Raises:
             NotFiniteError, OSError: See `wait`, of the save before.
@@ -96,7 +115,7 @@ class Checkpoints:
         self._copy_to_host()
         content = {
             "step": self._state.step,
-            "extra": extra or {},
+            "extra": extra,
             "score": score,
         }
         self._writing = self._writer.submit(self._write_checked, content)
@@ -158,8 +177,6 @@ class Checkpoints:
         files.write_json(
             self._path(step, _MANIFEST), {**content, "checksums": checksums}
         )
-        if content["score"] is not None:
-            self._scores[step] = content["score"]
         best = self.best_step()
         for old in self._steps()[: -self._keep]:
             if old != best:
@@ -167,18 +184,13 @@ class Checkpoints:
 
     def best_step(self) -> int | None:
         """Return the step of the best score, the last of equals, or None."""
+        scores = {}
         for step in self._steps():
             path = self._path(step, _MANIFEST)
-            if step not in self._scores and files.exists(path):
-                score = files.read_json(path).get("score")
-                if score is not None:
-                    self._scores[step] = score
-        present = set(self._steps())
-        scored = [(s, step) for step, s in self._scores.items()]
-        return max(
-            (pair for pair in scored if pair[1] in present),
-            default=(0.0, None),
-        )[1]
+            if files.exists(path):
+                scores[step] = files.read_json(path).get("score")
+        scored = [step for step in scores if scores[step] is not None]
+        return max(scored, key=lambda step: (scores[step], step), default=None)
 
     def read_models(self, step: int) -> None:
         """Read the models of a step, and leave the optimizer as it is.
@@ -279,10 +291,10 @@ class Checkpoints:
         weights = self._state.model.weights
         for weight, copy in zip(weights, self._copies["model"], strict=True):
             if not np.isfinite(copy).all():
-                raise trouble.NotFiniteError(
+                raise NotFiniteError(
                     f"{weight.path} is not finite after step {step}; no "
                     f"checkpoint was saved, and {self._directory} keeps the "
-                    f"steps {self._steps()}. {trouble.ADVICE}",
+                    f"steps {self._steps()}. {ADVICE}",
                     step=step,
                     is_seen_by_all=False,
                 )
@@ -300,7 +312,3 @@ class Checkpoints:
 
     def _path(self, step: int, *names: str) -> str:
         return files.join(self._directory, f"step-{step:08d}", *names)
-
-
-def _variables(variables: Sequence[keras.Variable]) -> list[tf.Variable]:
-    return [variable.value for variable in variables]

@@ -5,8 +5,6 @@ that they are evaluated without swapping. Batch normalization's statistics are
 averaged too, as in the authors' code.
 """
 
-from collections.abc import Sequence
-
 import keras
 import tensorflow as tf
 
@@ -24,7 +22,7 @@ def ramped_decay(decay: float, num_updates: tf.Tensor) -> tf.Tensor:
 
 def start(averages: keras.Model, model: keras.Model) -> None:
     """Set the averages to the model's weights."""
-    for average, weight in _pairs(averages, model):
+    for average, weight in zip(averages.weights, model.weights, strict=True):
         average.assign(weight)
 
 
@@ -41,7 +39,7 @@ def update(averages: keras.Model, model: keras.Model, decay: tf.Tensor) -> None:
     """
     pairs = [
         (average.value, weight.value)
-        for average, weight in _pairs(averages, model)
+        for average, weight in zip(averages.weights, model.weights, strict=True)
     ]
 
     def update_all(
@@ -67,9 +65,3 @@ def _blend(average: tf.Variable, weight: tf.Variable, decay: tf.Tensor) -> None:
     tf.raw_ops.ResourceApplyGradientDescent(
         var=average.handle, alpha=1.0 - decay, delta=average - weight
     )
-
-
-def _pairs(
-    averages: keras.Model, model: keras.Model
-) -> Sequence[tuple[keras.Variable, keras.Variable]]:
-    return list(zip(averages.weights, model.weights, strict=True))

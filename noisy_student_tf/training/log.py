@@ -1,4 +1,4 @@
-"""What a training run records and shows. Edge.
+"""What a training run records and shows of itself. Edge.
 
 `metrics.jsonl` is the record: one JSON object a line, `kind` "train" or
 "validation". TensorBoard gets the same numbers under `kind/name`.
@@ -6,20 +6,34 @@
 
 import contextlib
 import json
+import math
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 import tqdm
 from absl import logging
+from PIL import Image, ImageDraw
 
 from noisy_student_tf import files
+from noisy_student_tf.training import schedules, state
+
+# Model -> metrics on the validation images.
+Evaluate = Callable[[keras.Model], dict[str, float]]
 
 # Holds scalars; examples and profiles lie in folders of their own in it.
 TENSORBOARD = "tensorboard"
 
 _KEYS = ("kind", "step")
+
+# Of the picture of the first batch.
+_MAX_IMAGES = 24
+_COLUMNS = 8
+_MIN_SIDE = 96
+_CAPTION_PIXELS = 14
 
 
 def read(path: str) -> list[dict[str, Any]]:
@@ -39,7 +53,13 @@ class TrainingLog:
     """The record of one run, in its directory and on the terminal."""
 
     def __init__(
-        self, directory: str, *, title: str, start_step: int, total_steps: int
+        self,
+        directory: str,
+        *,
+        title: str,
+        start_step: int,
+        total_steps: int,
+        is_writer: bool,
     ) -> None:
         """Open the record, without what follows the restored step.
 
@@ -48,28 +68,15 @@ class TrainingLog:
             title: The run's name on the terminal.
             start_step: Steps made so far.
             total_steps: Steps of the whole run.
+            is_writer: Whether this process writes; of several, one does. The
+                others' logs stay empty and are silent.
         """
         self._path = files.join(directory, "metrics.jsonl")
         self._title = title
         self._total_steps = total_steps
-        records = [
-            record
-            for record in read(self._path)
-            if record["step"] <= start_step
-        ]
-        text = "".join(_line(record) for record in records)
-        files.write_text(self._path, text)
-        # Event files cannot be cut: they are drawn again from the record.
-        tensorboard = files.join(directory, TENSORBOARD)
-        _remove_files(tensorboard)
-        self._writer = tf.summary.create_file_writer(tensorboard)
-        for record in records:
-            self._draw(record)
-        self._validations: dict[int, dict[str, Any]] = {
-            r["step"]: r for r in records if r["kind"] == "validation"
-        }
-        self._writer.flush()
-        self._is_terminal = sys.stderr.isatty()
+        self._is_writer = is_writer
+        self._validations: dict[int, dict[str, Any]] = {}
+        self._is_terminal = is_writer and sys.stderr.isatty()
         self._bar = tqdm.tqdm(
             desc=title,
             total=total_steps,
@@ -78,6 +85,26 @@ class TrainingLog:
             dynamic_ncols=True,
             disable=not self._is_terminal,
         )
+        self._writer = tf.summary.create_noop_writer()
+        if is_writer:
+            self._open(directory, start_step)
+
+    def _open(self, directory: str, start_step: int) -> None:
+        records = [
+            record
+            for record in read(self._path)
+            if record["step"] <= start_step
+        ]
+        files.write_text(self._path, "".join(map(_line, records)))
+        # Event files cannot be cut: they are drawn again from the record.
+        tensorboard = files.join(directory, TENSORBOARD)
+        _remove_files(tensorboard)
+        self._writer = tf.summary.create_file_writer(tensorboard)
+        for record in records:
+            self._draw(record)
+            if record["kind"] == "validation":
+                self._validations[record["step"]] = record
+        self._writer.flush()
 
     def validation_of(self, step: int | None = None) -> dict[str, float]:
         """Return the metrics of a step's validation, or of the last; or {}."""
@@ -97,6 +124,8 @@ class TrainingLog:
         self, record: dict[str, Any], seconds_left: float | None = None
     ) -> None:
         """Add a record to the file and to TensorBoard, and show it."""
+        if not self._is_writer:
+            return
         with files.open_file(self._path, "a") as file:
             file.write(_line(record))
         self._draw(record)
@@ -135,14 +164,95 @@ class TrainingLog:
             logging.info("%s", text)
 
 
-def draw_images(directory: str, pictures: dict[str, np.ndarray]) -> None:
-    """Write pictures, uint8 [height, width, 3], to TensorBoard's examples."""
+def train_record(
+    train_state: state.TrainState,
+    durations: schedules.Durations,
+    metrics: dict[str, float],
+    *,
+    steps_per_second: float,
+) -> dict[str, Any]:
+    """Return the line of some steps, the last of which was made just now."""
+    step = train_state.step
+    batch_size = durations.labeled_batch_size + durations.unlabeled_batch_size
+    return {
+        "kind": "train",
+        "step": step,
+        "epoch": step / durations.steps_per_epoch,
+        **metrics,
+        "learning_rate": float(train_state.schedule(tf.constant(step - 1))),
+        "images_per_second": steps_per_second * batch_size,
+    }
+
+
+def validation_record(
+    train_state: state.TrainState, evaluate: Evaluate
+) -> dict[str, Any]:
+    """Return both models' metrics on the validation images; {} of none."""
+    models = {"raw": train_state.model, "ema": train_state.ema_model}
+    metrics = {
+        f"{weights}_{name}": value
+        for weights, model in models.items()
+        for name, value in evaluate(model).items()
+    }
+    if not metrics:
+        return {}
+    return {"kind": "validation", "step": train_state.step, **metrics}
+
+
+def draw_batch(
+    directory: str, batch: dict[str, np.ndarray], class_names: Sequence[str]
+) -> None:
+    """Draw a batch's first images into TensorBoard's examples.
+
+    Labeled and unlabeled images become a picture each, with labels beneath
+    them: of unlabeled images the likeliest class and its probability, where
+    the batch knows it.
+
+    Args:
+        directory: Of the run.
+        batch: See `step.compute_gradients`.
+        class_names: Of every class; empty shows the numbers.
+    """
+
+    def name(label: int) -> str:
+        return class_names[label] if class_names else str(label)
+
+    shown = {key: values[:_MAX_IMAGES] for key, values in batch.items()}
+    captions = {"labeled": [name(label) for label in shown["labels"]]}
+    if "unlabeled_images" in shown:
+        captions["unlabeled"] = [
+            f"{name(int(row.argmax()))} {100 * row.max():.0f} %"
+            for row in shown.get("soft_labels", ())
+        ] or [""] * len(shown["unlabeled_images"])
     path = files.join(directory, TENSORBOARD, "examples")
     files.remove(path)
     writer = tf.summary.create_file_writer(path)
     with contextlib.closing(writer), writer.as_default(step=0):
-        for name, picture in pictures.items():
-            tf.summary.image(f"examples/{name}", picture[np.newaxis])
+        for part, texts in captions.items():
+            picture = _grid(shown[f"{part}_images"], texts)
+            tf.summary.image(f"examples/{part}", picture[np.newaxis])
+
+
+def _grid(images: np.ndarray, captions: Sequence[str]) -> np.ndarray:
+    """Return images [num_images, side, side, 3] as one, captions below."""
+    side = max(images.shape[1], _MIN_SIDE)
+    tile = (side, side + _CAPTION_PIXELS)
+    columns = min(_COLUMNS, len(images))
+    rows = math.ceil(len(images) / columns)
+    grid = Image.new("RGB", (columns * tile[0], rows * tile[1]), "white")
+    pen = ImageDraw.Draw(grid)
+    for index, (image, caption) in enumerate(
+        zip(images, captions, strict=True)
+    ):
+        left = index % columns * tile[0]
+        top = index // columns * tile[1]
+        picture = Image.fromarray(np.asarray(image))
+        nearest = Image.Resampling.NEAREST
+        grid.paste(picture.resize((side, side), nearest), (left, top))
+        # The built-in font draws Latin-1 alone.
+        text = caption.encode("latin-1", "replace").decode("latin-1")
+        pen.text((left + 2, top + side + 1), text[: side // 6], fill="black")
+    return np.asarray(grid)
 
 
 def _remove_files(directory: str) -> None:

@@ -1,48 +1,29 @@
-"""The training loop: builds what a run needs, and makes its steps."""
+"""The training loop: steps, lines, validations, checkpoints, and going back."""
 
-from collections.abc import Sequence
+import contextlib
+import dataclasses
+import functools
 
+import numpy as np
 import tensorflow as tf
+from absl import logging
 
-from noisy_student_tf import configs
-from noisy_student_tf.devices import replica_stream
-from noisy_student_tf.training import engine, reporter, state
-from noisy_student_tf.training import (
-    plan as plan_lib,
+from noisy_student_tf import files
+from noisy_student_tf.devices import (
+    cluster,
+    device_calls,
+    replica_stream,
+    watching,
 )
+from noisy_student_tf.training import checkpoints, log, progress, state, step
 
 
-def train(
-    *,
-    config: configs.Config,
-    plan: plan_lib.Plan,
-    directory: str,
-    strategy: tf.distribute.Strategy,
-    models: state.ModelSource,
-    make_stream: replica_stream.MakeStream,
-    evaluate: reporter.Evaluate,
-    title: str,
-    class_names: Sequence[str] = (),
-    profile_steps: tuple[int, int] | None = None,
-) -> engine.TrainResult:
+def train(task: progress.Task) -> progress.TrainResult:
     """Train a model, or go on where a killed run left its checkpoints.
 
     Writes `metrics.jsonl`, `tensorboard/` and `checkpoints/`. Killed and
     started again it ends as if it had never been killed. Of several workers
     each reads its share of the batches, and the chief alone writes.
-
-    Args:
-        config: Seed, optimizer, losses and checkpoints to keep.
-        plan: Batches and durations.
-        directory: Of this model; created if missing.
-        strategy: Whose replicas share each global batch.
-        models: How they are made.
-        make_stream: start_step -> infinite dataset of global batches (see
-            `step.compute_gradients`) from that step on.
-        evaluate: Model -> metrics on the validation images.
-        title: The run's name; initial weights and noise depend on it.
-        class_names: Shown with the first images.
-        profile_steps: Between which steps TensorFlow is profiled.
 
     Raises:
         ValueError: Batches that the replicas cannot share, a model that
@@ -51,31 +32,206 @@ def train(
             run may go back.
         OSError: A checkpoint could not be written; those before it are kept.
         SystemExit: SIGTERM came; the state is saved, and the code is
-            `preemption.EXIT_CODE`.
+            `watching.EXIT_CODE`.
     """
     replica_stream.check_batch_divides(
-        labeled_batch_size=plan.labeled_batch_size,
-        unlabeled_batch_size=plan.unlabeled_batch_size,
-        num_replicas=strategy.num_replicas_in_sync,
-        accumulation_steps=config.training.accumulation_steps,
+        labeled_batch_size=task.durations.labeled_batch_size,
+        unlabeled_batch_size=task.durations.unlabeled_batch_size,
+        num_replicas=task.strategy.num_replicas_in_sync,
+        accumulation_steps=task.config.training.accumulation_steps,
     )
-    train_state = state.create(
-        settings=config.optimizer,
-        seed=state.seed_of(config.seed, title),
-        strategy=strategy,
-        source=models,
-        schedule=plan_lib.make_schedule(plan, config),
+    # Traced once, for the first pictures and for the steps.
+    make_stream = functools.lru_cache(maxsize=1)(task.make_stream)
+    task = dataclasses.replace(task, make_stream=make_stream)
+    run = progress.begin(task)
+    try:
+        if not run.is_at_the_end():
+            _announce(run)
+            _make_steps(run)
+        cluster.wait_for_all(task.strategy)
+        return run.result()
+    finally:
+        run.record.close()
+
+
+def _announce(run: progress.Progress) -> None:
+    """Say what will be done, and show the first batch of a new run."""
+    task, durations = run.task, run.task.durations
+    logging.info(
+        "%s: steps %d to %d (%.1f epochs), %d labeled + %d unlabeled images a "
+        "step on %d replicas; %d variables train, the L2 loss holds %d of them",
+        task.title,
+        run.train_state.step,
+        durations.total_steps,
+        durations.total_steps / durations.steps_per_epoch,
+        durations.labeled_batch_size,
+        durations.unlabeled_batch_size,
+        task.strategy.num_replicas_in_sync,
+        len(run.train_state.trained),
+        len(run.train_state.decayed),
     )
-    run = engine.Run(
-        config=config,
-        plan=plan,
-        directory=directory,
-        strategy=strategy,
-        train_state=train_state,
-        make_stream=make_stream,
-        evaluate=evaluate,
-        title=title,
-        class_names=class_names,
-        profile_steps=profile_steps,
+    if run.is_chief and not run.train_state.step:
+        batch = next(iter(task.make_stream(start_step=0).take(1)))
+        arrays = {name: tensor.numpy() for name, tensor in batch.items()}
+        log.draw_batch(task.directory, arrays, task.class_names)
+
+
+def _make_steps(run: progress.Progress) -> None:
+    """Make the steps that are left."""
+    task = run.task
+    settings = step.StepSettings(
+        config=task.config,
+        unlabeled_batch_size=task.durations.unlabeled_batch_size,
+        seed=state.seed_of(task.config.seed, task.title) >> 1,
+        num_replicas=task.strategy.num_replicas_in_sync,
     )
-    return run.to_the_end()
+    with contextlib.ExitStack() as stack:
+        # However it ends, what was copied is written.
+        stack.callback(run.saved.wait)
+        watch = stack.enter_context(
+            watching.watch(
+                task.title,
+                stall_seconds=task.config.runtime.stall_seconds,
+                profile_directory=files.join(task.directory, log.TENSORBOARD),
+                profile_steps=task.profile_steps if run.is_chief else None,
+            )
+        )
+        if task.config.training.max_rollbacks and not run.has_checkpoint:
+            run.save()
+        calls = device_calls.DeviceCalls(
+            step.make_train_steps(
+                run.train_state, settings, task.strategy, watch.watchdog.marks
+            ),
+            iter(_stream(run)),
+        )
+        while True:
+            try:
+                while not run.is_at_the_end():
+                    _end_loop(run, calls, settings.metric_names)
+                    _make_some(run, calls, settings.metric_names, watch)
+                    _stop_if_preempted(run, calls, watch)
+                run.saved.wait()
+                return
+            except checkpoints.NotFiniteError as error:
+                run.go_back(error)
+                calls.go_on_with(iter(_stream(run)))
+
+
+def _stream(run: progress.Progress) -> tf.data.Dataset:
+    return replica_stream.distribute(
+        run.task.make_stream,
+        start_step=run.train_state.step + run.detour.skipped_batches,
+        strategy=run.task.strategy,
+        labeled_batch_size=run.task.durations.labeled_batch_size,
+        unlabeled_batch_size=run.task.durations.unlabeled_batch_size,
+        has_clean_twins=run.train_state.teacher is not None,
+    )
+
+
+def _end_loop(
+    run: progress.Progress,
+    calls: device_calls.DeviceCalls,
+    names: tuple[str, ...],
+) -> None:
+    """Write a line, validate and save, each if it is due."""
+    durations, made = run.task.durations, run.train_state.step
+    is_last = made == durations.total_steps
+
+    def is_due(every_steps: int) -> bool:
+        return is_last or made % every_steps == 0
+
+    if not run.rows or not is_due(durations.steps_per_loop):
+        return
+    _write_line(run, calls, names)
+    run.rows = []
+    if run.is_chief and is_due(durations.evaluate_every_steps):
+        validated = log.validation_record(run.train_state, run.task.evaluate)
+        if validated:
+            run.record.write(validated)
+    # Saved after its lines: a restored step has all of them.
+    if is_due(durations.checkpoint_every_steps):
+        run.save()
+
+
+def _write_line(
+    run: progress.Progress,
+    calls: device_calls.DeviceCalls,
+    names: tuple[str, ...],
+) -> None:
+    """Write the means over a loop's steps, and how fast they were."""
+    means = np.stack(run.rows).mean(axis=0, dtype=np.float64).tolist()
+    steps_per_second, wait_share = calls.take_speed()
+    line = log.train_record(
+        run.train_state,
+        run.task.durations,
+        dict(zip(names, means, strict=True)),
+        steps_per_second=steps_per_second,
+    )
+    if not run.task.config.runtime.deterministic:
+        line["input_wait_share"] = wait_share
+    if run.detour.rollbacks:
+        line.update(dataclasses.asdict(run.detour))
+    steps_left = run.task.durations.total_steps - run.train_state.step
+    run.record.write(
+        line, steps_left / steps_per_second if steps_per_second else None
+    )
+
+
+def _make_some(
+    run: progress.Progress,
+    calls: device_calls.DeviceCalls,
+    names: tuple[str, ...],
+    watch: watching.Watch,
+) -> None:
+    """Make steps in one call of the device, if any are left.
+
+    Raises:
+        NotFiniteError: A metric is not.
+    """
+    start, durations = run.train_state.step, run.task.durations
+    steps_left = min(
+        durations.total_steps - start,
+        durations.steps_per_loop - start % durations.steps_per_loop,
+    )
+    if not steps_left:
+        return
+    most = watch.profiler.most_steps(start, steps_left)
+    with watch.watchdog.watching_a_call():
+        rows = calls.make_steps(most)
+    if not np.isfinite(rows).all():
+        i, column = np.argwhere(~np.isfinite(rows))[0]
+        raise checkpoints.NotFiniteError(
+            f"{run.task.title}: {names[column]} is {rows[i, column]} at step "
+            f"{start + i + 1}. {run.task.directory} keeps the checkpoints "
+            f"from before it. {checkpoints.ADVICE}",
+            step=int(start + i + 1),
+            is_seen_by_all=True,
+        )
+    run.rows.extend(rows)
+    run.record.advance(len(rows))
+
+
+def _stop_if_preempted(
+    run: progress.Progress,
+    calls: device_calls.DeviceCalls,
+    watch: watching.Watch,
+) -> None:
+    """Let the workers agree whether to stop, and on the next call."""
+    brought = cluster.agree(
+        run.task.strategy, [watch.is_preempted.is_set(), calls.next_num_steps]
+    )
+    calls.next_num_steps = brought[0][1]
+    if not any(is_asked for is_asked, _ in brought):
+        return
+    # The line of this loop is not written yet.
+    run.save(keeps_rows=True)
+    run.saved.wait()
+    cluster.wait_for_all(run.task.strategy)
+    logging.warning(
+        "%s: SIGTERM: saved step %d, exiting with %d. The same command goes "
+        "on from there.",
+        run.task.title,
+        run.train_state.step,
+        watching.EXIT_CODE,
+    )
+    raise SystemExit(watching.EXIT_CODE)

@@ -1,60 +1,137 @@
 """The losses of labeled and of pseudo-labeled images, as pure functions.
 
-Each returns one value per image: what is averaged over the global batch, and
-by which weight, is decided where the batch's sizes are known.
+Those of images return one value each; `of_batch` decides what is averaged over
+the global batch, and by which weight.
 """
-
-from typing import Literal
 
 import tensorflow as tf
 
+from noisy_student_tf import configs
+from noisy_student_tf.configs import derived
 
-def labeled_cross_entropy(
-    logits: tf.Tensor, labels: tf.Tensor, *, label_smoothing: float
+_LABELED_METRICS = ("loss", "labeled_loss", "labeled_accuracy")
+_UNLABELED_METRICS = ("unlabeled_loss", "unlabeled_agreement")
+
+
+def metric_names(unlabeled_batch_size: int) -> tuple[str, ...]:
+    """Return the names of what `of_batch` returns, in order."""
+    return _LABELED_METRICS + (
+        _UNLABELED_METRICS if unlabeled_batch_size else ()
+    )
+
+
+def of_batch(
+    config: configs.Config,
+    batch: dict[str, tf.Tensor],
+    logits: tf.Tensor,
+    *,
+    unlabeled_batch_size: int,
+    is_kept: tf.Tensor | None,
+) -> dict[str, tf.Tensor]:
+    """Return one replica's parts of the means over the global batch.
+
+    Args:
+        config: The losses, and the labeled images of the global batch.
+        batch: See `step.compute_gradients`.
+        logits: float32 [labeled + unlabeled, num_classes] of its images.
+        unlabeled_batch_size: Unlabeled images of the global batch, or 0.
+        is_kept: Whether a labeled image's loss counts, 0 or 1: float32
+            [labeled]. None: all count.
+
+    Returns:
+        Name -> float32 scalar: "loss", without the L2 loss, and its parts.
+    """
+    num_labeled = batch["labels"].shape[0]
+    metrics = _labeled_metrics(config, batch, logits[:num_labeled], is_kept)
+    weights = weights_of_means(
+        config.loss,
+        labeled_batch_size=derived.kept_labeled_batch_size(config.training),
+        unlabeled_batch_size=unlabeled_batch_size,
+    )
+    metrics["loss"] = weights[0] * metrics["labeled_loss"]
+    if unlabeled_batch_size:
+        logits, soft_labels = logits[num_labeled:], batch["soft_labels"]
+        values = unlabeled(config.loss, logits, soft_labels)
+        agrees = tf.argmax(logits, axis=-1) == tf.argmax(soft_labels, axis=-1)
+        loss = _share_of_mean(values, unlabeled_batch_size)
+        agreement = _share_of_mean(agrees, unlabeled_batch_size)
+        metrics["loss"] += weights[1] * loss
+        metrics |= {"unlabeled_loss": loss, "unlabeled_agreement": agreement}
+    return metrics
+
+
+def _labeled_metrics(
+    config: configs.Config,
+    batch: dict[str, tf.Tensor],
+    logits: tf.Tensor,
+    is_kept: tf.Tensor | None,
+) -> dict[str, tf.Tensor]:
+    labels = tf.cast(batch["labels"], tf.int64)
+    values = labeled(
+        config.loss, logits, batch.get("label_probabilities", labels)
+    )
+    if is_kept is not None:
+        values *= is_kept
+    batch_size = config.training.labeled_batch_size
+    num_kept = derived.kept_labeled_batch_size(config.training)
+    is_published = config.loss.labeled_mean == "batch"
+    hits = tf.argmax(logits, axis=-1) == labels
+    return {
+        "labeled_loss": _share_of_mean(
+            values, batch_size if is_published else num_kept
+        ),
+        "labeled_accuracy": _share_of_mean(hits, batch_size),
+    }
+
+
+def _share_of_mean(values: tf.Tensor, global_batch_size: float) -> tf.Tensor:
+    # Divided by the global batch, not the replica's: the replicas' sum, of
+    # losses as of gradients, is then the mean over all images.
+    return tf.reduce_sum(tf.cast(values, tf.float32)) / global_batch_size
+
+
+def labeled(
+    settings: configs.LossConfig, logits: tf.Tensor, labels: tf.Tensor
 ) -> tf.Tensor:
     """Return the cross-entropy of images with true labels.
 
     Args:
+        settings: How much of a label is spread over all classes.
         logits: float32 [num_images, num_classes].
         labels: int32 or int64 [num_images] in [0, num_classes), or float32
             [num_images, num_classes], rows sum to 1, where images are mixed.
-        label_smoothing: Share of the label spread over all classes, in [0, 1).
 
     Returns:
         float32 [num_images], in nats.
     """
-    targets = _smoothed(labels, logits.shape[-1], label_smoothing)
+    num_classes = logits.shape[-1]
+    targets = tf.convert_to_tensor(labels)
+    if targets.dtype.is_integer:
+        targets = tf.one_hot(targets, num_classes)
+    smoothing = settings.label_smoothing
+    targets = targets * (1.0 - smoothing) + smoothing / num_classes
     return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
 
 
-def unlabeled_cross_entropy(
-    logits: tf.Tensor,
-    soft_labels: tf.Tensor,
-    *,
-    pseudo_labels: Literal["soft", "hard"],
-    temperature: float,
-    label_smoothing: float,
+def unlabeled(
+    settings: configs.LossConfig, logits: tf.Tensor, soft_labels: tf.Tensor
 ) -> tf.Tensor:
     """Return the cross-entropy of images with pseudo-labels.
 
     Args:
+        settings: Whether the probabilities are learned, sharpened by the
+            temperature, or their argmax, smoothed as true labels are. Soft
+            ones are never smoothed, as in the authors' code.
         logits: The student's, float32 [num_images, num_classes].
         soft_labels: The teacher's probabilities, float32 [num_images,
             num_classes], rows sum to 1.
-        pseudo_labels: "soft" learns the probabilities, "hard" their argmax.
-        temperature: Of soft labels, positive; see `sharpen`.
-        label_smoothing: Of hard labels, in [0, 1). Soft ones are never
-            smoothed, as in the authors' code.
 
     Returns:
         float32 [num_images], in nats.
     """
-    if pseudo_labels == "hard":
-        classes = tf.argmax(soft_labels, axis=-1)
-        return labeled_cross_entropy(
-            logits, classes, label_smoothing=label_smoothing
-        )
-    targets = sharpen(soft_labels, temperature)
+    if settings.pseudo_labels == "hard":
+        return labeled(settings, logits, tf.argmax(soft_labels, axis=-1))
+    targets = sharpen(soft_labels, settings.temperature)
     return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
 
 
@@ -75,10 +152,10 @@ def sharpen(probabilities: tf.Tensor, temperature: float) -> tf.Tensor:
 
 
 def weights_of_means(
+    settings: configs.LossConfig,
     *,
     labeled_batch_size: float,
     unlabeled_batch_size: int,
-    weighting: Literal["labeled", "all", "pseudo_labels"],
 ) -> tuple[float, float]:
     """Return the weights of the labeled and of the unlabeled mean loss.
 
@@ -86,24 +163,16 @@ def weights_of_means(
     whole batch times (1 + ratio); "all" is that mean itself.
 
     Args:
+        settings: `weighting` is "labeled" for 1 : ratio, "all" for shares of
+            the batch, "pseudo_labels" for 0 : 1 where there are unlabeled
+            images.
         labeled_batch_size: Labeled images of the global batch whose loss
             counts, on average.
         unlabeled_batch_size: Unlabeled images of the global batch, or 0.
-        weighting: "labeled" for 1 : ratio, "all" for shares of the batch,
-            "pseudo_labels" for 0 : 1 where there are unlabeled images.
     """
-    if weighting == "pseudo_labels" and unlabeled_batch_size:
+    if settings.weighting == "pseudo_labels" and unlabeled_batch_size:
         return 0.0, 1.0
     ratio = unlabeled_batch_size / labeled_batch_size
-    if weighting == "labeled":
+    if settings.weighting == "labeled":
         return 1.0, ratio
     return 1.0 / (1.0 + ratio), ratio / (1.0 + ratio)
-
-
-def _smoothed(
-    labels: tf.Tensor, num_classes: int, label_smoothing: float
-) -> tf.Tensor:
-    targets = tf.convert_to_tensor(labels)
-    if targets.dtype.is_integer:
-        targets = tf.one_hot(targets, num_classes)
-    return targets * (1.0 - label_smoothing) + label_smoothing / num_classes

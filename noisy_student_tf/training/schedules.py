@@ -1,11 +1,13 @@
-"""Learning rates as pure functions of the step."""
+"""How long a run is, and its learning rates as pure functions of the step."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from noisy_student_tf import configs
+from noisy_student_tf.configs import derived
 
 # An integer scalar, the number of updates made so far -> float32 scalar.
 Schedule = Callable[[tf.Tensor], tf.Tensor]
@@ -14,46 +16,110 @@ Schedule = Callable[[tf.Tensor], tf.Tensor]
 _REFERENCE_BATCH_SIZE = 256
 
 
-def peak_learning_rate(base: float, labeled_batch_size: float) -> float:
-    """Return the rate of a batch: linear in its labeled images.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Durations:
+    """Lengths of one training run, and the batches that they follow from.
 
-    Unlabeled images do not count, as in the authors' code.
+    Attributes:
+        total_steps: Length of the run.
+        steps_per_epoch: Steps per pass over the labeled images, fractional.
+        labeled_batch_size: Labeled images of the global batch.
+        unlabeled_batch_size: Unlabeled images of the global batch, or 0.
+        steps_per_loop: Steps between log lines.
+        evaluate_every_steps: A multiple of `steps_per_loop`.
+        checkpoint_every_steps: A multiple of `steps_per_loop`.
     """
-    return base * labeled_batch_size / _REFERENCE_BATCH_SIZE
+
+    total_steps: int
+    steps_per_epoch: float
+    labeled_batch_size: int
+    unlabeled_batch_size: int
+    steps_per_loop: int
+    evaluate_every_steps: int
+    checkpoint_every_steps: int
 
 
-def make_schedule(
-    optimizer: configs.OptimizerConfig,
+def make_durations(
+    config: configs.Config,
     *,
-    labeled_batch_size: float,
-    steps_per_epoch: float,
-    total_steps: int,
-) -> Schedule:
+    num_labeled: int,
+    epochs: float,
+    has_unlabeled: bool,
+) -> Durations:
+    """Turn durations in epochs into steps.
+
+    Args:
+        config: Names the batches and the intervals.
+        num_labeled: Labeled training images.
+        epochs: Length of the run in passes over them.
+        has_unlabeled: Whether batches hold pseudo-labeled images too.
+
+    Raises:
+        ValueError: There is no labeled image.
+    """
+    if num_labeled < 1:
+        raise ValueError(
+            f"The training split holds {num_labeled} labeled images; at least "
+            "one is needed. Look at --data.labeled and the splits' fractions."
+        )
+    training = config.training
+    steps_per_epoch = num_labeled / derived.kept_labeled_batch_size(training)
+    total_steps = max(1, round(epochs * steps_per_epoch))
+    steps_per_loop = min(training.steps_per_loop, total_steps)
+
+    def whole_loops(num_steps: int) -> int:
+        return math.ceil(num_steps / steps_per_loop) * steps_per_loop
+
+    return Durations(
+        total_steps=total_steps,
+        steps_per_epoch=steps_per_epoch,
+        labeled_batch_size=training.labeled_batch_size,
+        unlabeled_batch_size=(
+            derived.unlabeled_batch_size(training) if has_unlabeled else 0
+        ),
+        steps_per_loop=steps_per_loop,
+        evaluate_every_steps=whole_loops(training.evaluate_every_steps),
+        checkpoint_every_steps=whole_loops(training.checkpoint_every_steps),
+    )
+
+
+def learning_rate(durations: Durations, config: configs.Config) -> Schedule:
     """Return the configured schedule: a warm-up, then the decay.
 
     Decays count from step 0, not from the end of the warm-up, as in the
-    authors' code.
+    authors' code. The peak is linear in the labeled images of a batch whose
+    loss counts; unlabeled ones do not, as in the authors' code.
 
     Args:
-        optimizer: Names the schedule and its lengths in labeled epochs.
-        labeled_batch_size: Labeled images of the global batch whose loss
-            counts, on average.
-        steps_per_epoch: Steps per pass over the labeled images, fractional.
-        total_steps: Where cosine reaches zero.
+        durations: Of the run; cosine reaches zero at their end.
+        config: Names the schedule, its rate per 256 labeled images and its
+            lengths in labeled epochs.
     """
-    peak = peak_learning_rate(optimizer.base_learning_rate, labeled_batch_size)
+    optimizer = config.optimizer
+    kept = derived.kept_labeled_batch_size(config.training)
+    peak = optimizer.base_learning_rate * kept / _REFERENCE_BATCH_SIZE
     if optimizer.schedule == "exponential":
         decayed = exponential(
             peak,
-            decay_steps=optimizer.decay_epochs * steps_per_epoch,
+            decay_steps=optimizer.decay_epochs * durations.steps_per_epoch,
             decay_rate=optimizer.decay_rate,
         )
     elif optimizer.schedule == "cosine":
-        decayed = cosine(peak, total_steps=total_steps)
+        decayed = cosine(peak, total_steps=durations.total_steps)
     else:
         decayed = constant(peak)
-    warmup_steps = int(optimizer.warmup_epochs * steps_per_epoch)
+    warmup_steps = int(optimizer.warmup_epochs * durations.steps_per_epoch)
     return with_warmup(decayed, peak=peak, warmup_steps=warmup_steps)
+
+
+def last_base_learning_rate(
+    durations: Durations, config: configs.Config
+) -> float:
+    """Return the rate of a run's last step, per 256 labeled images."""
+    last_step = tf.constant(durations.total_steps - 1)
+    last = float(learning_rate(durations, config)(last_step))
+    kept = derived.kept_labeled_batch_size(config.training)
+    return last / (kept / _REFERENCE_BATCH_SIZE)
 
 
 def constant(rate: float) -> Schedule:

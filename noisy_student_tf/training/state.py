@@ -101,7 +101,7 @@ def create(
         if source.load_weights:
             source.load_weights(model)
         ema.start(ema_model, model)
-        choose = source.choose_trained or _all_trainable
+        choose = source.choose_trained or (lambda m: m.trainable_variables)
         trained = list(choose(model))
         check_model(model, strategy.num_replicas_in_sync)
         decayed = decayed_variables(model, trained)
@@ -122,10 +122,6 @@ def create(
         schedule=schedule,
         teacher=teacher,
     )
-
-
-def _all_trainable(model: keras.Model) -> Sequence[keras.Variable]:
-    return model.trainable_variables
 
 
 def seed_of(seed: int, title: str) -> int:

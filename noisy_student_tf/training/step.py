@@ -12,8 +12,6 @@ from noisy_student_tf.training import accumulation, ema, losses, state
 
 Batch = dict[str, tf.Tensor]
 
-_LABELED_METRICS = ("loss", "labeled_loss", "labeled_accuracy")
-_UNLABELED_METRICS = ("unlabeled_loss", "unlabeled_agreement")
 # Beyond the number of any model's layers, which draw from smaller ones.
 _MASK_STREAM = 1_000_000
 
@@ -23,35 +21,21 @@ class StepSettings:
     """What a step computes.
 
     Attributes:
-        labeled_batch_size: Labeled images of the global batch.
+        config: Losses, optimizer, and what of a batch counts and is noised.
         unlabeled_batch_size: Unlabeled images of the global batch, or 0.
-        loss: The cross-entropies.
-        optimizer: Weight decay, clipping and averaging.
         seed: Of the noise, in [0, 2^31).
         num_replicas: Replicas that share the global batch.
-        accumulation_steps: Parts in which a replica takes its share.
-        times_input: Whether the wait for input is timed, for which there is
-            no deterministic operation.
-        keep_probability: Share of the labeled images whose loss counts.
-        noises_unlabeled: Whether the model noises unlabeled images, too.
     """
 
-    labeled_batch_size: int
+    config: configs.Config
     unlabeled_batch_size: int
-    loss: configs.LossConfig
-    optimizer: configs.OptimizerConfig
     seed: int
     num_replicas: int
-    accumulation_steps: int = 1
-    times_input: bool = True
-    keep_probability: float = 1.0
-    noises_unlabeled: bool = True
 
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Names of a step's metrics, in order."""
-        unlabeled = _UNLABELED_METRICS if self.unlabeled_batch_size else ()
-        return _LABELED_METRICS + unlabeled
+        return losses.metric_names(self.unlabeled_batch_size)
 
 
 def noise_seed(
@@ -76,25 +60,25 @@ def make_train_steps(
     train_state: state.TrainState,
     settings: StepSettings,
     strategy: tf.distribute.Strategy,
-    progress: tf.Variable | None = None,
+    marks: tf.Variable | None = None,
 ) -> device_calls.TrainSteps:
     """Return a function that makes n steps in one call of the device.
 
     It returns every step's metrics, so that the step at which a loss ceased
     to be finite is known, and the time it waited for the input, in seconds.
-    `progress`, an int64 scalar, grows by one whenever it asks for input and
+    `marks`, an int64 scalar, grows by one whenever it asks for input and
     again when it has it: it is odd while it waits.
     """
-
     make_step = _step_maker(train_state, settings, strategy)
 
     def clock() -> tf.Tensor:
-        if settings.times_input:
-            return tf.timestamp()
-        return tf.constant(0.0, tf.float64)
+        # There is no deterministic operation for it.
+        if settings.config.runtime.deterministic:
+            return tf.constant(0.0, tf.float64)
+        return tf.timestamp()
 
     def mark() -> list[tf.Tensor]:
-        return [] if progress is None else [progress.assign_add(1)]
+        return [] if marks is None else [marks.assign_add(1)]
 
     # No stated signature: a strategy's iterators have no public type to state.
     @tf.function
@@ -112,7 +96,8 @@ def make_train_steps(
                 asked, marked = clock(), mark()
             with tf.control_dependencies([asked, *marked]):
                 batch = next(iterator)
-            with tf.control_dependencies(_arrived(strategy, batch)):
+            arrived = strategy.experimental_local_results(batch["labels"])
+            with tf.control_dependencies(list(arrived)):
                 waited_seconds += clock() - asked
                 mark()
             parts = make_step(batch, first_step + i)
@@ -166,21 +151,41 @@ def compute_gradients(
             noised=_noised(settings, images),
         )
         logits = tf.cast(logits, tf.float32)
-        metrics = _data_metrics(settings, batch, logits, seed)
-        # Every replica, and every part of its batch, holds the same weights
-        # and adds its share of the sum.
-        num_shares = settings.num_replicas * settings.accumulation_steps
-        metrics["loss"] += (
-            settings.optimizer.weight_decay
-            * l2_loss(train_state.decayed)
-            / num_shares
-        )
+        metrics = _metrics(train_state, settings, batch, logits, seed)
     gradients = tape.gradient(
         metrics["loss"],
         trained,
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
     return gradients, tf.stack([metrics[n] for n in settings.metric_names])
+
+
+def _metrics(
+    train_state: state.TrainState,
+    settings: StepSettings,
+    batch: Batch,
+    logits: tf.Tensor,
+    seed: tf.Tensor,
+) -> dict[str, tf.Tensor]:
+    """Return one replica's share of the loss, of its parts and the others."""
+    training = settings.config.training
+    metrics = losses.of_batch(
+        settings.config,
+        batch,
+        logits,
+        unlabeled_batch_size=settings.unlabeled_batch_size,
+        is_kept=_draw_kept(
+            seed, batch["labels"].shape[0], training.labeled_keep_probability
+        ),
+    )
+    # Every replica, and every part of its batch, holds the same weights and
+    # adds its share of the sum.
+    metrics["loss"] += (
+        settings.config.optimizer.weight_decay
+        * l2_loss(train_state.decayed)
+        / (settings.num_replicas * training.accumulation_steps)
+    )
+    return metrics
 
 
 def online_labels(teacher: keras.Model, batch: Batch) -> tf.Tensor:
@@ -198,10 +203,23 @@ def _noised(
     settings: StepSettings, images: list[tf.Tensor]
 ) -> tf.Tensor | None:
     """Return which images the model noises, bool [images]; None for all."""
-    if settings.noises_unlabeled or len(images) == 1:
+    if settings.config.training.noise_unlabeled or len(images) == 1:
         return None
     num_labeled, num_unlabeled = (part.shape[0] for part in images)
     return tf.constant([True] * num_labeled + [False] * num_unlabeled)
+
+
+def _draw_kept(
+    seed: tf.Tensor, num_images: int, keep_probability: float
+) -> tf.Tensor | None:
+    """Return 1 for images whose loss counts, else 0: float32; None for all."""
+    if keep_probability == 1:
+        return None
+    fold_in = tf.random.experimental.stateless_fold_in
+    drawn = tf.random.stateless_uniform(
+        [num_images], fold_in(seed, _MASK_STREAM), alg="philox"
+    )
+    return tf.cast(drawn < keep_probability, tf.float32)
 
 
 def l2_loss(variables: Sequence[keras.Variable]) -> tf.Tensor:
@@ -238,7 +256,7 @@ def _step_maker(
     strategy: tf.distribute.Strategy,
 ) -> Callable[[Batch, tf.Tensor], tf.Tensor]:
     """Return a function that makes a step and returns the replicas' metrics."""
-    num_parts = settings.accumulation_steps
+    num_parts = settings.config.training.accumulation_steps
     shapes = [variable.shape for variable in train_state.trained]
     shapes.append([len(settings.metric_names)])
 
@@ -285,83 +303,9 @@ def _apply(
     step: tf.Tensor,
 ) -> None:
     """Update the weights and their averages, in a replica's context."""
-    if settings.optimizer.global_clip_norm:
-        gradients = clip_across_replicas(
-            gradients, settings.optimizer.global_clip_norm
-        )
+    rules = settings.config.optimizer
+    if rules.global_clip_norm:
+        gradients = clip_across_replicas(gradients, rules.global_clip_norm)
     train_state.optimizer.apply(gradients, train_state.trained)
-    decay = ema.ramped_decay(settings.optimizer.ema_decay, step)
+    decay = ema.ramped_decay(rules.ema_decay, step)
     ema.update(train_state.ema_model, train_state.model, decay)
-
-
-def _data_metrics(
-    settings: StepSettings,
-    batch: Batch,
-    logits: tf.Tensor,
-    seed: tf.Tensor,
-) -> dict[str, tf.Tensor]:
-    """Return one replica's parts of the means over the global batch."""
-    sizes = (settings.labeled_batch_size, settings.unlabeled_batch_size)
-    num_kept = sizes[0] * settings.keep_probability
-    num_labeled = batch["labels"].shape[0]
-    labeled_logits = logits[:num_labeled]
-    labels = tf.cast(batch["labels"], tf.int64)
-    labeled_weight, unlabeled_weight = losses.weights_of_means(
-        labeled_batch_size=num_kept,
-        unlabeled_batch_size=sizes[1],
-        weighting=settings.loss.weighting,
-    )
-    cross_entropy = losses.labeled_cross_entropy(
-        labeled_logits,
-        batch.get("label_probabilities", labels),
-        label_smoothing=settings.loss.label_smoothing,
-    )
-    if settings.keep_probability < 1:
-        cross_entropy *= _keep_mask(seed, num_labeled, settings)
-    is_published = settings.loss.labeled_mean == "batch"
-    labeled_loss = _share_of_mean(
-        cross_entropy, sizes[0] if is_published else num_kept
-    )
-    hits = tf.argmax(labeled_logits, axis=-1) == labels
-    metrics = {
-        "loss": labeled_weight * labeled_loss,
-        "labeled_loss": labeled_loss,
-        "labeled_accuracy": _share_of_mean(hits, sizes[0]),
-    }
-    if sizes[1]:
-        unlabeled_logits = logits[num_labeled:]
-        soft_labels = batch["soft_labels"]
-        cross_entropy = losses.unlabeled_cross_entropy(
-            unlabeled_logits,
-            soft_labels,
-            pseudo_labels=settings.loss.pseudo_labels,
-            temperature=settings.loss.temperature,
-            label_smoothing=settings.loss.label_smoothing,
-        )
-        agrees = tf.argmax(unlabeled_logits, -1) == tf.argmax(soft_labels, -1)
-        unlabeled_loss = _share_of_mean(cross_entropy, sizes[1])
-        metrics["loss"] += unlabeled_weight * unlabeled_loss
-        metrics["unlabeled_loss"] = unlabeled_loss
-        metrics["unlabeled_agreement"] = _share_of_mean(agrees, sizes[1])
-    return metrics
-
-
-def _keep_mask(
-    seed: tf.Tensor, num_images: int, settings: StepSettings
-) -> tf.Tensor:
-    """Return 1 for labeled images whose loss counts, else 0: float32."""
-    fold_in = tf.random.experimental.stateless_fold_in
-    drawn = tf.random.stateless_uniform(
-        [num_images], fold_in(seed, _MASK_STREAM), alg="philox"
-    )
-    return tf.cast(drawn < settings.keep_probability, tf.float32)
-
-
-def _share_of_mean(values: tf.Tensor, global_batch_size: float) -> tf.Tensor:
-    # Divided by the global batch, not the replica's: the replicas' sum, of
-    # losses as of gradients, is then the mean over all images.
-    return tf.reduce_sum(tf.cast(values, tf.float32)) / global_batch_size
-
-
-def _arrived(strategy: tf.distribute.Strategy, batch: Batch) -> list[tf.Tensor]:
-    return list(strategy.experimental_local_results(batch["labels"]))

@@ -36,17 +36,21 @@ def test_mistyped_field_names_the_nearest():
 @pytest.mark.parametrize(
     "field, value, message",
     [
-        ("optimizer.base_learning_rate", 0.0, "a positive rate"),
+        ("optimizer.base_learning_rate", 0.0, "a positive number"),
         ("optimizer.name", "adam", "one of"),
         ("loss.temperature", 0.0, "a positive number"),
         ("data.evaluation_fraction", 0.95, "leaves training images"),
-        ("model.resolution", 4, ">= 8"),
+        ("model.resolution", 4, "8 or more"),
         ("model.std_rgb", (1.0, 0.0, 1.0), "positive"),
         ("selection.confidence_threshold", 1.5, r"in \[0, 1\]"),
         ("augmentation.labeled.policy", "autoaugment", "one of"),
         ("training.labeled_batch_size", 0, "positive"),
         ("runtime.precision", "float16", "one of"),
         ("fixres.epochs", 0.0, "positive"),
+        ("fixres.frozen_blocks", -1, "0 or more"),
+        ("augmentation.cutmix_alpha", -0.1, "0 or more"),
+        ("labeling.near_duplicate_bits", 9, "unrelated pictures"),
+        ("model.dropout_rate", -0.5, r"-1 or a rate in \[0, 1\)"),
         ("seed", -1, "an integer"),
     ],
 )
@@ -89,6 +93,27 @@ def test_teacher_of_another_variant_has_its_own_multipliers():
 def test_teacher_is_the_student_unless_told_otherwise():
     run = configs.Config()
     assert derived.teacher_model(run) == run.model
+
+
+def test_fields_of_the_machine_are_marked_where_they_are_declared():
+    exact = set(config_tree.fields_affecting("nothing"))
+    rounded = set(config_tree.fields_affecting("nothing", "rounding")) - exact
+
+    assert exact == {
+        "data.beam_runner",
+        "data.beam_options",
+        "evaluation.robustness",
+        "runtime.worker_timeout_seconds",
+        "runtime.stall_seconds",
+        "runtime.cache_megabytes",
+        "runtime.cache_directory",
+    }
+    assert rounded == {
+        "model.recompute",
+        "runtime.strategy",
+        "runtime.num_devices",
+        "runtime.tpu_address",
+    }
 
 
 def test_configuration_is_frozen():

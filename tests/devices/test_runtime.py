@@ -7,7 +7,7 @@ import tensorflow as tf
 from noisy_student_tf import configs
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.devices import replica_stream, runtime
-from noisy_student_tf.training import plan, state, step
+from noisy_student_tf.training import schedules, state, step
 from tests.training import tiny
 
 
@@ -94,7 +94,7 @@ def test_tpu_step_is_constructed(monkeypatch):
     assert strategy.num_replicas_in_sync == 2
 
     configuration = tiny.make_config(**{"optimizer.global_clip_norm": 1.0})
-    made = tiny.make_plan(configuration)
+    made = tiny.make_durations(configuration)
     train_state = state.create(
         settings=configuration.optimizer,
         seed=3,
@@ -102,13 +102,11 @@ def test_tpu_step_is_constructed(monkeypatch):
         source=state.ModelSource(
             build=lambda: tiny.build(synchronized=True, dropout_rate=0.5)
         ),
-        schedule=plan.make_schedule(made, configuration),
+        schedule=schedules.learning_rate(made, configuration),
     )
     settings = step.StepSettings(
-        labeled_batch_size=4,
+        config=configuration,
         unlabeled_batch_size=8,
-        loss=configuration.loss,
-        optimizer=configuration.optimizer,
         seed=5,
         num_replicas=2,
     )

@@ -60,18 +60,22 @@ def unlabeled(tmp_path):
 
 
 def run(unlabeled, directory, **options):
-    options = {
+    share = {
+        name: options.pop(name)
+        for name in ("shard_index", "num_shard_workers", "closes")
+        if name in options
+    }
+    labeling = {
         "predict_fn": teacher,
         "num_classes": 3,
         "teacher_fingerprint": "abc",
         "unlabeled_fingerprint": "images",
+        "make_stream": make_stream,
+        "unlabeled": unlabeled,
+        "directory": str(directory),
         **options,
     }
-    predict.predict(
-        unlabeled=unlabeled,
-        directory=str(directory),
-        **{"make_stream": make_stream, **options},
-    )
+    predict.predict(predict.Labeling(**labeling), **share)
 
 
 def contents(directory):

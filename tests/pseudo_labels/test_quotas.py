@@ -5,7 +5,7 @@ from noisy_student_tf.pseudo_labels import quotas
 
 
 def plan(num_above, quota, **options):
-    made = quotas.make_plan(
+    made = quotas.allot(
         np.array(num_above),
         selection=configs.SelectionConfig(**options),
         quota=quota,

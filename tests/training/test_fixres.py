@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.training import fixres, loop, state
+from noisy_student_tf.training import fixres, loop, progress, state
 from tests.training import tiny
 
 
@@ -19,9 +19,11 @@ def fine_tune(directory, settings):
     def load(model):
         model.set_weights(start.get_weights())
 
-    result = loop.train(
+    task = progress.Task(
         config=configuration,
-        plan=tiny.make_plan(configuration, total_steps=2, has_unlabeled=False),
+        durations=tiny.make_durations(
+            configuration, total_steps=2, has_unlabeled=False
+        ),
         directory=str(directory),
         strategy=tf.distribute.OneDeviceStrategy("/cpu:0"),
         models=state.ModelSource(
@@ -35,7 +37,7 @@ def fine_tune(directory, settings):
         evaluate=tiny.evaluate,
         title="fixres",
     )
-    return start, result
+    return start, loop.train(task)
 
 
 def moved(start, model):

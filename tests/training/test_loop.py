@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf import files
-from noisy_student_tf.devices import device_calls, preemption
-from noisy_student_tf.training import log, loop, state
+from noisy_student_tf.devices import device_calls, watching
+from noisy_student_tf.training import log, loop, progress, state
 from tests.training import tiny
 
 UNTIMED = ("images_per_second", "input_wait_share")
@@ -24,21 +24,19 @@ class Killed(Exception):
 
 def train(directory, *, total_steps=6, **options):
     configuration = options.pop("config", None) or tiny.make_config()
-    return loop.train(
-        **{
-            "config": configuration,
-            "plan": tiny.make_plan(configuration, total_steps=total_steps),
-            "directory": str(directory),
-            "strategy": tf.distribute.OneDeviceStrategy("/cpu:0"),
-            "models": state.ModelSource(
-                build=lambda: tiny.build(dropout_rate=0.5)
-            ),
-            "make_stream": tiny.make_stream,
-            "evaluate": tiny.evaluate,
-            "title": "student",
-        }
-        | options
-    )
+    task = {
+        "config": configuration,
+        "durations": tiny.make_durations(
+            configuration, total_steps=total_steps
+        ),
+        "directory": str(directory),
+        "strategy": tf.distribute.OneDeviceStrategy("/cpu:0"),
+        "models": state.ModelSource(build=lambda: tiny.build(dropout_rate=0.5)),
+        "make_stream": tiny.make_stream,
+        "evaluate": tiny.evaluate,
+        "title": "student",
+    }
+    return loop.train(progress.Task(**(task | options)))
 
 
 def kill_at(num_evaluations):
@@ -146,7 +144,7 @@ def test_sigterm_saves_and_exits_and_loses_nothing(
 
     with pytest.raises(SystemExit) as exit_:
         train(tmp_path, evaluate=evaluate)
-    assert exit_.value.code == preemption.EXIT_CODE == 143
+    assert exit_.value.code == watching.EXIT_CODE == 143
     assert signal.getsignal(signal.SIGTERM) == before
     assert files.list_directory(f"{tmp_path}/checkpoints") == [
         "step-00000002",
@@ -462,7 +460,9 @@ def test_teacher_trains_without_unlabeled_images(tmp_path):
     configuration = tiny.make_config()
     train(
         tmp_path,
-        plan=tiny.make_plan(configuration, total_steps=1, has_unlabeled=False),
+        durations=tiny.make_durations(
+            configuration, total_steps=1, has_unlabeled=False
+        ),
         make_stream=lambda start_step: tiny.make_stream(
             start_step, num_unlabeled=0
         ),

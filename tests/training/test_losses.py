@@ -5,16 +5,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from noisy_student_tf import configs
 from noisy_student_tf.training import losses
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 ARRAYS = dict(np.load(GOLDEN / "losses.npz"))
+SMOOTHED = configs.LossConfig(label_smoothing=0.1)
 EXPECTED = json.loads((GOLDEN / "losses.json").read_text())
 
 
 def test_labeled_loss_is_the_published_one():
-    values = losses.labeled_cross_entropy(
-        ARRAYS["labeled_logits"], ARRAYS["labels"], label_smoothing=0.1
+    values = losses.labeled(
+        SMOOTHED, ARRAYS["labeled_logits"], ARRAYS["labels"]
     )
     assert values.shape == [6]
     assert np.mean(values) == pytest.approx(EXPECTED["labeled"], rel=1e-6)
@@ -22,18 +24,23 @@ def test_labeled_loss_is_the_published_one():
 
 @pytest.mark.parametrize("temperature", [-1, 0.5, 1, 2])
 def test_unlabeled_and_total_losses_are_the_published_ones(temperature):
-    values = losses.unlabeled_cross_entropy(
-        tf.constant(ARRAYS["unlabeled_logits"]),
-        tf.constant(ARRAYS["soft_labels"]),
+    settings = configs.LossConfig(
         pseudo_labels="hard" if temperature == -1 else "soft",
         temperature=1.0 if temperature == -1 else float(temperature),
         label_smoothing=0.1,
+    )
+    values = losses.unlabeled(
+        settings,
+        tf.constant(ARRAYS["unlabeled_logits"]),
+        tf.constant(ARRAYS["soft_labels"]),
     )
     expected = EXPECTED[f"unlabeled_temperature_{temperature}"]
     assert np.mean(values) == pytest.approx(expected, rel=1e-5)
 
     weights = losses.weights_of_means(
-        labeled_batch_size=6, unlabeled_batch_size=18, weighting="labeled"
+        configs.LossConfig(weighting="labeled"),
+        labeled_batch_size=6,
+        unlabeled_batch_size=18,
     )
     total = weights[0] * EXPECTED["labeled"] + weights[1] * np.mean(values)
     expected = EXPECTED[f"data_loss_temperature_{temperature}"]
@@ -42,13 +49,17 @@ def test_unlabeled_and_total_losses_are_the_published_ones(temperature):
 
 def test_pre_training_leaves_the_labeled_loss_out():
     assert losses.weights_of_means(
-        labeled_batch_size=2, unlabeled_batch_size=6, weighting="pseudo_labels"
+        configs.LossConfig(weighting="pseudo_labels"),
+        labeled_batch_size=2,
+        unlabeled_batch_size=6,
     ) == (0.0, 1.0)
 
 
 def test_weighting_all_is_the_mean_over_the_whole_batch():
     weights = losses.weights_of_means(
-        labeled_batch_size=2, unlabeled_batch_size=6, weighting="all"
+        configs.LossConfig(weighting="all"),
+        labeled_batch_size=2,
+        unlabeled_batch_size=6,
     )
     assert weights == (0.25, 0.75)
 
@@ -56,7 +67,9 @@ def test_weighting_all_is_the_mean_over_the_whole_batch():
 def test_teacher_has_no_unlabeled_weight():
     for weighting in ("labeled", "all", "pseudo_labels"):
         assert losses.weights_of_means(
-            labeled_batch_size=2, unlabeled_batch_size=0, weighting=weighting
+            configs.LossConfig(weighting=weighting),
+            labeled_batch_size=2,
+            unlabeled_batch_size=0,
         ) == (1.0, 0.0)
 
 
@@ -67,12 +80,8 @@ def test_sharpen_squares_at_half_the_temperature():
 
 def test_soft_labels_are_not_smoothed():
     # The cross-entropy of a certain prediction with a certain label is 0.
-    values = losses.unlabeled_cross_entropy(
-        tf.constant([[100.0, 0.0]]),
-        tf.constant([[1.0, 0.0]]),
-        pseudo_labels="soft",
-        temperature=1.0,
-        label_smoothing=0.1,
+    values = losses.unlabeled(
+        SMOOTHED, tf.constant([[100.0, 0.0]]), tf.constant([[1.0, 0.0]])
     )
     assert float(values[0]) == pytest.approx(0.0, abs=1e-6)
 
@@ -81,12 +90,7 @@ def test_labels_of_mixed_images_are_blended():
     """A blend of labels costs the blend of what the labels cost."""
     logits = tf.constant([[1.0, 2.0, 4.0]])
     first, second = (
-        losses.labeled_cross_entropy(
-            logits, tf.constant([i]), label_smoothing=0.1
-        )
-        for i in (0, 2)
+        losses.labeled(SMOOTHED, logits, tf.constant([i])) for i in (0, 2)
     )
-    mixed = losses.labeled_cross_entropy(
-        logits, tf.constant([[0.25, 0.0, 0.75]]), label_smoothing=0.1
-    )
+    mixed = losses.labeled(SMOOTHED, logits, tf.constant([[0.25, 0.0, 0.75]]))
     np.testing.assert_allclose(mixed, 0.25 * first + 0.75 * second, rtol=1e-6)

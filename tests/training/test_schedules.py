@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 
@@ -11,26 +12,29 @@ GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "learning_rate.json"
 CASES = json.loads(GOLDEN.read_text())
 
 
-def make(**options):
-    return schedules.make_schedule(
-        configs.OptimizerConfig(**options),
-        labeled_batch_size=512,
-        steps_per_epoch=10.0,
-        total_steps=200,
+def make(*, batch_size=512, steps_per_epoch=10.0, total_steps=200, **options):
+    training = configs.TrainingConfig(labeled_batch_size=batch_size)
+    config = configs.Config(
+        optimizer=configs.OptimizerConfig(**options), training=training
     )
+    durations = schedules.make_durations(
+        config, num_labeled=batch_size, epochs=1.0, has_unlabeled=False
+    )
+    durations = dataclasses.replace(
+        durations, steps_per_epoch=steps_per_epoch, total_steps=total_steps
+    )
+    return schedules.learning_rate(durations, config)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_exponential_schedule_is_the_published_one(case):
     settings = json.loads(case)
-    schedule = schedules.make_schedule(
-        configs.OptimizerConfig(
-            base_learning_rate=settings["base"],
-            decay_epochs=settings["decay_epochs"],
-        ),
-        labeled_batch_size=settings["batch"],
+    schedule = make(
+        batch_size=settings["batch"],
         steps_per_epoch=settings["images"] / settings["batch"],
         total_steps=218_949,
+        base_learning_rate=settings["base"],
+        decay_epochs=settings["decay_epochs"],
     )
     for step, rate in CASES[case]:
         assert float(schedule(tf.constant(step))) == pytest.approx(

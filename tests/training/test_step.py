@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf.devices import replica_stream
-from noisy_student_tf.training import ema, plan, schedules, state, step
+from noisy_student_tf.training import ema, schedules, state, step
 from tests import strategies
 from tests.training import tiny
 
@@ -21,7 +21,7 @@ def make_steps(
 ):
     """Return the state and the metrics after some steps."""
     configuration = tiny.make_config(**overrides)
-    made = tiny.make_plan(configuration)
+    made = tiny.make_durations(configuration)
     strategy = strategies.mirrored(num_replicas)
     train_state = state.create(
         settings=configuration.optimizer,
@@ -34,7 +34,7 @@ def make_steps(
                 normalized=normalized,
             )
         ),
-        schedule=plan.make_schedule(made, configuration),
+        schedule=schedules.learning_rate(made, configuration),
     )
     settings = make_settings(configuration, made, num_replicas)
     train_steps = step.make_train_steps(train_state, settings, strategy)
@@ -51,13 +51,10 @@ def make_steps(
 
 def make_settings(configuration, made, num_replicas=1):
     return step.StepSettings(
-        labeled_batch_size=made.labeled_batch_size,
+        config=configuration,
         unlabeled_batch_size=made.unlabeled_batch_size,
-        loss=configuration.loss,
-        optimizer=configuration.optimizer,
         seed=5,
         num_replicas=num_replicas,
-        accumulation_steps=configuration.training.accumulation_steps,
     )
 
 
@@ -191,7 +188,7 @@ def test_replicas_draw_different_noise():
 
     strategy = strategies.mirrored(2)
     configuration = tiny.make_config()
-    made = tiny.make_plan(configuration)
+    made = tiny.make_durations(configuration)
     train_state = state.create(
         settings=configuration.optimizer,
         seed=3,
@@ -224,7 +221,7 @@ def test_averages_follow_batch_normalizations_statistics():
 def test_weight_decay_enters_through_the_gradient():
     configuration = tiny.make_config(**{"optimizer.weight_decay": 0.5})
     without = tiny.make_config(**{"optimizer.weight_decay": 0.0})
-    made = tiny.make_plan(configuration)
+    made = tiny.make_durations(configuration)
     train_state = state.create(
         settings=configuration.optimizer,
         seed=3,
@@ -251,7 +248,7 @@ def test_weight_decay_enters_through_the_gradient():
 
 def test_gradients_compile_under_xla_with_static_shapes():
     configuration = tiny.make_config()
-    made = tiny.make_plan(configuration)
+    made = tiny.make_durations(configuration)
     train_state = state.create(
         settings=configuration.optimizer,
         seed=3,
@@ -289,10 +286,9 @@ def one_state(configuration, build_model=tiny.build, load_teacher=None):
     )
 
 
-def gradients_of(train_state, batch, configuration, seed=0, **options):
+def gradients_of(train_state, batch, configuration, seed=0):
     """Return the named metrics and the gradients of one batch."""
-    settings = make_settings(configuration, tiny.make_plan(configuration))
-    settings = dataclasses.replace(settings, **options)
+    settings = make_settings(configuration, tiny.make_durations(configuration))
     gradients, metrics = step.compute_gradients(
         train_state, settings, batch, tf.constant([seed, 2])
     )
@@ -306,14 +302,18 @@ def test_kept_labeled_losses_keep_their_mean(mean, share):
     # is divided by the images kept, and half of it as published.
     values = {"loss.labeled_mean": mean, "optimizer.weight_decay": 0.0}
     configuration = tiny.make_config(**values)
+    half = tiny.make_config(
+        **values,
+        **{
+            "training.labeled_keep_probability": 0.5,
+            "training.unlabeled_ratio": 4.0,
+        },
+    )
     train_state = one_state(configuration)
     batch = next(iter(tiny.make_stream(0)))
     every, _ = gradients_of(train_state, batch, configuration)
     drawn = [
-        gradients_of(
-            train_state, batch, configuration, seed, keep_probability=0.5
-        )[0]
-        for seed in range(60)
+        gradients_of(train_state, batch, half, seed)[0] for seed in range(60)
     ]
     losses = [metrics["labeled_loss"] for metrics in drawn]
     assert len({round(float(loss), 5) for loss in losses}) > 5
@@ -348,7 +348,8 @@ def test_noise_of_unlabeled_images_is_switched_alone():
     batch = next(iter(tiny.make_stream(0)))
     configuration = tiny.make_config()
     train_state = one_state(configuration, _recorder)
-    gradients_of(train_state, batch, configuration, noises_unlabeled=False)
+    values = {"training.noise_unlabeled": False}
+    gradients_of(train_state, batch, tiny.make_config(**values))
     assert NoiseRecorder.noised.numpy().tolist() == [True] * 4 + [False] * 8
     gradients_of(train_state, batch, configuration)
     assert NoiseRecorder.noised is None

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from noisy_student_tf import configs
 from noisy_student_tf.configs import config_tree
-from noisy_student_tf.training import plan
+from noisy_student_tf.training import schedules
 
 NUM_CLASSES = 3
 SIDE = 8
@@ -83,9 +83,9 @@ def make_config(**overrides):
     return config_tree.override(configs.Config(), values | overrides)
 
 
-def make_plan(configuration, *, total_steps=4, has_unlabeled=True):
-    """Return a plan of a given number of steps."""
-    made = plan.make_plan(
+def make_durations(configuration, *, total_steps=4, has_unlabeled=True):
+    """Return the durations of a run of a given number of steps."""
+    made = schedules.make_durations(
         configuration, num_labeled=8, epochs=100.0, has_unlabeled=has_unlabeled
     )
     return dataclasses.replace(made, total_steps=total_steps)

@@ -18,7 +18,7 @@ import tensorflow as tf
 from noisy_student_tf import files
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.devices import cluster, device_calls, replicas, runtime
-from noisy_student_tf.training import loop, state
+from noisy_student_tf.training import loop, progress, state
 from tests.training import tiny
 
 
@@ -39,9 +39,9 @@ def train(directory, strategy, **options):
     """Train four steps without noise, on whatever devices."""
     settings = {"optimizer.global_clip_norm": 0.5}
     configuration = tiny.make_config(**settings)
-    return loop.train(
+    task = progress.Task(
         config=configuration,
-        plan=tiny.make_plan(configuration, total_steps=4),
+        durations=tiny.make_durations(configuration, total_steps=4),
         directory=directory,
         strategy=strategy,
         models=state.ModelSource(build=lambda: tiny.build(synchronized=True)),
@@ -50,6 +50,7 @@ def train(directory, strategy, **options):
         title="student",
         **options,
     )
+    return loop.train(task)
 
 
 def record_writes():

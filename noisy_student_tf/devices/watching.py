@@ -1,0 +1,180 @@
+"""What looks at a run's steps from outside: stalls, profiles, SIGTERM. Edge."""
+
+import contextlib
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import tensorflow as tf
+from absl import logging
+
+from noisy_student_tf import files
+
+# What a shell reports of a process that SIGTERM ended: 128 + 15. A run that
+# exits with it has saved its state; the same command goes on from there.
+EXIT_CODE = 143
+
+_LOOKS_PER_PERIOD = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """Who looks at a run.
+
+    Attributes:
+        watchdog: Says when no step ends.
+        profiler: Profiles some steps.
+        is_preempted: Set by SIGTERM.
+    """
+
+    watchdog: "Watchdog"
+    profiler: "Profiler"
+    is_preempted: threading.Event
+
+
+@contextlib.contextmanager
+def watch(
+    title: str,
+    *,
+    stall_seconds: float,
+    profile_directory: str,
+    profile_steps: tuple[int, int] | None,
+) -> Iterator[Watch]:
+    """Look at the steps that the block makes; see the parts of `Watch`."""
+    with contextlib.ExitStack() as stack:
+        is_preempted = stack.enter_context(sigterm())
+        watchdog = Watchdog(title, stall_seconds)
+        stack.callback(watchdog.close)
+        profiler = Profiler(profile_directory, profile_steps)
+        stack.callback(profiler.close)
+        yield Watch(watchdog, profiler, is_preempted)
+
+
+@contextlib.contextmanager
+def sigterm() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM sets, in place of ending the process.
+
+    It is the signal by which a machine that is taken away says so. Outside the
+    main thread, where Python takes no signals, the event is never set.
+    """
+    is_preempted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield is_preempted
+        return
+    previous = signal.signal(
+        signal.SIGTERM, lambda number, frame: is_preempted.set()
+    )
+    try:
+        yield is_preempted
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+class Watchdog:
+    """A thread that looks at the progress of the device's calls."""
+
+    def __init__(self, title: str, stall_seconds: float) -> None:
+        """Name the run.
+
+        Args:
+            title: The run's name in the log.
+            stall_seconds: How long nothing may move before it is said; it is
+                said again whenever as long has passed.
+        """
+        self._title = title
+        self._stall_seconds = stall_seconds
+        self._is_closed = threading.Event()
+        self._call_started: float | None = None
+        with tf.device("/cpu:0"):
+            # Moved by the training step; see `step.make_train_steps`.
+            self.marks = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    @contextlib.contextmanager
+    def watching_a_call(self) -> Iterator[None]:
+        """Look at the device's call that the block makes."""
+        self._call_started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._call_started = None
+
+    def close(self) -> None:
+        """End the thread."""
+        self._is_closed.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        last_marks, last_moved = -1, time.monotonic()
+        while not self._is_closed.wait(self._stall_seconds / _LOOKS_PER_PERIOD):
+            marks, now = int(self.marks.numpy()), time.monotonic()
+            started = self._call_started
+            if marks != last_marks or started is None:
+                last_marks, last_moved = marks, now
+            elif now - max(last_moved, started) > self._stall_seconds:
+                self._report(marks)
+                last_moved = now
+
+    def _report(self, marks: int) -> None:
+        is_waiting = marks % 2 == 1
+        what = (
+            "the input pipeline has no batch; look at the disk or network of "
+            "the shards, and at --training.shuffle_buffer_size"
+            if is_waiting
+            else "a step does not end; the first one is traced and compiled, "
+            "later ones wait for a device or another worker"
+        )
+        logging.error(
+            "%s: no step for %.0f s: %s.",
+            self._title,
+            self._stall_seconds,
+            what,
+        )
+
+
+class Profiler:
+    """Starts and stops the profile at the steps asked for."""
+
+    def __init__(self, directory: str, steps: tuple[int, int] | None) -> None:
+        """Say where and when.
+
+        Args:
+            directory: Gets `plugins/profile/`.
+            steps: Number of steps made when it starts and when it stops.
+                None: never.
+        """
+        self._directory = directory
+        self._steps = steps
+        self._is_running = False
+
+    def most_steps(self, step: int, steps_left: int) -> int:
+        """Start or stop at a step; return how many steps to make at most.
+
+        Args:
+            step: Number of steps made.
+            steps_left: Steps that may follow in one call of the device.
+        """
+        if self._steps is None:
+            return steps_left
+        first, last = self._steps
+        if self._is_running and step >= last:
+            self.close()
+        elif not self._is_running and first <= step < last:
+            files.make_directories(self._directory)
+            tf.profiler.experimental.start(self._directory)
+            self._is_running = True
+        for boundary in (first, last):
+            if step < boundary:
+                return min(steps_left, boundary - step)
+        return steps_left
+
+    def close(self) -> None:
+        """Write the profile, if one is running."""
+        if self._is_running:
+            self._is_running = False
+            self._steps = None
+            tf.profiler.experimental.stop()
+            logging.info("Profile written to %s", self._directory)
