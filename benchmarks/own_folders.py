@@ -81,7 +81,7 @@ def write_pictures(
     in_classes: bool,
 ) -> None:
     """Write pictures as files, in folders of their classes or flat."""
-    with source.reader.open(tuple(wanted)) as read:
+    with source.reader(tuple(wanted)) as read:
         for item in wanted:
             folder = directory
             if in_classes:

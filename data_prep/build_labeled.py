@@ -9,24 +9,37 @@ of the ids, and writes TFRecord shards with indexes and a manifest.
 Options of the Beam runner follow a bare `--`.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 from absl import app, flags, logging
 
-from data_prep import sources
 from data_prep.shards import labeled_plans, manifests, shard_building, splits
 from noisy_student_tf import configs
+from noisy_student_tf.configs import config_flags
 from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
+
+# Flag -> field of the configuration.
+_FIELDS = {
+    "source": "labeled",
+    "evaluation_source": "evaluation",
+    "num_classes": "num_classes",
+    "labeled_per_class": "labeled_per_class",
+    "validation_fraction": "validation_fraction",
+    "evaluation_fraction": "evaluation_fraction",
+    "max_corrupt_fraction": "max_corrupt_fraction",
+    "num_shards": "num_shards",
+    "max_stored_side": "max_stored_side",
+    "allow_overlap": "allow_overlap",
+    "runner": "beam_runner",
+}
 
 
 def build(
     *,
     data: configs.DataConfig,
     directory: str,
-    num_classes: int = 0,
     beam_options: Sequence[str] = (),
 ) -> None:
     """Build the labeled directory, or go on with an unfinished build.
@@ -34,8 +47,6 @@ def build(
     Args:
         data: Sources, splits and limits.
         directory: Where `train`, `validation` and `test` shards go.
-        num_classes: Classes that the source must have; 0: what
-            `data.num_classes` says.
         beam_options: Further options of the Beam runner.
 
     Raises:
@@ -43,10 +54,7 @@ def build(
             pictures are corrupt, or training and held-out images overlap.
         FileNotFoundError: The source does not exist.
     """
-    data = dataclasses.replace(
-        data, num_classes=num_classes or data.num_classes
-    )
-    if manifests.is_done(directory, data):
+    if manifests.is_done(directory, manifests.configuration_of(data)):
         return
     plans, class_names = labeled_plans.plan_labeled(data, directory)
     test_plans, test_class_names = labeled_plans.plan_evaluation(
@@ -75,7 +83,7 @@ def build(
 
 
 def _finish(
-    plans: Sequence[shard_building.Plan],
+    plans: Sequence[shard_building.ShardPlan],
     class_names: Sequence[str],
     data: configs.DataConfig,
     directory: str,
@@ -87,16 +95,20 @@ def _finish(
         class_names=class_names,
         source={"labeled": data.labeled, "evaluation": data.evaluation},
     )
-    counts = manifest["counts_per_class"][splits.TRAIN]
-    labeled_plans.check_counts(data.labeled, class_names, counts)
+    counts = manifest["counts_per_class"]
+    labeled_plans.check_counts(data.labeled, class_names, counts[splits.TRAIN])
     manifest["excluded"] = {
         "num_overlapping": _check_overlap(plans, data.allow_overlap)
     }
     shards.write_manifest(directory, manifest)
+    for split, per_class in counts.items():
+        logging.info(
+            "%s: %d images, per class %s", split, sum(per_class), per_class
+        )
 
 
 def _check_overlap(
-    plans: Sequence[shard_building.Plan], allow_overlap: bool
+    plans: Sequence[shard_building.ShardPlan], allow_overlap: bool
 ) -> int:
     """Return how many training images are held out, too.
 
@@ -121,94 +133,25 @@ def _check_overlap(
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """Define the flags of this script; defaults are the configuration's."""
-    default = configs.DataConfig()
+    """Define the flags of this script; the configuration's, but for a path."""
     flags.DEFINE_string(
-        "source",
+        "output_dir",
         None,
-        "Labeled images: " + sources.ACCEPTED,
+        "Directory of the shards.",
+        required=True,
         flag_values=values,
     )
-    flags.DEFINE_string(
-        "output_dir", None, "Directory of the shards.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "evaluation_source",
-        "",
-        "Held-out labeled images, all of them `test`.",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "num_classes", 0, "Classes expected. 0: any.", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "labeled_per_class",
-        0,
-        "Training images per class. 0: all.",
-        flag_values=values,
-    )
-    flags.DEFINE_float(
-        "validation_fraction",
-        default.validation_fraction,
-        "Share held out.",
-        flag_values=values,
-    )
-    flags.DEFINE_float(
-        "evaluation_fraction",
-        default.evaluation_fraction,
-        "Share held out, where there is no --evaluation_source.",
-        flag_values=values,
-    )
-    flags.DEFINE_float(
-        "max_corrupt_fraction",
-        default.max_corrupt_fraction,
-        "Unreadable images tolerated.",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "num_shards",
-        default.num_shards,
-        "Shards per split.",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "max_stored_side",
-        0,
-        "Longest stored side in pixels. 0: any.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "allow_overlap",
-        False,
-        "Accept training images that are held out.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "runner", default.beam_runner, "Apache Beam runner.", flag_values=values
-    )
-    flags.mark_flags_as_required(["source", "output_dir"], flag_values=values)
+    config_flags.define_fields(configs.DataConfig(), _FIELDS, values)
 
 
 def main(argv: Sequence[str]) -> None:
     """Build from flags; what follows a bare `--` is for the Beam runner."""
-    data = configs.DataConfig(
-        labeled=FLAGS.source,
-        evaluation=FLAGS.evaluation_source,
-        num_classes=FLAGS.num_classes,
-        labeled_per_class=FLAGS.labeled_per_class,
-        validation_fraction=FLAGS.validation_fraction,
-        evaluation_fraction=FLAGS.evaluation_fraction,
-        max_corrupt_fraction=FLAGS.max_corrupt_fraction,
-        num_shards=FLAGS.num_shards,
-        max_stored_side=FLAGS.max_stored_side,
-        allow_overlap=FLAGS.allow_overlap,
-        beam_runner=FLAGS.runner,
+    logging.set_verbosity(logging.INFO)
+    build(
+        data=config_flags.replace_fields(configs.DataConfig(), _FIELDS, FLAGS),
+        directory=FLAGS.output_dir,
+        beam_options=argv[1:],
     )
-    build(data=data, directory=FLAGS.output_dir, beam_options=argv[1:])
-    for split, counts in shards.read_manifest(FLAGS.output_dir)[
-        "counts_per_class"
-    ].items():
-        print(f"{split}: {sum(counts)} images, per class {counts}")
 
 
 if __name__ == "__main__":

@@ -15,16 +15,24 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from data_prep import sources
 from data_prep.robustness import robustness_shards
-from data_prep.shards import beam_shards
+from data_prep.shards import beam_shards, manifests
 from data_prep.sources import items
+from noisy_student_tf import configs
+from noisy_student_tf.configs import config_flags
 from noisy_student_tf.pipeline import decode
 from noisy_student_tf.records import robustness_sets, shards
 
 FLAGS = flags.FLAGS
+
+# Flag -> field of `Options`.
+_FIELDS = {
+    name: name
+    for name in ("crop", "num_images", "num_sequences", "extra_corruptions")
+}
 
 # Held in memory at once: 75 MB at 224 pixels.
 _MAX_GROUP = 500
@@ -32,23 +40,23 @@ _MAX_GROUP = 500
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is built.
+    """What is built."""
 
-    Attributes:
-        resolution: Side of the corrupted images in pixels. Constants are
-            those published for about this size.
-        crop: The test crop that comes first: "center" or "whole".
-        num_images: Corrupted images; 0: all. The first in the order of ids.
-        num_sequences: Sequences per perturbation; 0: as many as images.
-        extra_corruptions: Whether the four corruptions that do not count for
-            mCE are built, too.
-    """
-
+    # Side of the corrupted images in pixels; the published constants are for
+    # about this size.
     resolution: int
-    crop: decode.TestCrop = "center"
-    num_images: int = 0
-    num_sequences: int = 0
-    extra_corruptions: bool = False
+    crop: decode.TestCrop = configs.options.option(
+        "center", "The test crop that comes before corruption."
+    )
+    num_images: int = configs.options.option(
+        0, "Corrupted images, the first in the order of ids. 0: all."
+    )
+    num_sequences: int = configs.options.option(
+        0, "Sequences per perturbation. 0: one per image."
+    )
+    extra_corruptions: bool = configs.options.option(
+        False, "Also build the four corruptions that do not count for mCE."
+    )
 
 
 def build(
@@ -74,7 +82,7 @@ def build(
         FileNotFoundError: The source does not exist.
     """
     configuration = {"source": source, **dataclasses.asdict(options)}
-    if _is_done(directory, configuration):
+    if manifests.is_done(directory, configuration):
         return
     opened = sources.open_source(source)
     if not opened.class_names:
@@ -92,19 +100,6 @@ def build(
         beam_options=beam_options,
     )
     _write_manifests(plans, opened.class_names, directory, configuration)
-
-
-def _is_done(directory: str, configuration: dict[str, Any]) -> bool:
-    if not shards.is_finished(directory):
-        return False
-    made_with = shards.read_manifest(directory)["configuration"]
-    if made_with != configuration:
-        raise ValueError(
-            f"{directory} holds sets of another configuration: {made_with}, "
-            f"asked for is {configuration}. Remove {directory} to build them "
-            "anew, or name another directory."
-        )
-    return True
 
 
 def _plan(
@@ -152,7 +147,7 @@ def _write_manifests(
             {
                 "splits": {
                     robustness_sets.SPLIT: shards.split_manifest(
-                        paths=[part.shard_name(plan.index) for plan in plans],
+                        paths=[plan.shard_name for plan in plans],
                         num_records=num_sequences
                         if part.is_sequence
                         else num_images,
@@ -176,64 +171,36 @@ def _write_manifests(
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Define the flags of this script."""
-    flags.DEFINE_string(
-        "source",
+    for name, text in (
+        ("source", f"Labeled images: {sources.ACCEPTED}."),
+        ("output_dir", "Directory of the sets."),
+    ):
+        flags.DEFINE_string(name, None, text, required=True, flag_values=values)
+    flags.DEFINE_integer(
+        "resolution",
         None,
-        "Labeled images: " + sources.ACCEPTED,
+        "Side of the corrupted images in pixels.",
+        required=True,
         flag_values=values,
     )
-    flags.DEFINE_string(
-        "output_dir", None, "Directory of the sets.", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "resolution", None, "Side of the images in pixels.", flag_values=values
-    )
-    flags.DEFINE_enum(
-        "crop",
-        "center",
-        ["center", "whole"],
-        "The test crop before corruption.",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "num_images", 0, "Images per corruption. 0: all.", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "num_sequences",
-        0,
-        "Sequences per perturbation. 0: one per image.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "extra_corruptions",
-        False,
-        "Also those that do not count for mCE.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "runner", "DirectRunner", "Apache Beam runner.", flag_values=values
-    )
-    flags.mark_flags_as_required(
-        ["source", "output_dir", "resolution"], flag_values=values
+    config_flags.define_fields(Options(resolution=0), _FIELDS, values)
+    config_flags.define_fields(
+        configs.DataConfig(), {"runner": "beam_runner"}, values
     )
 
 
 def main(argv: Sequence[str]) -> None:
     """Build from flags; what follows a bare `--` is for the Beam runner."""
+    logging.set_verbosity(logging.INFO)
     build(
         source=FLAGS.source,
         directory=FLAGS.output_dir,
-        options=Options(
-            resolution=FLAGS.resolution,
-            crop=FLAGS.crop,
-            num_images=FLAGS.num_images,
-            num_sequences=FLAGS.num_sequences,
-            extra_corruptions=FLAGS.extra_corruptions,
+        options=config_flags.replace_fields(
+            Options(resolution=FLAGS.resolution), _FIELDS, FLAGS
         ),
         beam_runner=FLAGS.runner,
         beam_options=argv[1:],
     )
-    print(f"The sets are in {FLAGS.output_dir}.")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ Options of the Beam runner follow a bare `--`.
 import dataclasses
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from data_prep import sources
 from data_prep.shards import (
@@ -23,12 +23,21 @@ from data_prep.shards import (
     sidecars,
     splits,
 )
-from data_prep.sources import items
 from noisy_student_tf import configs, files
-from noisy_student_tf.configs import config_tree
+from noisy_student_tf.configs import config_flags, config_tree
 from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
+
+# Flag -> field of the configuration; the others are those of the labeled ones.
+_FIELDS = {
+    "source": "unlabeled",
+    "by_file": "unlabeled_by_file",
+    "max_corrupt_fraction": "max_corrupt_fraction",
+    "num_shards": "num_shards",
+    "max_stored_side": "max_stored_side",
+    "runner": "beam_runner",
+}
 
 
 def build(
@@ -52,7 +61,7 @@ def build(
         FileNotFoundError: The source or the labeled directory does not exist.
     """
     labeled = shards.read_manifest(labeled_directory)
-    if manifests.is_done(directory, data):
+    if manifests.is_done(directory, manifests.configuration_of(data)):
         return
     planned = _plan(data, directory, labeled_directory)
     plans = planned.plans
@@ -64,11 +73,11 @@ def build(
         plans,
         data=data,
         class_names=labeled["class_names"],
-        source={"unlabeled": planned.specification},
+        source={"unlabeled": data.unlabeled or data.labeled},
     )
     manifest["excluded"]["num_same_id"] += planned.num_same_id
-    if not manifest["splits"][splits.UNLABELED]["num_records"]:
-        raise ValueError(_nothing_left(planned.specification))
+    num_images = manifest["splits"][splits.UNLABELED]["num_records"]
+    _check_not_empty(num_images, data)
     knows_truth = list(planned.class_names) == labeled["class_names"]
     path = files.join(directory, sidecars.TRUTH)
     sidecars.write_truth(
@@ -76,6 +85,7 @@ def build(
     )
     manifest["checksums"][sidecars.TRUTH] = shards.fingerprint(path)
     shards.write_manifest(directory, manifest)
+    logging.info("%s: %d images", splits.UNLABELED, num_images)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,15 +93,13 @@ class _Planned:
     """The shards to make, and what the source told.
 
     Attributes:
-        specification: Of the source.
         plans: One per shard.
         class_names: Of the true labels; empty where they are not known.
         labels: Id to true label, where they are known.
         num_same_id: Images left out because the labeled ones have their ids.
     """
 
-    specification: str
-    plans: Sequence[shard_building.Plan]
+    plans: Sequence[shard_building.ShardPlan]
     class_names: tuple[str, ...] = ()
     labels: dict[bytes, int | None] = dataclasses.field(default_factory=dict)
     num_same_id: int = 0
@@ -100,23 +108,30 @@ class _Planned:
 def _plan(
     data: configs.DataConfig, directory: str, labeled_directory: str
 ) -> _Planned:
+    indexes = _comparable_indexes(data, labeled_directory)
     if data.unlabeled and data.unlabeled_by_file:
-        by_file = sources.open_by_file(data.unlabeled)
         return _Planned(
-            by_file.specification,
             file_plans.plan_unlabeled(
-                by_file,
+                sources.open_by_file(data.unlabeled),
                 directory=directory,
                 data=data,
                 labeled_directory=labeled_directory,
-                excluded_indexes=tuple(
-                    _comparable_indexes(data, labeled_directory)
-                ),
-            ),
+                excluded_indexes=tuple(indexes),
+            )
         )
-    source, listed, num_same_id = _list_unlabeled(data, labeled_directory)
+    num_same_id = 0
+    if data.unlabeled:
+        source = sources.open_source(data.unlabeled)
+        everything = sources.list_checked(source)
+        taken = sidecars.read_ids(indexes)
+        listed = [item for item in everything if item.image_id not in taken]
+        num_same_id = len(everything) - len(listed)
+    else:
+        _check_not_empty(data.labeled_per_class, data)
+        source = labeled_plans.open_labeled(data)
+        listed = labeled_plans.assign(source, data).rest
+    _check_not_empty(len(listed), data)
     return _Planned(
-        source.specification,
         labeled_plans.plan_shards(
             source,
             listed,
@@ -131,40 +146,14 @@ def _plan(
     )
 
 
-def _nothing_left(specification: str) -> str:
-    return (
-        f"{specification}: no unlabeled image is left beside the labeled and "
-        "held-out ones. Give a source with --data.unlabeled (--source of the "
-        "builder), or lower --data.labeled_per_class."
-    )
-
-
-def _list_unlabeled(
-    data: configs.DataConfig, labeled_directory: str
-) -> tuple[items.Source, list[items.Item], int]:
-    """Return the source, its images, and how many were left out by id."""
-    if not data.unlabeled:
-        if not data.labeled_per_class:
-            raise ValueError(_nothing_left(data.labeled))
-        source = labeled_plans.open_labeled(data)
-        listed = labeled_plans.assign(source, data).rest
-        num_same_id = 0
-    else:
-        source = sources.open_source(data.unlabeled)
-        everything = sources.list_checked(source)
-        taken = _labeled_ids(data, labeled_directory)
-        listed = [item for item in everything if item.image_id not in taken]
-        num_same_id = len(everything) - len(listed)
-    if not listed:
-        raise ValueError(_nothing_left(source.specification))
-    return source, listed, num_same_id
-
-
-def _labeled_ids(
-    data: configs.DataConfig, labeled_directory: str
-) -> frozenset[bytes]:
-    paths = _comparable_indexes(data, labeled_directory)
-    return frozenset(sidecars.read_column(paths, "image_id").to_pylist())
+def _check_not_empty(num_images: int, data: configs.DataConfig) -> None:
+    if not num_images:
+        raise ValueError(
+            f"{data.unlabeled or data.labeled}: no unlabeled image is left "
+            "beside the labeled and held-out ones. Give a source with "
+            "--data.unlabeled (--source of the builder), or lower "
+            "--data.labeled_per_class."
+        )
 
 
 def _comparable_indexes(
@@ -185,7 +174,7 @@ def _comparable_indexes(
 
 
 def _truth(
-    plans: Sequence[shard_building.Plan], labels: dict[bytes, int | None]
+    plans: Sequence[shard_building.ShardPlan], labels: dict[bytes, int | None]
 ) -> list[tuple[bytes, int]]:
     """Return (image_id, label) of the images that were written."""
     written = sidecars.read_column(
@@ -200,74 +189,28 @@ def _truth(
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Define the flags of this script."""
-    default = configs.DataConfig()
-    flags.DEFINE_string(
-        "source",
-        "",
-        f"Unlabeled images: {sources.ACCEPTED}. Empty: what --labeled_dir left "
-        "of its source.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "labeled_dir",
-        None,
-        "What build_labeled wrote; left out here.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "output_dir", None, "Directory of the shards.", flag_values=values
-    )
-    flags.DEFINE_float(
-        "max_corrupt_fraction",
-        default.max_corrupt_fraction,
-        "Unreadable images tolerated.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "by_file",
-        default.unlabeled_by_file,
-        "Shards of whole tar or TFRecord files, which the workers list; for "
-        "heaps whose listing fits no memory.",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "num_shards", default.num_shards, "Shards.", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "max_stored_side",
-        0,
-        "Longest stored side in pixels. 0: any.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "runner", default.beam_runner, "Apache Beam runner.", flag_values=values
-    )
-    flags.mark_flags_as_required(
-        ["labeled_dir", "output_dir"], flag_values=values
-    )
+    for name, text in (
+        ("labeled_dir", "What build_labeled wrote; left out here."),
+        ("output_dir", "Directory of the shards."),
+    ):
+        flags.DEFINE_string(name, None, text, required=True, flag_values=values)
+    config_flags.define_fields(configs.DataConfig(), _FIELDS, values)
 
 
 def main(argv: Sequence[str]) -> None:
     """Build from flags; what follows a bare `--` is for the Beam runner."""
+    logging.set_verbosity(logging.INFO)
     made_with = shards.read_manifest(FLAGS.labeled_dir)["configuration"]
-    data = dataclasses.replace(
-        config_tree.from_dict(configs.DataConfig, made_with),
-        unlabeled=FLAGS.source,
-        unlabeled_by_file=FLAGS.by_file,
-        max_corrupt_fraction=FLAGS.max_corrupt_fraction,
-        num_shards=FLAGS.num_shards,
-        max_stored_side=FLAGS.max_stored_side,
-        beam_runner=FLAGS.runner,
-    )
     build(
-        data=data,
+        data=config_flags.replace_fields(
+            config_tree.from_dict(configs.DataConfig, made_with),
+            _FIELDS,
+            FLAGS,
+        ),
         directory=FLAGS.output_dir,
         labeled_directory=FLAGS.labeled_dir,
         beam_options=argv[1:],
     )
-    manifest = shards.read_manifest(FLAGS.output_dir)
-    num_images = manifest["splits"][splits.UNLABELED]["num_records"]
-    print(f"{splits.UNLABELED}: {num_images} images")
 
 
 if __name__ == "__main__":

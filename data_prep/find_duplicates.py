@@ -13,7 +13,9 @@ left out of what the teacher labels.
 Options of the Beam runner follow a bare `--`.
 """
 
-from collections.abc import Sequence
+import collections
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags, logging
@@ -21,9 +23,17 @@ from absl import app, flags, logging
 from data_prep.duplicates import duplicate_shards
 from data_prep.shards import beam_shards
 from noisy_student_tf import configs, files
+from noisy_student_tf.configs import config_flags
 from noisy_student_tf.records import duplicates, shards
 
 FLAGS = flags.FLAGS
+
+# Flag -> field of the configuration.
+_FIELDS = {
+    "max_bits": "near_duplicate_bits",
+    "min_side": "near_duplicate_side",
+    "deduplicate": "deduplicate",
+}
 
 _SCRATCH = "hashes"
 
@@ -51,81 +61,66 @@ def find(
         FileNotFoundError: An input is missing or unfinished.
         ValueError: `directory` holds an unfinished search of something else.
     """
-    made_from = _made_from(unlabeled_directory, labeled_directory, labeling)
-    _prepare(directory, made_from)
-    scratch = files.join(directory, _SCRATCH)
-    files.make_directories(scratch)
-    unlabeled = _hash_tasks(
-        unlabeled_directory, [duplicates.UNLABELED], scratch, labeling
+    made_from = _prepare(
+        directory, unlabeled_directory, labeled_directory, labeling
     )
-    splits = sorted(shards.read_manifest(labeled_directory)["splits"])
-    labeled = _hash_tasks(labeled_directory, splits, scratch, labeling)
-
-    def run(tasks: Sequence[Any], function: Any) -> None:
-        unfinished = [task for task in tasks if not files.exists(task.output)]
-        beam_shards.run(
-            unfinished, function, runner=beam_runner, beam_options=beam_options
-        )
-
-    run([*labeled, *unlabeled], duplicate_shards.write_hashes)
-    hash_paths = [task.output for task in unlabeled]
-    repeats: list[duplicate_shards.RepeatTask] = []
+    run = functools.partial(
+        _run_unfinished, beam_runner=beam_runner, beam_options=beam_options
+    )
+    labeled = _hash_tasks(labeled_directory, directory, labeling)
+    unlabeled = _hash_tasks(unlabeled_directory, directory, labeling)
+    hashed = run([*labeled, *unlabeled], duplicate_shards.write_hashes)
+    labeled_paths, hash_paths = hashed[: len(labeled)], hashed[len(labeled) :]
+    repeat_paths: list[str] = []
     if labeling.deduplicate:
         repeats = duplicate_shards.plan_repeats(
-            hash_paths, scratch, max_bits=labeling.near_duplicate_bits
+            hash_paths,
+            files.join(directory, _SCRATCH),
+            max_bits=labeling.near_duplicate_bits,
         )
-        run(repeats, duplicate_shards.write_repeats)
-    tasks = _match_tasks(
-        directory,
+        repeat_paths = run(repeats, duplicate_shards.write_repeats)
+    matches = duplicate_shards.plan_matches(
         hash_paths,
-        [task.output for task in labeled],
-        [task.output for task in repeats],
-        labeling.near_duplicate_bits,
+        labeled_paths,
+        repeat_paths,
+        directory=directory,
+        max_bits=labeling.near_duplicate_bits,
     )
-    run(tasks, duplicate_shards.write_matches)
+    run(matches, duplicate_shards.write_matches)
     _finish(directory, made_from, hash_paths)
 
 
-def _match_tasks(
+def _run_unfinished(
+    tasks: Sequence[Any],
+    function: Callable[[Any], None],
+    *,
+    beam_runner: str,
+    beam_options: Sequence[str],
+) -> list[str]:
+    """Do the tasks that are not done, and return where all results lie."""
+    unfinished = [task for task in tasks if not files.exists(task.output)]
+    beam_shards.run(
+        unfinished, function, runner=beam_runner, beam_options=beam_options
+    )
+    return [task.output for task in tasks]
+
+
+def _prepare(
     directory: str,
-    hash_paths: Sequence[str],
-    labeled_paths: Sequence[str],
-    repeat_paths: Sequence[str],
-    max_bits: int,
-) -> list[duplicate_shards.MatchTask]:
-    count = len(hash_paths)
-    return [
-        duplicate_shards.MatchTask(
-            index=index,
-            hash_paths=tuple(hash_paths),
-            labeled_paths=tuple(labeled_paths),
-            repeat_paths=tuple(repeat_paths),
-            max_bits=max_bits,
-            output=files.join(directory, duplicates.file_name(index, count)),
-        )
-        for index in range(count)
-    ]
-
-
-def _made_from(
     unlabeled_directory: str,
     labeled_directory: str,
     labeling: configs.LabelingConfig,
 ) -> dict[str, Any]:
-    def fingerprint(directory: str) -> str:
-        shards.read_manifest(directory)
-        return shards.fingerprint(files.join(directory, shards.MANIFEST))
-
-    return {
-        "unlabeled_fingerprint": fingerprint(unlabeled_directory),
-        "labeled_fingerprint": fingerprint(labeled_directory),
+    """Make the directory ready, and return what the result depends on."""
+    made_from = {
+        "unlabeled_fingerprint": shards.manifest_fingerprint(
+            unlabeled_directory
+        ),
+        "labeled_fingerprint": shards.manifest_fingerprint(labeled_directory),
         "max_bits": labeling.near_duplicate_bits,
         "min_side": labeling.near_duplicate_side,
         "deduplicate": labeling.deduplicate,
     }
-
-
-def _prepare(directory: str, made_from: dict[str, Any]) -> None:
     files.make_directories(directory)
     files.remove_temporaries(directory)
     path = files.join(directory, "search.json")
@@ -135,31 +130,31 @@ def _prepare(directory: str, made_from: dict[str, Any]) -> None:
             f"images: {files.read_json(path)}, not {made_from}. Remove it."
         )
     files.write_json(path, made_from)
+    files.make_directories(files.join(directory, _SCRATCH))
+    return made_from
 
 
 def _hash_tasks(
-    directory: str,
-    splits: Sequence[str],
-    scratch: str,
-    labeling: configs.LabelingConfig,
+    images_directory: str, directory: str, labeling: configs.LabelingConfig
 ) -> list[duplicate_shards.HashTask]:
+    """Return a task per shard of all splits."""
     tasks = []
-    for split in splits:
-        paths = shards.open_split(directory, split).paths
+    for split in sorted(shards.read_manifest(images_directory)["splits"]):
+        paths = shards.open_split(images_directory, split).paths
+        names = [
+            shards.index_name(split, index, len(paths))
+            for index in range(len(paths))
+        ]
         tasks += [
             duplicate_shards.HashTask(
                 records_path=path,
-                index_path=files.join(
-                    directory, shards.index_name(split, index, len(paths))
-                ),
+                index_path=files.join(images_directory, name),
                 split=split,
                 shard=index,
                 min_side=labeling.near_duplicate_side,
-                output=files.join(
-                    scratch, shards.index_name(split, index, len(paths))
-                ),
+                output=files.join(directory, _SCRATCH, name),
             )
-            for index, path in enumerate(paths)
+            for index, (path, name) in enumerate(zip(paths, names, strict=True))
         ]
     return tasks
 
@@ -169,11 +164,11 @@ def _finish(
 ) -> None:
     """Count, say what was found, and write the manifest."""
     count = len(hash_paths)
-    num_left_out: dict[str, int] = {}
-    for index in range(count):
-        for each in duplicates.read(directory, index, count):
-            split = each.kept_split
-            num_left_out[split] = num_left_out.get(split, 0) + 1
+    num_left_out = collections.Counter(
+        each.kept_split
+        for index in range(count)
+        for each in duplicates.read(directory, index, count)
+    )
     sizes = [duplicate_shards.count_hashes(path) for path in hash_paths]
     num_images = sum(size for size, _ in sizes)
     num_hashed = sum(hashed for _, hashed in sizes)
@@ -184,7 +179,7 @@ def _finish(
         num_hashed,
         num_images,
         made_from["min_side"],
-        num_left_out or "none",
+        dict(num_left_out) or "none",
     )
     # Hundreds of millions of rows that nobody reads again.
     files.remove(files.join(directory, _SCRATCH))
@@ -202,37 +197,21 @@ def _finish(
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Define the flags of this script."""
-    default = configs.LabelingConfig()
     for name, text in (
         ("labeled_dir", "What build_labeled wrote."),
         ("unlabeled_dir", "What build_unlabeled wrote; searched."),
         ("output_dir", "Where the result appears."),
     ):
-        flags.DEFINE_string(name, None, text, flag_values=values)
-    flags.DEFINE_integer(
+        flags.DEFINE_string(name, None, text, required=True, flag_values=values)
+    config_flags.define_fields(configs.LabelingConfig(), _FIELDS, values)
+    flags.register_validator(
         "max_bits",
-        default.near_duplicate_bits,
-        "Greatest distance of two hashes of 64 bits, 0 ... 8.",
-        flag_values=values,
-        lower_bound=0,
-    )
-    flags.DEFINE_integer(
-        "min_side",
-        default.near_duplicate_side,
-        "Shortest side in pixels that is hashed.",
+        lambda bits: bits >= 0,
+        "There is no search at -1; accepted is 0 ... 8.",
         flag_values=values,
     )
-    flags.DEFINE_bool(
-        "deduplicate",
-        False,
-        "Keep one of several near-duplicate unlabeled images, too.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "runner", "DirectRunner", "Apache Beam runner.", flag_values=values
-    )
-    flags.mark_flags_as_required(
-        ["labeled_dir", "unlabeled_dir", "output_dir"], flag_values=values
+    config_flags.define_fields(
+        configs.DataConfig(), {"runner": "beam_runner"}, values
     )
 
 
@@ -240,16 +219,14 @@ def main(argv: Sequence[str]) -> None:
     """Search; what follows a bare `--` is for the Beam runner."""
     logging.set_verbosity(logging.INFO)
     if shards.is_finished(FLAGS.output_dir):
-        print(f"{FLAGS.output_dir} is finished.")
+        logging.info("%s is finished.", FLAGS.output_dir)
         return
     find(
         unlabeled_directory=FLAGS.unlabeled_dir,
         labeled_directory=FLAGS.labeled_dir,
         directory=FLAGS.output_dir,
-        labeling=configs.LabelingConfig(
-            near_duplicate_bits=FLAGS.max_bits,
-            near_duplicate_side=FLAGS.min_side,
-            deduplicate=FLAGS.deduplicate,
+        labeling=config_flags.replace_fields(
+            configs.LabelingConfig(), _FIELDS, FLAGS
         ),
         beam_runner=FLAGS.runner,
         beam_options=argv[1:],

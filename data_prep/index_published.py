@@ -24,7 +24,8 @@ from google.protobuf import message
 from data_prep import write_pseudo_labeled
 from data_prep.shards import beam_shards
 from data_prep.sources import items
-from noisy_student_tf import files
+from noisy_student_tf import configs, files
+from noisy_student_tf.configs import config_flags
 from noisy_student_tf.records import schema, shards
 
 FLAGS = flags.FLAGS
@@ -150,23 +151,23 @@ def _merge(first: _Found, second: _Found) -> _Found:
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Define the flags of this script."""
-    flags.DEFINE_string(
-        "source", None, "Glob of the authors' shards.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "output_dir", None, "Where the manifest goes.", flag_values=values
-    )
+    for name, text in (
+        ("source", "Glob of the authors' shards."),
+        ("output_dir", "Where the manifest goes."),
+    ):
+        flags.DEFINE_string(name, None, text, required=True, flag_values=values)
     flags.DEFINE_integer(
-        "num_classes", None, "Of the probabilities.", flag_values=values
+        "num_classes",
+        None,
+        "Of the probabilities.",
+        required=True,
+        flag_values=values,
     )
     flags.DEFINE_integer(
         "iteration", 1, "Which student they are for.", flag_values=values
     )
-    flags.DEFINE_string(
-        "runner", "DirectRunner", "Apache Beam runner.", flag_values=values
-    )
-    flags.mark_flags_as_required(
-        ["source", "output_dir", "num_classes"], flag_values=values
+    config_flags.define_fields(
+        configs.DataConfig(), {"runner": "beam_runner"}, values
     )
 
 

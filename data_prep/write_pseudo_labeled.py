@@ -17,20 +17,23 @@ no `--selection_directory` is given. Options of the Beam runner follow a bare
 """
 
 import dataclasses
-import functools
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from absl import app, flags, logging
 
-from data_prep.shards import beam_shards, pseudo_labeled_shard
-from noisy_student_tf import files
+from data_prep.shards import beam_shards, pseudo_labeled_shard, sidecars
+from noisy_student_tf import configs, files
+from noisy_student_tf.configs import config_flags
 from noisy_student_tf.records import (
     parquet_files,
     predictions,
     shards,
 )
+
+FLAGS = flags.FLAGS
 
 SPLIT = "pseudo_labeled"
 UNLABELED = "unlabeled"
@@ -61,26 +64,24 @@ def write(
         FileNotFoundError: An input is missing or unfinished.
         ValueError: The inputs belong to different teachers or images.
     """
-    predicted = shards.read_manifest(predictions_directory)
+    _check_same(predictions_directory, selection_directory)
     selection = shards.read_manifest(selection_directory)
-    _check_fit(unlabeled_directory, UNLABELED, predictions_directory, predicted)
-    _check_same(
-        {predictions_directory: predicted, selection_directory: selection}
+    _write(
+        _Labeling(
+            images_directory=unlabeled_directory,
+            split=UNLABELED,
+            predictions_directory=predictions_directory,
+            selection_paths=[
+                files.join(selection_directory, name)
+                for name in selection["shards"]
+            ],
+            configuration=selection["configuration"],
+            directory=directory,
+            iteration=iteration,
+        ),
+        beam_runner,
+        beam_options,
     )
-    plan = _Plan(
-        images_directory=unlabeled_directory,
-        split=UNLABELED,
-        predictions_directory=predictions_directory,
-        predicted=predicted,
-        selection_paths=[
-            files.join(selection_directory, name)
-            for name in selection["shards"]
-        ],
-        configuration=selection["configuration"],
-        directory=directory,
-        iteration=iteration,
-    )
-    _write(plan, beam_runner, beam_options)
 
 
 def reassign(
@@ -108,48 +109,53 @@ def reassign(
         FileNotFoundError: An input is missing or unfinished.
         ValueError: The predictions are of other images.
     """
-    predicted = shards.read_manifest(predictions_directory)
     selected = shards.read_manifest(pseudo_labeled_directory)
-    _check_fit(
-        pseudo_labeled_directory, SPLIT, predictions_directory, predicted
+    _write(
+        _Labeling(
+            images_directory=pseudo_labeled_directory,
+            split=SPLIT,
+            predictions_directory=predictions_directory,
+            selection_paths=sidecars.split_indexes(
+                pseudo_labeled_directory, SPLIT
+            ),
+            configuration=selected["configuration"],
+            directory=directory,
+            iteration=iteration,
+        ),
+        beam_runner,
+        beam_options,
     )
-    num_shards = len(selected["splits"][SPLIT]["paths"])
-    plan = _Plan(
-        images_directory=pseudo_labeled_directory,
-        split=SPLIT,
-        predictions_directory=predictions_directory,
-        predicted=predicted,
-        selection_paths=[
-            files.join(
-                pseudo_labeled_directory,
-                shards.index_name(SPLIT, index, num_shards),
-            )
-            for index in range(num_shards)
-        ],
-        configuration=selected["configuration"],
-        directory=directory,
-        iteration=iteration,
-    )
-    _write(plan, beam_runner, beam_options)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Plan:
-    """Where the shards come from and go to."""
+class _Labeling:
+    """Selected images, the labels that they get, and where both go.
+
+    Attributes:
+        images_directory: The images.
+        split: Their split there.
+        predictions_directory: A teacher's probabilities of them.
+        selection_paths: Which images, and how often; one file a shard.
+        configuration: What they were selected by.
+        directory: Where the shards appear.
+        iteration: Which student they are made for, from 1.
+    """
 
     images_directory: str
     split: str
     predictions_directory: str
-    predicted: dict[str, Any]
     selection_paths: list[str]
     configuration: dict[str, Any]
     directory: str
     iteration: int
 
 
-def _write(plan: _Plan, beam_runner: str, beam_options: Sequence[str]) -> None:
-    tasks = _make_tasks(plan)
-    directory = plan.directory
+def _write(
+    labeling: _Labeling, beam_runner: str, beam_options: Sequence[str]
+) -> None:
+    predicted = shards.read_manifest(labeling.predictions_directory)
+    directory = labeling.directory
+    tasks = _make_tasks(labeling, predicted)
     files.make_directories(directory)
     beam_shards.run(
         tasks,
@@ -158,83 +164,77 @@ def _write(plan: _Plan, beam_runner: str, beam_options: Sequence[str]) -> None:
         beam_options=beam_options,
     )
     files.remove_temporaries(directory)
-    shards.write_manifest(directory, _make_manifest(tasks, _inherited(plan)))
+    images = shards.read_manifest(labeling.images_directory)
+    inherited = {
+        "num_classes": predicted["num_classes"],
+        "class_names": images.get("class_names", []),
+        "iteration": labeling.iteration,
+        predictions.TEACHER: predicted[predictions.TEACHER],
+        "configuration": labeling.configuration,
+    }
+    if labeling.split == SPLIT:
+        inherited["selected_by"] = images.get(
+            "selected_by", images[predictions.TEACHER]
+        )
+    shards.write_manifest(directory, _make_manifest(tasks, inherited))
 
 
-def _make_tasks(plan: _Plan) -> list[pseudo_labeled_shard.Task]:
-    """Return a task per shard."""
-    paths = shards.open_split(plan.images_directory, plan.split).paths
-    count = len(paths)
-    output = functools.partial(files.join, plan.directory)
-    shard_names = zip(
-        paths, plan.predicted["shards"], plan.selection_paths, strict=True
-    )
+def _make_tasks(
+    labeling: _Labeling, predicted: dict[str, Any]
+) -> list[pseudo_labeled_shard.Task]:
+    """Return a task per shard.
+
+    Raises:
+        ValueError: The predictions are of other images, or of other shards.
+    """
+    paths = shards.open_split(labeling.images_directory, labeling.split).paths
+    found = shards.manifest_fingerprint(labeling.images_directory)
+    expected = predicted[predictions.UNLABELED]
+    count = len(predicted["shards"])
+    if len(paths) != count or found != expected:
+        raise ValueError(
+            f"{labeling.predictions_directory} holds predictions of {count} "
+            f"shards with the fingerprint {expected}, but "
+            f"{labeling.images_directory} has {len(paths)} with {found}: the "
+            f"images were built anew. Remove {labeling.predictions_directory}, "
+            "and predict and select again."
+        )
     return [
         pseudo_labeled_shard.Task(
             unlabeled_path=path,
-            predictions_path=files.join(plan.predictions_directory, predicted),
+            predictions_path=files.join(labeling.predictions_directory, name),
             selection_path=selected,
-            records_path=output(shards.shard_name(SPLIT, index, count)),
-            index_path=output(shards.index_name(SPLIT, index, count)),
-            iteration=plan.iteration,
-            teacher_fingerprint=plan.predicted[predictions.TEACHER],
-            reassigns=plan.split == SPLIT,
+            records_path=files.join(
+                labeling.directory, shards.shard_name(SPLIT, index, count)
+            ),
+            index_path=files.join(
+                labeling.directory, shards.index_name(SPLIT, index, count)
+            ),
+            iteration=labeling.iteration,
+            teacher_fingerprint=predicted[predictions.TEACHER],
+            reassigns=labeling.split == SPLIT,
         )
-        for index, (path, predicted, selected) in enumerate(shard_names)
+        for index, (path, name, selected) in enumerate(
+            zip(
+                paths,
+                predicted["shards"],
+                labeling.selection_paths,
+                strict=True,
+            )
+        )
     ]
 
 
-def _inherited(plan: _Plan) -> dict[str, Any]:
-    """Return what the manifest takes from the inputs."""
-    manifest = shards.read_manifest(plan.images_directory)
-    inherited = {
-        "num_classes": plan.predicted["num_classes"],
-        "class_names": manifest.get("class_names", []),
-        "iteration": plan.iteration,
-        predictions.TEACHER: plan.predicted[predictions.TEACHER],
-        "configuration": plan.configuration,
-    }
-    if plan.split == SPLIT:
-        inherited["selected_by"] = manifest.get(
-            "selected_by", manifest[predictions.TEACHER]
-        )
-    return inherited
-
-
-def _check_fit(
-    images_directory: str,
-    split: str,
-    predictions_directory: str,
-    predicted: dict[str, Any],
-) -> None:
-    """Check that predictions are of these very images.
-
-    Raises:
-        ValueError: They are of others, or of other shards.
-    """
-    num_shards = len(shards.open_split(images_directory, split).paths)
-    found = shards.fingerprint(files.join(images_directory, shards.MANIFEST))
-    expected = predicted[predictions.UNLABELED]
-    if num_shards != len(predicted["shards"]) or found != expected:
-        raise ValueError(
-            f"{predictions_directory} holds predictions of "
-            f"{len(predicted['shards'])} shards with the fingerprint "
-            f"{expected}, but {images_directory} has {num_shards} with "
-            f"{found}: the images were built anew. Remove "
-            f"{predictions_directory}, and predict and select again."
-        )
-
-
-def _check_same(manifests: dict[str, dict[str, Any]]) -> None:
+def _check_same(*directories: str) -> None:
     """Check that predictions and selection belong together."""
-    found = {
-        directory: (
+    found = {}
+    for directory in directories:
+        manifest = shards.read_manifest(directory)
+        found[directory] = (
             len(manifest["shards"]),
             manifest[predictions.TEACHER],
             manifest[predictions.UNLABELED],
         )
-        for directory, manifest in manifests.items()
-    }
     if len(set(found.values())) > 1:
         raise ValueError(
             "The directories differ in their shards, their teacher or their "
@@ -250,14 +250,14 @@ def _make_manifest(
     rows = np.zeros(num_classes, np.int64)
     checksums = {}
     for task in tasks:
-        for batch in predictions.read_batches(
+        index = parquet_files.read_columns(
             task.index_path, [predictions.CLASS_ID, predictions.COPIES]
-        ):
-            class_ids = batch[predictions.CLASS_ID].to_numpy()
-            np.add.at(images, class_ids, 1)
-            np.add.at(rows, class_ids, batch[predictions.COPIES].to_numpy())
+        )
+        class_ids = index[predictions.CLASS_ID].to_numpy()
+        np.add.at(images, class_ids, 1)
+        np.add.at(rows, class_ids, index[predictions.COPIES].to_numpy())
         metadata = parquet_files.read_metadata(task.index_path)
-        checksums[_base_name(task.records_path)] = metadata[
+        checksums[os.path.basename(task.records_path)] = metadata[
             pseudo_labeled_shard.RECORDS_SHA256
         ]
     entry = shards.split_manifest(
@@ -281,53 +281,60 @@ def _make_manifest(
     }
 
 
-def _base_name(path: str) -> str:
-    return path.rsplit("/", 1)[-1]
-
-
-def define_flags() -> None:
-    """Define the command's flags."""
+def define_flags(values: flags.FlagValues = FLAGS) -> None:
+    """Define the flags of this script."""
     for name, text in (
         ("unlabeled_directory", "The images that were labeled."),
         ("predictions_directory", "The teacher's predictions of them."),
         ("output_directory", "Where the pseudo-labeled shards appear."),
     ):
-        flags.DEFINE_string(name, None, text, required=True)
+        flags.DEFINE_string(name, None, text, required=True, flag_values=values)
     flags.DEFINE_string(
-        "selection_directory", "", "Which images are written, and how often."
+        "selection_directory",
+        "",
+        "Which images are written, and how often.",
+        flag_values=values,
     )
     flags.DEFINE_bool(
-        "reassign", False, "Relabel pseudo-labeled shards; see above."
+        "reassign",
+        False,
+        "Relabel pseudo-labeled shards; see above.",
+        flag_values=values,
     )
     flags.DEFINE_integer(
-        "iteration", 1, "Which student the shards are for.", lower_bound=1
+        "iteration",
+        1,
+        "Which student the shards are for.",
+        lower_bound=1,
+        flag_values=values,
     )
-    flags.DEFINE_string("runner", "DirectRunner", "Apache Beam runner.")
+    config_flags.define_fields(
+        configs.DataConfig(), {"runner": "beam_runner"}, values
+    )
 
 
 def main(arguments: list[str]) -> None:
     """Write pseudo-labeled shards; unknown flags after `--` are Beam's."""
-    options = flags.FLAGS
-    if bool(options.selection_directory) == options.reassign:
+    if bool(FLAGS.selection_directory) == FLAGS.reassign:
         raise app.UsageError(
-            f"--selection_directory={options.selection_directory!r} with "
-            f"--reassign={options.reassign}: give one of them. Reassigned "
+            f"--selection_directory={FLAGS.selection_directory!r} with "
+            f"--reassign={FLAGS.reassign}: give one of them. Reassigned "
             "images are the selected ones already."
         )
     common = {
-        "predictions_directory": options.predictions_directory,
-        "directory": options.output_directory,
-        "iteration": options.iteration,
-        "beam_runner": options.runner,
+        "predictions_directory": FLAGS.predictions_directory,
+        "directory": FLAGS.output_directory,
+        "iteration": FLAGS.iteration,
+        "beam_runner": FLAGS.runner,
         "beam_options": arguments[1:],
     }
-    images = options.unlabeled_directory
-    if options.reassign:
+    images = FLAGS.unlabeled_directory
+    if FLAGS.reassign:
         reassign(pseudo_labeled_directory=images, **common)
     else:
         write(
             unlabeled_directory=images,
-            selection_directory=options.selection_directory,
+            selection_directory=FLAGS.selection_directory,
             **common,
         )
 

@@ -4,17 +4,14 @@ A preset is the base; only flags that are present override it. Flags for paths
 and the machine are written by hand in the script that reads them.
 """
 
-import dataclasses
 import sys
 import traceback
-import typing
 from collections.abc import Callable
-from typing import Any, Literal
 
 from absl import app, flags, logging
 
 from noisy_student_tf import configs, files, workdirs
-from noisy_student_tf.configs import config_tree, presets
+from noisy_student_tf.configs import config_flags, config_tree, presets
 from run_scripts import help_text
 
 # What a user can mend; anything else is ours, and shows its traceback.
@@ -49,33 +46,7 @@ def define_iteration_flag(help_text: str) -> None:
 def define_config_flags() -> None:
     """Define `--preset` and one flag for every field of the tree."""
     flags.DEFINE_string("preset", None, f"One of {', '.join(presets.PRESETS)}.")
-    _define_section(configs.Config, "")
-
-
-def _define_section(section: type, prefix: str) -> None:
-    hints = typing.get_type_hints(section)
-    for field in dataclasses.fields(section):
-        name, hint = f"{prefix}{field.name}", hints[field.name]
-        if dataclasses.is_dataclass(hint):
-            _define_section(typing.cast(type, hint), f"{name}.")
-        elif name != "preset":
-            _define_field(name, hint, field.metadata["help"])
-
-
-def _define_field(name: str, hint: Any, help_text: str) -> None:
-    if typing.get_origin(hint) is Literal:
-        choices = list(typing.get_args(hint))
-        flags.DEFINE_enum(name, None, choices, help_text)
-    elif typing.get_origin(hint) is tuple:
-        flags.DEFINE_list(name, None, help_text)
-    elif hint is bool:
-        flags.DEFINE_boolean(name, None, help_text)
-    elif hint is int:
-        flags.DEFINE_integer(name, None, help_text)
-    elif hint is float:
-        flags.DEFINE_float(name, None, help_text)
-    else:
-        flags.DEFINE_string(name, None, help_text)
+    config_flags.define_section(configs.Config, "")
 
 
 def config_from_flags() -> configs.Config:

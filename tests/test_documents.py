@@ -1,10 +1,12 @@
 """Commands in all documents name scripts, flags and presets that exist."""
 
 import ast
+import importlib
 import pathlib
 import re
 
 import pytest
+from absl import flags
 
 from noisy_student_tf import configs
 from noisy_student_tf.configs import config_tree, presets
@@ -75,7 +77,12 @@ def problems(command: str) -> list[str]:
     path = module_path(words[0])
     if not path.exists():
         return [f"{words[0]} does not exist"]
-    known = defined_flags(path, set()) | COMMON_FLAGS
+    if words[0].startswith("data_prep."):
+        values = flags.FlagValues()
+        importlib.import_module(words[0]).define_flags(values)
+        known = set(values) | COMMON_FLAGS
+    else:
+        known = defined_flags(path, set()) | COMMON_FLAGS
     found = []
     for word in words[1:]:
         match = re.match(r"--(?:no)?([a-z][\w.]*)(?:=(.*))?$", word)
@@ -125,6 +132,7 @@ def test_links_between_documents_lead_somewhere(document):
         ("run_scripts.nothing", "does not exist"),
         ("run_scripts.noisy_student --workdirectory=a", "no --workdirectory"),
         ("run_scripts.noisy_student --preset=digit", "--preset=digit"),
+        ("data_prep.build_labeled --shards=4", "no --shards"),
     ],
 )
 def test_what_does_not_exist_is_found(command, message):

@@ -5,28 +5,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
 from data_prep.duplicates import near_hashes, perceptual
+from data_prep.sources import tfrecords
 from noisy_student_tf import files
 from noisy_student_tf.records import (
     duplicates,
     parquet_files,
-    predictions,
     schema,
-    shards,
 )
 
-_HASHES = pa.schema(
-    [
-        ("image_id", pa.binary(schema.ID_BYTES)),
-        ("sha256_start", pa.uint64()),
-        ("perceptual_hash", pa.uint64()),
-    ]
-)
-_REPEATS = pa.schema(
-    [("place", pa.int64()), ("kept", pa.int64()), ("distance", pa.int32())]
-)
+_REPEATS = ("place", "kept", "distance")
 # Instead of a mask: whole files are compared.
 _IDENTICAL = 0
 
@@ -58,60 +47,40 @@ def write_hashes(task: HashTask) -> None:
     Raises:
         ValueError: The shard is damaged, or not that of the index.
     """
-    hashes = list(_hash_records(task))
+    hashes = [
+        perceptual.hash_picture(
+            schema.stored_bytes(example, schema.IMAGE), min_side=task.min_side
+        )
+        for _, _, example in tfrecords.read_examples(task.records_path)
+    ]
     ids, starts = _read_index(task.index_path)
     if len(ids) != len(hashes):
         raise ValueError(
             f"{task.records_path} has {len(hashes)} records, but its index "
             f"{task.index_path} has {len(ids)}. Build the directory again."
         )
-    columns = _HASHES.with_metadata(
-        {"split": task.split, "shard": str(task.shard)}
-    )
     table = pa.table(
-        [
-            parquet_files.fixed_bytes_array(ids),
-            pa.array(starts),
-            pa.array(hashes, pa.uint64()),
-        ],
-        schema=columns,
+        {
+            "image_id": parquet_files.fixed_bytes_array(ids),
+            "sha256_start": starts,
+            "perceptual_hash": pa.array(hashes, pa.uint64()),
+        },
+        metadata={"split": task.split, "shard": str(task.shard)},
     )
-    with parquet_files.open_writer(task.output, columns) as writer:
-        writer.write_table(table)
-
-
-def _hash_records(task: HashTask) -> Iterator[int | None]:
-    number = 0
-    try:
-        for record in shards.read_records(task.records_path):
-            example = tf.train.Example.FromString(record)
-            picture = schema.stored_bytes(example, schema.IMAGE)
-            yield perceptual.hash_picture(picture, min_side=task.min_side)
-            number += 1
-    except tf.errors.DataLossError as error:
-        raise ValueError(
-            f"{task.records_path}: damaged or truncated behind record "
-            f"{number}. Build the shards again."
-        ) from error
+    parquet_files.write_table(task.output, table)
 
 
 def _read_index(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Return ids uint8 [n, 16], and the start of the SHA-256 as uint64 [n]."""
-    ids = [np.zeros((0, schema.ID_BYTES), np.uint8)]
-    starts = [np.zeros(0, np.uint64)]
-    for batch in predictions.read_batches(path, ["image_id", "image_sha256"]):
-        ids.append(parquet_files.fixed_bytes(batch["image_id"]))
-        digests = parquet_files.fixed_bytes(batch["image_sha256"])
-        starts.append(_first_word(digests))
-    return np.concatenate(ids), np.concatenate(starts)
+    columns = parquet_files.read_columns(path, ["image_id", "image_sha256"])
+    digests = parquet_files.fixed_bytes(columns["image_sha256"])
+    return parquet_files.fixed_bytes(columns["image_id"]), _first_word(digests)
 
 
 def _read_ids(path: str) -> np.ndarray:
     """Return the ids of a file of hashes: uint8 [n, 16]."""
-    ids = [np.zeros((0, schema.ID_BYTES), np.uint8)]
-    for batch in predictions.read_batches(path, ["image_id"]):
-        ids.append(parquet_files.fixed_bytes(batch["image_id"]))
-    return np.concatenate(ids)
+    columns = parquet_files.read_columns(path, ["image_id"])
+    return parquet_files.fixed_bytes(columns["image_id"])
 
 
 def _first_word(rows: np.ndarray) -> np.ndarray:
@@ -122,12 +91,8 @@ def _first_word(rows: np.ndarray) -> np.ndarray:
 
 def count_hashes(path: str) -> tuple[int, int]:
     """Return the images of a file of hashes, and how many have a hash."""
-    num_images = num_hashed = 0
-    for batch in predictions.read_batches(path, ["perceptual_hash"]):
-        column = batch["perceptual_hash"]
-        num_images += len(column)
-        num_hashed += len(column) - column.null_count
-    return num_images, num_hashed
+    column = parquet_files.read_table(path, ["perceptual_hash"])[0]
+    return len(column), len(column) - column.null_count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,26 +115,22 @@ class _Hashes:
 def _read_hashes(
     paths: Sequence[str], column: str = "perceptual_hash"
 ) -> _Hashes:
-    ids = [np.zeros((0, schema.ID_BYTES), np.uint8)]
-    hashes = [np.zeros(0, np.uint64)]
-    places = [np.zeros(0, np.int64)]
-    numbers = [np.zeros(0, np.int32)]
+    parts = []
     start = 0
     for number, path in enumerate(paths):
-        for batch in predictions.read_batches(path, ["image_id", column]):
-            found = batch[column]
-            rows = np.flatnonzero(found.is_valid().to_numpy(False))
-            ids.append(parquet_files.fixed_bytes(batch["image_id"])[rows])
-            hashes.append(found.drop_null().to_numpy())
-            places.append(start + rows)
-            numbers.append(np.full(len(rows), number, np.int32))
-            start += len(found)
-    return _Hashes(
-        np.concatenate(ids),
-        np.concatenate(hashes),
-        np.concatenate(places),
-        np.concatenate(numbers),
-    )
+        columns = parquet_files.read_columns(path, ["image_id", column])
+        found = columns[column]
+        rows = np.flatnonzero(found.is_valid())
+        parts.append(
+            (
+                parquet_files.fixed_bytes(columns["image_id"])[rows],
+                found.drop_null().to_numpy(),
+                start + rows,
+                np.full(len(rows), number, np.int32),
+            )
+        )
+        start += len(found)
+    return _Hashes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,14 +179,13 @@ def write_repeats(task: RepeatTask) -> None:
     apart = near_hashes.distances(images.hashes[losers], images.hashes[keepers])
     table = pa.table(
         [
-            pa.array(images.places[losers]),
-            pa.array(images.places[keepers]),
-            pa.array(apart.astype(np.int32)),
+            images.places[losers],
+            images.places[keepers],
+            apart.astype(np.int32),
         ],
-        schema=_REPEATS,
+        names=_REPEATS,
     )
-    with parquet_files.open_writer(task.output, _REPEATS) as writer:
-        writer.write_table(table)
+    parquet_files.write_table(task.output, table)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,6 +207,29 @@ class MatchTask:
     repeat_paths: tuple[str, ...]
     max_bits: int
     output: str
+
+
+def plan_matches(
+    hash_paths: Sequence[str],
+    labeled_paths: Sequence[str],
+    repeat_paths: Sequence[str],
+    *,
+    directory: str,
+    max_bits: int,
+) -> list[MatchTask]:
+    """Plan the comparison of each unlabeled shard; see `MatchTask`."""
+    count = len(hash_paths)
+    return [
+        MatchTask(
+            index=index,
+            hash_paths=tuple(hash_paths),
+            labeled_paths=tuple(labeled_paths),
+            repeat_paths=tuple(repeat_paths),
+            max_bits=max_bits,
+            output=files.join(directory, duplicates.file_name(index, count)),
+        )
+        for index in range(count)
+    ]
 
 
 def write_matches(task: MatchTask) -> None:
@@ -302,11 +285,9 @@ def _read_repeats(task: MatchTask, start: int, end: int) -> np.ndarray:
     """Return (place, keeper, distance) of a range, each place once."""
     parts = [np.zeros((0, 3), np.int64)]
     for path in task.repeat_paths:
-        for batch in predictions.read_batches(path, _REPEATS.names):
-            rows = np.stack(
-                [batch[name].to_numpy() for name in _REPEATS.names], axis=1
-            ).astype(np.int64)
-            parts.append(rows[(rows[:, 0] >= start) & (rows[:, 0] < end)])
+        columns = parquet_files.read_columns(path, _REPEATS)
+        rows = np.stack([*columns.values()], axis=1).astype(np.int64)
+        parts.append(rows[(rows[:, 0] >= start) & (rows[:, 0] < end)])
     rows = np.concatenate(parts)
     rows = rows[np.lexsort((rows[:, 1], rows[:, 2], rows[:, 0]))]
     return rows[np.unique(rows[:, 0], return_index=True)[1]]

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from absl import logging
@@ -24,22 +24,16 @@ class Part:
         directory: Of its shards.
         name: Of the corruption or perturbation.
         severity: From 1 to 5; 0 for perturbations.
-        count: Shards.
     """
 
     directory: str
     name: str
     severity: int
-    count: int
 
     @property
     def is_sequence(self) -> bool:
         """Tell whether an image becomes a sequence."""
         return not self.severity
-
-    def shard_name(self, index: int) -> str:
-        """Return the name of one shard."""
-        return shards.shard_name(robustness_sets.SPLIT, index, self.count)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +62,11 @@ class GroupPlan:
     crop: decode.TestCrop
     corruptions: tuple[str, ...]
 
+    @property
+    def shard_name(self) -> str:
+        """Name of the group's shard of every part."""
+        return shards.shard_name(robustness_sets.SPLIT, self.index, self.count)
+
     def parts(self) -> list[Part]:
         """Return what is written: corruptions first."""
         corrupted = files.join(self.directory, robustness_sets.CORRUPTED)
@@ -77,12 +76,11 @@ class GroupPlan:
                 robustness_sets.corruption_directory(corrupted, name, severity),
                 name,
                 severity,
-                self.count,
             )
             for name in self.corruptions
             for severity in robustness_sets.SEVERITIES
         ] + [
-            Part(files.join(perturbed, name), name, 0, self.count)
+            Part(files.join(perturbed, name), name, 0)
             for name in robustness_sets.PERTURBATIONS
         ]
 
@@ -91,7 +89,7 @@ def write(plan: GroupPlan) -> None:
     """Write one shard of every part, those left out that are there already."""
     images = _read(plan)
     for part in plan.parts():
-        path = files.join(part.directory, part.shard_name(plan.index))
+        path = files.join(part.directory, plan.shard_name)
         if files.exists(path):
             continue
         files.make_directories(part.directory)
@@ -112,7 +110,7 @@ def _read(plan: GroupPlan) -> list[np.ndarray]:
         ValueError: A picture is damaged.
     """
     images = []
-    with plan.reader.open(plan.items) as read:
+    with plan.reader(plan.items) as read:
         for item in plan.items:
             try:
                 encoded = pictures.normalize(read(item))
@@ -130,9 +128,8 @@ def _records(
     plan: GroupPlan, part: Part, images: Sequence[np.ndarray]
 ) -> Iterator[bytes]:
     wanted = plan.items[: plan.num_sequences if part.is_sequence else None]
-    make: Callable[..., bytes] = _sequence if part.is_sequence else _corrupted
     for item, image in zip(wanted, images, strict=False):
-        yield make(item, image, part)
+        yield (_sequence if part.is_sequence else _corrupted)(item, image, part)
 
 
 def _corrupted(item: items.Item, image: np.ndarray, part: Part) -> bytes:

@@ -4,56 +4,32 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from data_prep.shards import shard_building, sidecars, splits
-from data_prep.sources import items
-from data_prep.sources import records as source_records
+from data_prep.sources import items, tfrecords
 from noisy_student_tf import configs, files
 from noisy_student_tf.records import schema, shards
 
 _PREFIX = "imagenet:"
 
 
-@dataclasses.dataclass(frozen=True)
-class ForeignPlan:
-    """One file to index; see `shard_building.Plan`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ForeignPlan(shard_building.ShardPlan):
+    """One file to index.
 
     Attributes:
-        specification: Of the source.
-        shard_path: The file.
-        directory: Of the index.
-        split: Its split's name.
-        index: Its number in the split, of `count`.
-        count: Files of the split.
+        path: The file.
     """
 
-    specification: str
-    shard_path: str
-    directory: str
-    split: str
-    index: int
-    count: int
+    schema: ClassVar[shards.Schema] = "imagenet"
+
+    path: str
 
     @property
-    def schema(self) -> shards.Schema:
-        """How a record is parsed."""
-        return "imagenet"
-
-    @property
-    def num_items(self) -> int:
-        """Pictures that were listed: none, they are found in the file."""
-        return 0
-
-    @property
-    def index_name(self) -> str:
-        """Name of the index, without its directory."""
-        return shards.index_name(self.split, self.index, self.count)
-
-    @property
-    def index_path(self) -> str:
-        """Path of the index, whose existence says that the file is done."""
-        return files.join(self.directory, self.index_name)
+    def shard_path(self) -> str:
+        """The shard as the manifest names it: the file itself."""
+        return self.path
 
     def identity(self) -> str:
         """Return what the index depends on."""
@@ -64,15 +40,15 @@ class ForeignPlan:
         """Read the file once and write its index."""
         rows: list[tuple[Any, ...]] = []
         class_names: dict[str, str] = {}
-        examples = source_records.read_examples(self.shard_path)
+        examples = tfrecords.read_examples(self.shard_path)
         for number, (_, _, example) in enumerate(examples):
-            key = source_records.record_key(self.shard_path, number)
-            label = source_records.imagenet_label(example, key)
-            picture = source_records.bytes_of(example, schema.IMAGE)
+            key = tfrecords.record_key(self.shard_path, number)
+            label = tfrecords.imagenet_label(example, key)
+            picture = schema.stored_bytes(example, schema.IMAGE)
             digest = hashlib.sha256(picture).digest()
-            image_id = schema.make_id(source_records.IMAGENET, key)
+            image_id = schema.make_id(tfrecords.IMAGENET, key)
             rows.append((image_id, digest, label, key))
-            name = source_records.imagenet_class_name(example, label)
+            name = tfrecords.imagenet_class_name(example, label)
             class_names[str(label)] = name
         sidecars.write_index(
             self.index_path,
@@ -139,7 +115,7 @@ def _find(specification: str) -> list[str]:
 
 
 def _hash_of_name(path: str) -> float:
-    image_id = schema.make_id(source_records.IMAGENET, items.base_name(path))
+    image_id = schema.make_id(tfrecords.IMAGENET, items.base_name(path))
     return schema.unit_hash(image_id, "split")
 
 
@@ -153,7 +129,7 @@ def _plan(
     return [
         ForeignPlan(
             specification=specification,
-            shard_path=path,
+            path=path,
             directory=directory,
             split=split,
             index=index,
@@ -163,7 +139,7 @@ def _plan(
     ]
 
 
-def found_classes(plans: Sequence[shard_building.Plan]) -> dict[int, str]:
+def found_classes(plans: Sequence[shard_building.ShardPlan]) -> dict[int, str]:
     """Return label -> name of the classes in indexed files."""
     found: dict[int, str] = {}
     for plan in plans:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from data_prep import sources
 from data_prep.shards import imagenet_shards, shard_building, splits
-from data_prep.sources import items
-from data_prep.sources import records as source_records
+from data_prep.sources import items, tfrecords
 from noisy_student_tf import configs
 
 
@@ -114,7 +113,7 @@ def plan_shards(
     directory: str,
     data: configs.DataConfig,
     labeled_directory: str = "",
-) -> list[shard_building.Plan]:
+) -> list[shard_building.ShardPlan]:
     """Plan the shards of one split.
 
     Args:
@@ -129,15 +128,14 @@ def plan_shards(
         images, num_shards=data.num_shards, is_shuffled=source.is_shuffled
     )
     return [
-        shard_building.ShardPlan(
+        shard_building.ListedPlan(
             specification=source.specification,
             reader=source.reader,
-            items=shard_items,
+            listed=shard_items,
             directory=directory,
             split=split,
             index=index,
             count=len(placed),
-            has_labels=split != splits.UNLABELED,
             max_side=data.max_stored_side,
             excluded_directory=labeled_directory,
         )
@@ -147,7 +145,7 @@ def plan_shards(
 
 def plan_labeled(
     data: configs.DataConfig, directory: str
-) -> tuple[list[shard_building.Plan], tuple[str, ...] | None]:
+) -> tuple[list[shard_building.ShardPlan], tuple[str, ...] | None]:
     """Plan the splits of the labeled source.
 
     Returns:
@@ -158,7 +156,7 @@ def plan_labeled(
     if in_place and not data.labeled_per_class:
         return [*imagenet_shards.plan_splits(data, directory)], None
     source = open_labeled(data)
-    plans: list[shard_building.Plan] = []
+    plans: list[shard_building.ShardPlan] = []
     for split, images in assign(source, data).splits.items():
         plans += plan_shards(
             source, images, split=split, directory=directory, data=data
@@ -168,7 +166,7 @@ def plan_labeled(
 
 def plan_evaluation(
     data: configs.DataConfig, directory: str
-) -> tuple[list[shard_building.Plan], tuple[str, ...] | None]:
+) -> tuple[list[shard_building.ShardPlan], tuple[str, ...] | None]:
     """Plan the test split of the held-out source, if there is one.
 
     Returns:
@@ -187,7 +185,7 @@ def plan_evaluation(
 
 
 def found_class_names(
-    plans: Sequence[shard_building.Plan],
+    plans: Sequence[shard_building.ShardPlan],
     data: configs.DataConfig,
     class_names: Sequence[str] = (),
 ) -> tuple[str, ...]:
@@ -203,7 +201,7 @@ def found_class_names(
     num_classes = max(len(class_names), data.num_classes, max(found) + 1)
     named = {label: name for label, name in found.items() if name != str(label)}
     names = dict(enumerate(class_names)) | named
-    return source_records.name_classes(names, num_classes)
+    return tfrecords.name_classes(names, num_classes)
 
 
 def check_same_classes(

@@ -22,7 +22,7 @@ def name_some(texts: Sequence[str]) -> str:
     return f"{shown}; ..." if len(texts) > _NUM_NAMED else shown
 
 
-def is_done(directory: str, data: configs.DataConfig) -> bool:
+def is_done(directory: str, configuration: dict[str, Any]) -> bool:
     """Tell whether a build of this configuration is finished already.
 
     Raises:
@@ -31,10 +31,9 @@ def is_done(directory: str, data: configs.DataConfig) -> bool:
     if not shards.is_finished(directory):
         return False
     made_with = shards.read_manifest(directory)["configuration"]
-    asked_for = _configuration(data)
     changed = [
         f"{name}: {made_with.get(name)!r} became {value!r}"
-        for name, value in asked_for.items()
+        for name, value in configuration.items()
         if made_with.get(name) != value
     ]
     if changed:
@@ -47,7 +46,8 @@ def is_done(directory: str, data: configs.DataConfig) -> bool:
     return True
 
 
-def _configuration(data: configs.DataConfig) -> dict[str, Any]:
+def configuration_of(data: configs.DataConfig) -> dict[str, Any]:
+    """Return what a directory depends on, as its manifest keeps it."""
     fields = dataclasses.asdict(data)
     # Where the shards were written does not change them.
     del fields["beam_runner"], fields["beam_options"]
@@ -55,7 +55,7 @@ def _configuration(data: configs.DataConfig) -> dict[str, Any]:
 
 
 def summarize(
-    plans: Sequence[shard_building.Plan],
+    plans: Sequence[shard_building.ShardPlan],
     *,
     data: configs.DataConfig,
     class_names: Sequence[str],
@@ -73,27 +73,11 @@ def summarize(
         ValueError: More pictures of one source are corrupt than
             `max_corrupt_fraction` allows.
     """
-    found: dict[str, _Split] = {}
-    origins: dict[str, _Origin] = {}
-    checksums: dict[str, str] = {}
-    excluded: list[str] = []
-    num_same_id = 0
-    for plan in plans:
-        # One at a time: together they hold every image.
-        table = sidecars.read_index(plan.index_path, ["label"])
-        summary = sidecars.read_summary(table)
-        found.setdefault(plan.split, _Split(plan.schema)).add(
-            plan.shard_path, table
-        )
-        origins.setdefault(plan.specification, _Origin()).add(table, summary)
-        if summary.sha256:
-            checksums[plan.shard_path] = summary.sha256
-        checksums[plan.index_name] = shards.fingerprint(plan.index_path)
-        excluded += summary.excluded
-        num_same_id += summary.num_same_id
+    found, origins, checksums = _gather(plans)
     for specification, origin in origins.items():
         _check_corrupt(specification, origin, data.max_corrupt_fraction)
     corrupt = [entry for each in origins.values() for entry in each.corrupt]
+    excluded = [key for each in origins.values() for key in each.excluded]
     num_classes = len(class_names)
     return {
         "splits": {
@@ -116,12 +100,33 @@ def summarize(
         },
         "excluded": {
             "num_identical": len(excluded),
-            "num_same_id": num_same_id,
+            "num_same_id": sum(each.num_same_id for each in origins.values()),
             "keys": excluded,
         },
         "checksums": checksums,
-        "configuration": _configuration(data),
+        "configuration": configuration_of(data),
     }
+
+
+def _gather(
+    plans: Sequence[shard_building.ShardPlan],
+) -> tuple[dict[str, "_Split"], dict[str, "_Origin"], dict[str, str]]:
+    """Return what the indexes say by split and by source, and checksums."""
+    found: dict[str, _Split] = {}
+    origins: dict[str, _Origin] = {}
+    checksums: dict[str, str] = {}
+    for plan in plans:
+        # One at a time: together they hold every image.
+        table = sidecars.read_index(plan.index_path, ["label"])
+        summary = sidecars.read_summary(table)
+        found.setdefault(plan.split, _Split(plan.schema)).add(
+            plan.shard_path, table
+        )
+        origins.setdefault(plan.specification, _Origin()).add(table, summary)
+        if summary.sha256:
+            checksums[plan.shard_path] = summary.sha256
+        checksums[plan.index_name] = shards.fingerprint(plan.index_path)
+    return found, origins, checksums
 
 
 @dataclasses.dataclass
@@ -149,10 +154,14 @@ class _Origin:
 
     num_items: int = 0
     corrupt: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    excluded: list[str] = dataclasses.field(default_factory=list)
+    num_same_id: int = 0
 
     def add(self, table: pa.Table, summary: sidecars.ShardSummary) -> None:
         """Count a shard."""
         self.corrupt += summary.corrupt
+        self.excluded += summary.excluded
+        self.num_same_id += summary.num_same_id
         self.num_items += table.num_rows + len(summary.excluded)
         self.num_items += len(summary.corrupt)
 
@@ -183,33 +192,24 @@ def _check_corrupt(
 
 
 def find_overlap(
-    plans: Sequence[shard_building.Plan],
+    plans: Sequence[shard_building.ShardPlan],
 ) -> list[tuple[str, str]]:
     """Return (training key, held-out key) of pictures with equal content."""
-    train: list[pa.Table] = []
-    held_out: list[pa.Table] = []
+    tables: dict[bool, list[pa.Table]] = {True: [], False: []}
     for plan in plans:
         table = sidecars.read_index(plan.index_path, ["image_sha256", "key"])
-        (train if plan.split == splits.TRAIN else held_out).append(table)
-    if not held_out:
+        tables[plan.split == splits.TRAIN].append(table)
+    if not tables[False]:
         return []
-    held_out_table = pa.concat_tables(held_out)
-    train_table = pa.concat_tables(train)
-    is_shared = pc.is_in(
-        train_table.column("image_sha256"),
-        value_set=held_out_table.column("image_sha256").combine_chunks(),
+    train, held_out = (pa.concat_tables(tables[each]) for each in (True, False))
+    hashes = held_out["image_sha256"]
+    keys = dict(
+        zip(hashes.to_pylist(), held_out["key"].to_pylist(), strict=True)
     )
-    shared = train_table.filter(is_shared)
-    if not shared.num_rows:
-        return []
-    held_out_keys = dict(
-        zip(
-            held_out_table.column("image_sha256").to_pylist(),
-            held_out_table.column("key").to_pylist(),
-            strict=True,
-        )
+    is_shared = pc.is_in(
+        train["image_sha256"], value_set=hashes.combine_chunks()
     )
     return [
-        (row["key"], held_out_keys[row["image_sha256"]])
-        for row in shared.to_pylist()
+        (row["key"], keys[row["image_sha256"]])
+        for row in train.filter(is_shared).to_pylist()
     ]

@@ -127,52 +127,27 @@ def _made_from(task: Task) -> str:
 
 
 def _read_labels(task: Task) -> _Labels:
-    selected = list(
-        predictions.read_batches(
-            task.selection_path,
-            [
-                predictions.IMAGE_ID,
-                predictions.CLASS_ID,
-                predictions.CONFIDENCE,
-                predictions.COPIES,
-            ],
-        )
+    selected = parquet_files.read_columns(
+        task.selection_path, predictions.selection_schema().names
     )
-    places: dict[bytes, int] = {}
-    for batch in selected:
-        for image_id in batch[predictions.IMAGE_ID].to_pylist():
-            places[image_id] = len(places)
-
-    if sum(map(_num_rows, selected)) != len(places):
-        num_repeated = sum(map(_num_rows, selected)) - len(places)
+    ids = selected[predictions.IMAGE_ID].to_pylist()
+    places = {image_id: place for place, image_id in enumerate(ids)}
+    if len(places) != len(ids):
         raise ValueError(
-            f"{task.selection_path}: {num_repeated} ids occur more than once. "
-            "Build the unlabeled shards again."
+            f"{task.selection_path}: {len(ids) - len(places)} ids occur more "
+            "than once. Build the unlabeled shards again."
         )
-
-    def column(name: str, dtype: str) -> np.ndarray:
-        parts = [batch[name].to_numpy() for batch in selected]
-        return np.concatenate([np.zeros(0, dtype), *parts])
-
+    with parquet_files.open_reader(task.predictions_path) as reader:
+        column = reader.schema_arrow.field(predictions.PROBABILITIES)
     labels = _Labels(
         places=places,
-        class_ids=column(predictions.CLASS_ID, "int32"),
-        confidences=column(predictions.CONFIDENCE, "float32"),
-        copies=column(predictions.COPIES, "int32"),
-        probabilities=_empty_probabilities(task, len(places)),
+        class_ids=np.array(selected[predictions.CLASS_ID]),
+        confidences=np.array(selected[predictions.CONFIDENCE]),
+        copies=np.array(selected[predictions.COPIES]),
+        probabilities=np.zeros((len(ids), column.type.list_size), np.float16),
     )
     _join_predictions(task, labels)
     return labels
-
-
-def _num_rows(batch: dict[str, pa.Array]) -> int:
-    return len(batch[predictions.IMAGE_ID])
-
-
-def _empty_probabilities(task: Task, num_rows: int) -> np.ndarray:
-    with parquet_files.open_reader(task.predictions_path) as reader:
-        column = reader.schema_arrow.field(predictions.PROBABILITIES)
-    return np.zeros((num_rows, column.type.list_size), np.float16)
 
 
 def _join_predictions(task: Task, labels: _Labels) -> None:
@@ -184,15 +159,14 @@ def _join_predictions(task: Task, labels: _Labels) -> None:
     """
     places = labels.places
     is_found = np.zeros(len(places), bool)
+    columns = [
+        predictions.IMAGE_ID,
+        predictions.CLASS_ID,
+        predictions.CONFIDENCE,
+        predictions.PROBABILITIES,
+    ]
     for batch in predictions.read_batches(
-        task.predictions_path,
-        [
-            predictions.IMAGE_ID,
-            predictions.CLASS_ID,
-            predictions.CONFIDENCE,
-            predictions.PROBABILITIES,
-        ],
-        rows_per_batch=_PREDICTIONS_PER_BATCH,
+        task.predictions_path, columns, rows_per_batch=_PREDICTIONS_PER_BATCH
     ):
         ids = batch[predictions.IMAGE_ID].to_pylist()
         found = np.array([places.get(image_id, -1) for image_id in ids], int)
@@ -241,16 +215,16 @@ def _check_join(task: Task, labels: _Labels, order: list[int]) -> None:
     """Check that every selected image was found, and once."""
     if len(order) == len(set(order)) == len(labels.places):
         return
-    missing = set(range(len(labels.places))) - set(order)
-    names = [
+    found = set(order)
+    missing = [
         image_id.hex()
         for image_id, place in labels.places.items()
-        if place in missing
+        if place not in found
     ]
     raise ValueError(
         f"{task.unlabeled_path}: {len(missing)} selected images are missing "
-        f"({', '.join(names[:_IDS_NAMED])}) and "
-        f"{len(order) - len(set(order))} occur again. Its images are not "
+        f"({', '.join(missing[:_IDS_NAMED])}) and "
+        f"{len(order) - len(found)} occur again. Its images are not "
         f"those of {task.predictions_path}; predict and select again."
     )
 
@@ -260,28 +234,19 @@ def _write_index(
 ) -> None:
     ids = list(labels.places)
     places = np.array(order, int)
-    columns = pa.schema(
-        [
-            ("image_id", pa.binary(schema.ID_BYTES)),
-            ("image_sha256", pa.binary(32)),
-            ("class_id", pa.int32()),
-            ("confidence", pa.float32()),
-            ("copies", pa.int32()),
-        ],
+    table = pa.table(
+        {
+            predictions.IMAGE_ID: pa.array(
+                [ids[place] for place in order], pa.binary(schema.ID_BYTES)
+            ),
+            "image_sha256": pa.array(image_hashes, pa.binary(32)),
+            predictions.CLASS_ID: labels.class_ids[places],
+            predictions.CONFIDENCE: labels.confidences[places],
+            predictions.COPIES: labels.copies[places],
+        },
         metadata={
             _MADE_FROM: _made_from(task),
             RECORDS_SHA256: shards.fingerprint(task.records_path),
         },
     )
-    table = pa.table(
-        [
-            pa.array([ids[place] for place in order], columns.types[0]),
-            pa.array(image_hashes, columns.types[1]),
-            pa.array(labels.class_ids[places]),
-            pa.array(labels.confidences[places]),
-            pa.array(labels.copies[places]),
-        ],
-        schema=columns,
-    )
-    with parquet_files.open_writer(task.index_path, columns) as writer:
-        writer.write_table(table)
+    parquet_files.write_table(task.index_path, table)

@@ -4,16 +4,17 @@ No picture outlives its own record, and the pipeline's elements are listings of
 keys. A finished shard is skipped, so a killed build goes on where it stopped.
 """
 
+import abc
 import dataclasses
 import functools
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from absl import logging
 
-from data_prep.shards import beam_shards, sidecars
+from data_prep.shards import beam_shards, sidecars, splits
 from data_prep.sources import items, pictures
 from noisy_student_tf import files
 from noisy_student_tf.records import schema, shards
@@ -25,82 +26,31 @@ _SHARD_PATTERN = re.compile(
 )
 
 
-class Plan(Protocol):
-    """One shard to make: of listed pictures, of files, or a file to index."""
-
-    @property
-    def specification(self) -> str:
-        """Of the source."""
-
-    @property
-    def split(self) -> str:
-        """Name of the split."""
-
-    @property
-    def shard_path(self) -> str:
-        """The shard as the manifest names it."""
-
-    @property
-    def schema(self) -> shards.Schema:
-        """How a record is parsed."""
-
-    @property
-    def num_items(self) -> int:
-        """Pictures that were listed; 0 where they are found in a file."""
-
-    @property
-    def index_name(self) -> str:
-        """Name of the index, without its directory."""
-
-    @property
-    def index_path(self) -> str:
-        """Path of the index, whose existence says that the shard is done."""
-
-    def identity(self) -> str:
-        """Return what the shard's bytes depend on."""
-
-    def write(self) -> None:
-        """Make the shard, its index last."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ShardPlan:
-    """One shard to write of a source's pictures; see `Plan`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardPlan(abc.ABC):
+    """One shard to make: of listed pictures, of files, or a file to index.
 
     Attributes:
         specification: Of the source.
-        reader: Reads the source's pictures.
-        items: Which ones, in the shard's order.
         directory: Of the shard.
         split: Its split's name.
         index: Its number in the split, of `count`.
         count: Shards of the split.
-        has_labels: Whether labels are written.
-        max_side: See `pictures.normalize`.
-        excluded_directory: Pictures that are in this labeled directory are
-            left out; empty: none are.
     """
 
+    # How a record is parsed.
+    schema: ClassVar[shards.Schema] = "image"
+
     specification: str
-    reader: items.Reader
-    items: tuple[items.Item, ...]
     directory: str
     split: str
     index: int
     count: int
-    has_labels: bool
-    max_side: int
-    excluded_directory: str = ""
-
-    @property
-    def schema(self) -> shards.Schema:
-        """How a record is parsed."""
-        return "image"
 
     @property
     def num_items(self) -> int:
-        """Pictures that were listed."""
-        return len(self.items)
+        """Pictures that were listed; 0 where they are found in files."""
+        return 0
 
     @property
     def shard_path(self) -> str:
@@ -117,24 +67,66 @@ class ShardPlan:
         """Path of the index, whose existence says that the shard is done."""
         return files.join(self.directory, self.index_name)
 
+    @abc.abstractmethod
+    def identity(self) -> str:
+        """Return what the shard's bytes depend on."""
+
+    @abc.abstractmethod
+    def write(self) -> None:
+        """Make the shard, its index last."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ListedPlan(ShardPlan):
+    """One shard to write of a source's pictures.
+
+    Attributes:
+        reader: Reads the source's pictures.
+        listed: Which ones, in the shard's order.
+        max_side: See `pictures.normalize`.
+        excluded_directory: Pictures that are in this labeled directory are
+            left out; empty: none are.
+    """
+
+    reader: items.Reader
+    listed: tuple[items.Item, ...]
+    max_side: int
+    excluded_directory: str = ""
+
+    @property
+    def num_items(self) -> int:
+        """Pictures that were listed."""
+        return len(self.listed)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether labels are written."""
+        return self.split != splits.UNLABELED
+
     def identity(self) -> str:
         """Return what the shard's bytes depend on."""
         digest = hashlib.sha256()
-        for item in self.items:
+        for item in self.listed:
             digest.update(item.image_id + f"{item.label} ".encode())
         excluded = ""
         if self.excluded_directory:
-            path = files.join(self.excluded_directory, shards.MANIFEST)
-            excluded = shards.fingerprint(path)
+            excluded = shards.manifest_fingerprint(self.excluded_directory)
         return (
             f"{self.specification} {self.index_name} {self.has_labels} "
             f"{self.max_side} {excluded} {digest.hexdigest()}"
         )
 
-    def write(self, *, num_same_id: int = 0) -> None:
+    def write(self) -> None:
+        """Write the shard and then its index."""
+        self.write_items(self.listed)
+
+    def write_items(
+        self, wanted: Sequence[items.Item], *, num_same_id: int = 0
+    ) -> None:
         """Write the shard, picture by picture, and then its index.
 
         Args:
+            wanted: The pictures.
             num_same_id: Pictures left out before, for the index to keep.
         """
         excluded_hashes = _read_hashes(self.excluded_directory)
@@ -142,10 +134,10 @@ class ShardPlan:
         rows: list[tuple[Any, ...]] = []
         path = files.join(self.directory, self.shard_path)
         with (
-            self.reader.open(self.items) as read,
+            self.reader(tuple(wanted)) as read,
             shards.open_writer(path) as writer,
         ):
-            for item in self.items:
+            for item in wanted:
                 try:
                     picture = pictures.normalize(
                         read(item), max_side=self.max_side
@@ -174,7 +166,7 @@ def _reject(item: items.Item, reason: str) -> dict[str, str]:
     return {"key": item.key, "reason": reason}
 
 
-def write(plan: Plan) -> None:
+def write(plan: ShardPlan) -> None:
     """Make one shard, unless it is done."""
     if not files.exists(plan.index_path):
         plan.write()
@@ -185,8 +177,7 @@ def _read_hashes(directory: str) -> frozenset[bytes]:
     """Return the content hashes of all pictures of a labeled directory."""
     if not directory:
         return frozenset()
-    manifest = shards.fingerprint(files.join(directory, shards.MANIFEST))
-    return _hashes(directory, manifest)
+    return _hashes(directory, shards.manifest_fingerprint(directory))
 
 
 # A worker reads them once, not for each shard: a second for ImageNet's.
@@ -198,7 +189,7 @@ def _hashes(directory: str, _: str) -> frozenset[bytes]:
     return frozenset(sidecars.read_column(paths, "image_sha256").to_pylist())
 
 
-def prepare_directory(directory: str, plans: Sequence[Plan]) -> None:
+def prepare_directory(directory: str, plans: Sequence[ShardPlan]) -> None:
     """Make the directory ready: keep shards of these plans, drop others.
 
     A directory without manifest is unfinished. Its shards are kept if they
@@ -218,7 +209,7 @@ def prepare_directory(directory: str, plans: Sequence[Plan]) -> None:
     files.write_json(path, digest)
 
 
-def _plan_digest(plans: Sequence[Plan]) -> str:
+def _plan_digest(plans: Sequence[ShardPlan]) -> str:
     digest = hashlib.sha256()
     for plan in plans:
         digest.update(plan.identity().encode() + b"\n")
@@ -226,7 +217,7 @@ def _plan_digest(plans: Sequence[Plan]) -> str:
 
 
 def run(
-    plans: Sequence[Plan], *, runner: str, beam_options: Sequence[str]
+    plans: Sequence[ShardPlan], *, runner: str, beam_options: Sequence[str]
 ) -> None:
     """Write the shards of all plans that are not finished.
 

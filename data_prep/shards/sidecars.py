@@ -8,13 +8,14 @@ import dataclasses
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from noisy_student_tf import files
-from noisy_student_tf.records import schema, shards
+from noisy_student_tf.records import parquet_files, schema, shards
 
 _METADATA_KEY = b"noisy_student"
 _HASH_BYTES = hashlib.sha256().digest_size
@@ -76,19 +77,18 @@ def write_truth(path: str, rows: list[tuple[bytes, int]]) -> None:
 def _write(
     path: str, table_schema: pa.Schema, rows: list[tuple[Any, ...]]
 ) -> None:
-    columns = list(zip(*rows, strict=True)) or [()] * len(table_schema)
-    arrays = [
-        pa.array(column, field.type)
-        for column, field in zip(columns, table_schema, strict=True)
-    ]
+    table = pa.Table.from_pylist(
+        [dict(zip(table_schema.names, row, strict=True)) for row in rows],
+        schema=table_schema,
+    )
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=table_schema), buffer)
+    pq.write_table(table, buffer)
     files.write_bytes(path, buffer.getvalue())
 
 
 def read_index(path: str, columns: list[str] | None = None) -> pa.Table:
     """Read a shard's index, all columns or some."""
-    return pq.read_table(io.BytesIO(files.read_bytes(path)), columns=columns)
+    return parquet_files.read_table(path, columns)
 
 
 def read_summary(table: pa.Table) -> ShardSummary:
@@ -105,9 +105,14 @@ def split_indexes(directory: str, split: str) -> list[str]:
     ]
 
 
-def read_column(paths: list[str], column: str) -> pa.ChunkedArray:
+def read_column(paths: Sequence[str], column: str) -> pa.ChunkedArray:
     """Return one column of several indexes, one after the other."""
     chunks: list[pa.Array] = []
     for path in paths:
         chunks += read_index(path, [column]).column(column).chunks
     return pa.chunked_array(chunks, INDEX_SCHEMA.field(column).type)
+
+
+def read_ids(paths: Sequence[str]) -> frozenset[bytes]:
+    """Return the ids of all images of several indexes."""
+    return frozenset(read_column(paths, "image_id").to_pylist())

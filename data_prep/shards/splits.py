@@ -1,5 +1,6 @@
 """Which image goes to which split: pure functions of ids and labels."""
 
+import collections
 import dataclasses
 import itertools
 from collections.abc import Sequence
@@ -124,8 +125,5 @@ def count_per_class(
     images: Sequence[items.Item], num_classes: int
 ) -> list[int]:
     """Count labeled images by class: [num_classes]."""
-    counts = [0] * num_classes
-    for item in images:
-        if item.label is not None:
-            counts[item.label] += 1
-    return counts
+    counts = collections.Counter(item.label for item in images)
+    return [counts[label] for label in range(num_classes)]

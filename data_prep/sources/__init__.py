@@ -1,37 +1,49 @@
-"""Opens a source of images by what `--source` or `--data.*` says."""
+"""Opens a source of images by what `--source` or `--data.*` says.
 
+A new kind of source is a module of this folder and an entry of `_KINDS`.
+"""
+
+import dataclasses
 import difflib
 from collections.abc import Callable
 
-from data_prep.sources import arrays as source_arrays
-from data_prep.sources import folders as source_folders
-from data_prep.sources import items
-from data_prep.sources import records as source_records
-from data_prep.sources import tars as source_tars
-from data_prep.sources import tfds as source_tfds
+from data_prep.sources import arrays, folders, items, tars, tfds, tfrecords
 from noisy_student_tf import files
 
-_OPENERS: dict[str, Callable[[str], items.Source]] = {
-    "digits": source_arrays.open_digits,
-    "idx": source_arrays.open_idx,
-    "folder": source_folders.open_folder,
-    "files": source_folders.open_files,
-    "csv": source_folders.open_csv,
-    "tar": source_tars.open_tar,
-    "tfds": source_tfds.open_tfds,
-    "imagenet": source_records.open_imagenet,
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """A kind of source.
+
+    Attributes:
+        usage: How it is written, for messages.
+        open: Opens what stands behind `KIND:`.
+        open_by_file: The same, listed file by file; None where images do not
+            lie many to a file.
+    """
+
+    usage: str
+    open: Callable[[str], items.Source]
+    open_by_file: Callable[[str], items.FileSource] | None = None
+
+
+_KINDS = {
+    "digits": _Kind("digits", arrays.open_digits),
+    "idx": _Kind("idx:DIR or idx:DIR#t10k", arrays.open_idx),
+    "folder": _Kind("folder:DIR", folders.open_folder),
+    "files": _Kind("files:DIR", folders.open_files),
+    "csv": _Kind("csv:FILE", folders.open_csv),
+    "tar": _Kind("tar:GLOB", tars.open_tar, tars.open_tar_files),
+    "tfds": _Kind("tfds:NAME or tfds:NAME/SPLIT", tfds.open_tfds),
+    "imagenet": _Kind(
+        "imagenet:GLOB",
+        tfrecords.open_imagenet,
+        tfrecords.open_imagenet_files,
+    ),
 }
 
-_FILE_OPENERS: dict[str, Callable[[str], items.FileSource]] = {
-    "tar": source_tars.open_tar_files,
-    "imagenet": source_records.open_imagenet_files,
-}
-
-ACCEPTED = (
-    "digits, idx:DIR or idx:DIR#t10k, folder:DIR, files:DIR, csv:FILE, "
-    "tar:GLOB, tfds:NAME or tfds:NAME/SPLIT, imagenet:GLOB, or a directory or "
-    "glob of our own shards"
-)
+_OUR_SHARDS = "or a directory or glob of our own shards"
+ACCEPTED = ", ".join([*(kind.usage for kind in _KINDS.values()), _OUR_SHARDS])
 
 
 def open_source(specification: str) -> items.Source:
@@ -45,16 +57,16 @@ def open_source(specification: str) -> items.Source:
         FileNotFoundError: What it names does not exist.
     """
     kind, colon, argument = specification.partition(":")
-    if kind in _OPENERS:
-        return _OPENERS[kind](argument)
+    if kind in _KINDS:
+        return _KINDS[kind].open(argument)
     if colon and not files.is_remote(specification):
-        nearest = difflib.get_close_matches(kind, _OPENERS, n=1)
+        nearest = difflib.get_close_matches(kind, _KINDS, n=1)
         hint = f" Did you mean {nearest[0]}:{argument}?" if nearest else ""
         raise ValueError(
             f"{specification!r} is no source of images.{hint} Accepted: "
             f"{ACCEPTED}."
         )
-    return source_records.open_shards(specification)
+    return tfrecords.open_shards(specification)
 
 
 def open_by_file(specification: str) -> items.FileSource:
@@ -65,16 +77,18 @@ def open_by_file(specification: str) -> items.FileSource:
         FileNotFoundError: What it names does not exist.
     """
     kind, _, argument = specification.partition(":")
-    if kind in _FILE_OPENERS:
-        return _FILE_OPENERS[kind](argument)
-    if kind in _OPENERS:
+    if kind not in _KINDS:
+        return tfrecords.open_shard_files(specification)
+    opener = _KINDS[kind].open_by_file
+    if opener is None:
+        accepted = [each.usage for each in _KINDS.values() if each.open_by_file]
         raise ValueError(
             f"--data.unlabeled={specification} with --data.unlabeled_by_file: "
-            "accepted are sources of files that hold many images: tar:GLOB, "
-            "imagenet:GLOB, or a directory or glob of our own shards. Pack the "
-            "images, or list them all with --data.unlabeled_by_file=False."
+            "accepted are sources of files that hold many images: "
+            f"{', '.join([*accepted, _OUR_SHARDS])}. Pack the images, or list "
+            "them all with --data.unlabeled_by_file=False."
         )
-    return source_records.open_shard_files(specification)
+    return opener(argument)
 
 
 def list_checked(source: items.Source) -> list[items.Item]:

@@ -1,14 +1,15 @@
 """Images that are arrays of pixels: the embedded digits, and IDX files."""
 
 import contextlib
-import dataclasses
+import functools
 import gzip
 import io
+import itertools
 import math
 import shutil
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -21,17 +22,11 @@ _UNSIGNED_BYTE = 0x08
 _DEFAULT_PART = "train"
 
 
-@dataclasses.dataclass(frozen=True)
-class DigitsReader:
-    """Reads scikit-learn's digits as PNG; a locator is an index."""
-
-    @contextlib.contextmanager
-    def open(
-        self, wanted: tuple[items.Item, ...]
-    ) -> Iterator[Callable[[items.Item], bytes]]:
-        """Yield a function that returns a digit as PNG."""
-        pictures, _ = _load_digits()
-        yield lambda item: encode_png(pictures[item.locator])
+@contextlib.contextmanager
+def _read_digits(_: tuple[items.Item, ...]) -> Iterator[items.ReadItem]:
+    """Yield what returns a digit as PNG; a locator is an index."""
+    pictures = _load_digits()[0]
+    yield lambda item: encode_png(pictures[item.locator])
 
 
 def open_digits(argument: str) -> items.Source:
@@ -39,19 +34,13 @@ def open_digits(argument: str) -> items.Source:
     if argument:
         raise ValueError(f"digits:{argument}: digits takes no argument.")
 
-    def list_items() -> list[items.Item]:
-        _, labels = _load_digits()
-        return [
-            items.make_item("digits", str(index), int(label), index)
-            for index, label in enumerate(labels)
-        ]
-
     return items.Source(
         specification="digits",
-        name="digits",
         class_names=tuple("0123456789"),
-        reader=DigitsReader(),
-        list_items=list_items,
+        reader=_read_digits,
+        list_items=lambda: items.make_numbered(
+            "digits", map(int, _load_digits()[1])
+        ),
     )
 
 
@@ -73,34 +62,27 @@ def encode_png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-@dataclasses.dataclass(frozen=True)
-class IdxReader:
-    """Reads pictures of one IDX file as PNG; a locator is an index.
+@contextlib.contextmanager
+def _read_idx(
+    path: str, shape: tuple[int, ...], _: tuple[items.Item, ...]
+) -> Iterator[items.ReadItem]:
+    """Yield what returns a picture of an IDX file as PNG, by its index.
 
-    Attributes:
+    Args:
         path: The file, gzipped or not.
         shape: Of the whole array: [num_images, height, width] or
             [num_images, height, width, 3].
     """
+    size_bytes = math.prod(shape[1:])
+    header_bytes = 4 + 4 * len(shape)
+    with _open_seekable(path) as file:
 
-    path: str
-    shape: tuple[int, ...]
+        def read(item: items.Item) -> bytes:
+            file.seek(header_bytes + item.locator * size_bytes)
+            pixels = np.frombuffer(file.read(size_bytes), np.uint8)
+            return encode_png(pixels.reshape(shape[1:]))
 
-    @contextlib.contextmanager
-    def open(
-        self, wanted: tuple[items.Item, ...]
-    ) -> Iterator[Callable[[items.Item], bytes]]:
-        """Yield a function that returns a picture as PNG."""
-        size_bytes = math.prod(self.shape[1:])
-        header_bytes = 4 + 4 * len(self.shape)
-        with _open_seekable(self.path) as file:
-
-            def read(item: items.Item) -> bytes:
-                file.seek(header_bytes + item.locator * size_bytes)
-                pixels = np.frombuffer(file.read(size_bytes), np.uint8)
-                return encode_png(pixels.reshape(self.shape[1:]))
-
-            yield read
+        yield read
 
 
 def open_idx(argument: str) -> items.Source:
@@ -140,35 +122,24 @@ def open_idx(argument: str) -> items.Source:
         )
     num_classes = 0 if labels is None else max(labels, default=-1) + 1
     name = f"{items.base_name(directory)}/{part}"
-
-    def list_items() -> list[items.Item]:
-        return [
-            items.make_item(
-                name, str(i), None if labels is None else labels[i], i
-            )
-            for i in range(shape[0])
-        ]
-
     return items.Source(
         specification=specification,
-        name=name,
         class_names=tuple(str(label) for label in range(num_classes)),
-        reader=IdxReader(images_path, shape),
-        list_items=list_items,
+        reader=functools.partial(_read_idx, images_path, shape),
+        list_items=lambda: items.make_numbered(
+            name, labels or [None] * shape[0]
+        ),
     )
 
 
 def _find(
     directory: str, part: str, content: str, ranks: tuple[int, ...]
 ) -> str | None:
-    for rank in ranks:
-        for dash in "-.":
-            for suffix in ("", ".gz"):
-                name = f"{part}-{content}{dash}idx{rank}-ubyte{suffix}"
-                path = files.join(directory, name)
-                if files.exists(path):
-                    return path
-    return None
+    paths = (
+        files.join(directory, f"{part}-{content}{dash}idx{rank}-ubyte{suffix}")
+        for rank, dash, suffix in itertools.product(ranks, "-.", ("", ".gz"))
+    )
+    return next(filter(files.exists, paths), None)
 
 
 @contextlib.contextmanager

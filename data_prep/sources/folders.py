@@ -2,24 +2,17 @@
 
 import contextlib
 import csv
-import dataclasses
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 
 from data_prep.sources import items
 from noisy_student_tf import files
 
 
-@dataclasses.dataclass(frozen=True)
-class FileReader:
-    """Reads pictures that are files; a locator is a whole path."""
-
-    @contextlib.contextmanager
-    def open(
-        self, wanted: tuple[items.Item, ...]
-    ) -> Iterator[Callable[[items.Item], bytes]]:
-        """Yield a function that reads a picture's file."""
-        yield lambda item: files.read_bytes(item.locator)
+@contextlib.contextmanager
+def _read_files(_: tuple[items.Item, ...]) -> Iterator[items.ReadItem]:
+    """Yield what reads a picture's file; a locator is its whole path."""
+    yield lambda item: files.read_bytes(item.locator)
 
 
 def open_folder(directory: str) -> items.Source:
@@ -31,14 +24,7 @@ def open_folder(directory: str) -> items.Source:
     """
     specification = f"folder:{directory}"
     _check_directory(directory, specification)
-    name = items.base_name(directory)
-    class_names = items.sort_class_names(
-        entry
-        for entry in files.list_directory(directory)
-        if not entry.startswith(".")
-        and not items.has_image_extension(entry)
-        and files.is_directory(files.join(directory, entry))
-    )
+    class_names = find_classes(directory)
     if not class_names:
         raise ValueError(
             f"{specification}: the folder has no class folders. Put the images "
@@ -46,19 +32,24 @@ def open_folder(directory: str) -> items.Source:
             f"files:{directory} for images without classes."
         )
 
-    def list_items() -> list[items.Item]:
-        return [
-            _make_item(name, directory, key, label)
-            for label, class_name in enumerate(class_names)
-            for key in _walk(directory, class_name)
-        ]
-
     return items.Source(
         specification=specification,
-        name=name,
         class_names=class_names,
-        reader=FileReader(),
-        list_items=list_items,
+        reader=_read_files,
+        list_items=lambda: _list(
+            directory, {name: label for label, name in enumerate(class_names)}
+        ),
+    )
+
+
+def find_classes(directory: str) -> tuple[str, ...]:
+    """Return the names of the class folders in a directory, in their order."""
+    return items.sort_class_names(
+        entry
+        for entry in files.list_directory(directory)
+        if not entry.startswith(".")
+        and not items.has_image_extension(entry)
+        and files.is_directory(files.join(directory, entry))
     )
 
 
@@ -70,21 +61,29 @@ def open_files(directory: str) -> items.Source:
     """
     specification = f"files:{directory}"
     _check_directory(directory, specification)
-    name = items.base_name(directory)
-
-    def list_items() -> list[items.Item]:
-        return [
-            _make_item(name, directory, key, None)
-            for key in _walk(directory, "")
-        ]
-
     return items.Source(
         specification=specification,
-        name=name,
         class_names=(),
-        reader=FileReader(),
-        list_items=list_items,
+        reader=_read_files,
+        list_items=lambda: _list(directory, {"": None}),
     )
+
+
+def _list(
+    directory: str, folders: Mapping[str, int | None]
+) -> list[items.Item]:
+    """List the pictures below some folders of a directory.
+
+    Args:
+        directory: Its name stands in the ids.
+        folders: Folder -> label of its pictures.
+    """
+    name = items.base_name(directory)
+    return [
+        _make_item(name, directory, key, label)
+        for folder, label in folders.items()
+        for key in _walk(directory, folder)
+    ]
 
 
 def open_csv(path: str) -> items.Source:
@@ -130,9 +129,8 @@ def open_csv(path: str) -> items.Source:
 
     return items.Source(
         specification=specification,
-        name=name,
         class_names=class_names,
-        reader=FileReader(),
+        reader=_read_files,
         list_items=list_items,
     )
 

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from noisy_student_tf import files
 from noisy_student_tf.records import schema
@@ -32,13 +32,14 @@ class Item:
 ListFile = Callable[[str], Iterator[Item]]
 
 
-class Reader(Protocol):
-    """Reads pictures; small, since every planned shard carries one."""
+# Returns the bytes of a picture.
+ReadItem = Callable[[Item], bytes]
 
-    def open(
-        self, wanted: tuple[Item, ...]
-    ) -> contextlib.AbstractContextManager[Callable[[Item], bytes]]:
-        """Yield a function that returns the bytes of any of `wanted`."""
+# Opens what holds the wanted pictures, which may then be read in their order;
+# small, since every planned shard carries one.
+Reader = Callable[
+    [tuple[Item, ...]], contextlib.AbstractContextManager[ReadItem]
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,6 @@ class Source:
 
     Attributes:
         specification: What the user wrote, such as `folder:/data/birds`.
-        name: Stands in the ids; never a path of one machine.
         class_names: Names in the order of the labels; empty without classes.
         reader: Reads the pictures of the listing.
         list_items: Lists all images.
@@ -56,7 +56,6 @@ class Source:
     """
 
     specification: str
-    name: str
     class_names: tuple[str, ...]
     reader: Reader
     list_items: Callable[[], list[Item]]
@@ -86,6 +85,14 @@ def make_item(
     """Return an item whose id is made of the source's name and the key."""
     image_id = schema.make_id(source_name, key)
     return Item(image_id=image_id, key=key, label=label, locator=locator)
+
+
+def make_numbered(source_name: str, labels: Iterable[int | None]) -> list[Item]:
+    """Return an item per label; its number is its key and its locator."""
+    return [
+        make_item(source_name, str(index), label, index)
+        for index, label in enumerate(labels)
+    ]
 
 
 def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -118,6 +125,25 @@ def expand(specification: str, pattern: str) -> list[str]:
     return paths
 
 
+def open_unlisted(
+    specification: str, pattern: str, reader: Reader, list_file: ListFile
+) -> FileSource:
+    """Open files that match without listing them; their names stand in ids.
+
+    Raises:
+        FileNotFoundError: No file matches.
+        ValueError: Two files have the same name.
+    """
+    paths = expand(specification, pattern)
+    _check_file_names(specification, paths)
+    return FileSource(
+        specification=specification,
+        paths=tuple(paths),
+        reader=reader,
+        list_file=list_file,
+    )
+
+
 def check_ids(specification: str, listed: Iterable[Item]) -> None:
     """Check that every id occurs once.
 
@@ -135,12 +161,7 @@ def check_ids(specification: str, listed: Iterable[Item]) -> None:
         seen[item.image_id] = item.key
 
 
-def check_file_names(specification: str, paths: Iterable[str]) -> None:
-    """Check that files whose names stand in ids have different ones.
-
-    Raises:
-        ValueError: Two have the same name.
-    """
+def _check_file_names(specification: str, paths: Iterable[str]) -> None:
     seen: dict[str, str] = {}
     for path in paths:
         name = base_name(path)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import posixpath
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import IO, Any
 
 import tensorflow as tf
@@ -19,39 +19,28 @@ _MAX_OPEN_FILES = 64
 _NAME = "tar"
 
 
-@dataclasses.dataclass(frozen=True)
-class RangeReader:
-    """Reads ranges of files; a locator is (path, offset, size) in bytes."""
+@contextlib.contextmanager
+def read_ranges(_: tuple[items.Item, ...]) -> Iterator[items.ReadItem]:
+    """Yield what reads a range of a file.
 
-    @contextlib.contextmanager
-    def open(
-        self, wanted: tuple[items.Item, ...]
-    ) -> Iterator[Callable[[items.Item], bytes]]:
-        """Yield a function that reads a range."""
-        opened: dict[str, IO[Any]] = {}
+    A locator is (path, offset, size) in bytes.
+    """
+    opened: dict[str, IO[Any]] = {}
 
-        def read(item: items.Item) -> bytes:
-            path, offset, size = item.locator
-            if path not in opened:
-                if len(opened) == _MAX_OPEN_FILES:
-                    opened.pop(next(iter(opened))).close()
-                opened[path] = files.open_file(path, "rb")
-            opened[path].seek(offset)
-            return opened[path].read(size)
+    def read(item: items.Item) -> bytes:
+        path, offset, size = item.locator
+        if path not in opened:
+            if len(opened) == _MAX_OPEN_FILES:
+                opened.pop(next(iter(opened))).close()
+            opened[path] = files.open_file(path, "rb")
+        opened[path].seek(offset)
+        return opened[path].read(size)
 
-        try:
-            yield read
-        finally:
-            for file in opened.values():
-                file.close()
-
-
-@dataclasses.dataclass(frozen=True)
-class _Member:
-    archive: str
-    name: str
-    offset: int
-    size: int
+    try:
+        yield read
+    finally:
+        for file in opened.values():
+            file.close()
 
 
 def open_tar(pattern: str) -> items.Source:
@@ -67,26 +56,22 @@ def open_tar(pattern: str) -> items.Source:
     """
     specification = f"tar:{pattern}"
     paths = items.expand(specification, pattern)
-    members = [member for path in paths for member in _list_members(path)]
+    listed = [item for path in paths for item in _list_file(path)]
+    # Archive, folders, picture.
+    parts = [item.key.split("/") for item in listed]
     class_names: tuple[str, ...] = ()
-    if all("/" in member.name for member in members):
-        class_names = items.sort_class_names(
-            member.name.partition("/")[0] for member in members
-        )
-    labels = {name: label for label, name in enumerate(class_names)}
-
-    def list_items() -> list[items.Item]:
-        return [
-            _make_item(member, labels.get(member.name.partition("/")[0]))
-            for member in members
+    if all(len(names) > 2 for names in parts):
+        class_names = items.sort_class_names(names[1] for names in parts)
+        labels = {name: label for label, name in enumerate(class_names)}
+        listed = [
+            dataclasses.replace(item, label=labels[names[1]])
+            for item, names in zip(listed, parts, strict=True)
         ]
-
     return items.Source(
         specification=specification,
-        name=_NAME,
         class_names=class_names,
-        reader=RangeReader(),
-        list_items=list_items,
+        reader=read_ranges,
+        list_items=lambda: listed,
     )
 
 
@@ -97,32 +82,12 @@ def open_tar_files(pattern: str) -> items.FileSource:
         FileNotFoundError: No file matches.
         ValueError: Two files have the same name.
     """
-    specification = f"tar:{pattern}"
-    paths = items.expand(specification, pattern)
-    items.check_file_names(specification, paths)
-    return items.FileSource(
-        specification=specification,
-        paths=tuple(paths),
-        reader=RangeReader(),
-        list_file=_list_file,
+    return items.open_unlisted(
+        f"tar:{pattern}", pattern, read_ranges, _list_file
     )
 
 
 def _list_file(path: str) -> Iterator[items.Item]:
-    for member in _list_members(path):
-        yield _make_item(member, None)
-
-
-def _make_item(member: _Member, label: int | None) -> items.Item:
-    return items.make_item(
-        _NAME,
-        f"{items.base_name(member.archive)}/{member.name}",
-        label,
-        (member.archive, member.offset, member.size),
-    )
-
-
-def _list_members(path: str) -> Iterator[_Member]:
     """Yield a tar file's pictures.
 
     Raises:
@@ -134,7 +99,12 @@ def _list_members(path: str) -> Iterator[_Member]:
                 for entry in archive:
                     name = _checked_name(path, entry.name)
                     if entry.isreg() and items.has_image_extension(name):
-                        yield _Member(path, name, entry.offset_data, entry.size)
+                        yield items.make_item(
+                            _NAME,
+                            f"{items.base_name(path)}/{name}",
+                            None,
+                            (path, entry.offset_data, entry.size),
+                        )
         # Out of range: a member ends behind the end of the file.
         except (tarfile.TarError, tf.errors.OutOfRangeError) as error:
             raise ValueError(

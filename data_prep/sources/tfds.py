@@ -1,8 +1,8 @@
 """Images of TensorFlow Datasets, prepared beforehand."""
 
 import contextlib
-import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -13,38 +13,31 @@ _DEFAULT_SPLIT = "train"
 _IMAGE, _LABEL = "image", "label"
 
 
-@dataclasses.dataclass(frozen=True)
-class TfdsReader:
-    """Reads pictures of a data set in its order; a locator is an index.
+@contextlib.contextmanager
+def _read_forward(
+    dataset: str, split: str, wanted: tuple[items.Item, ...]
+) -> Iterator[items.ReadItem]:
+    """Yield what reads pictures, forward only; a locator is an index.
 
-    Attributes:
+    Args:
         dataset: Name, and configuration if any: `svhn_cropped`.
         split: `train`, `test`, ...
+        wanted: In the order of the data set.
     """
+    first = min(item.locator for item in wanted)
+    end = max(item.locator for item in wanted) + 1
+    examples = enumerate(_read(dataset, split, first, end), first)
 
-    dataset: str
-    split: str
+    def read(item: items.Item) -> bytes:
+        for index, example in examples:
+            if index == item.locator:
+                return example[_IMAGE].numpy()
+        raise ValueError(
+            f"tfds:{dataset}/{split} ended before image {item.locator}: it "
+            "has changed since it was listed. Build again from the start."
+        )
 
-    @contextlib.contextmanager
-    def open(
-        self, wanted: tuple[items.Item, ...]
-    ) -> Iterator[Callable[[items.Item], bytes]]:
-        """Yield a function that reads pictures, forward only."""
-        first = min(item.locator for item in wanted)
-        end = max(item.locator for item in wanted) + 1
-        examples = enumerate(_read(self.dataset, self.split, first, end), first)
-
-        def read(item: items.Item) -> bytes:
-            for index, example in examples:
-                if index == item.locator:
-                    return example[_IMAGE].numpy()
-            raise ValueError(
-                f"tfds:{self.dataset}/{self.split} ended before image "
-                f"{item.locator}: it has changed since it was listed. Build "
-                "again from the start."
-            )
-
-        yield read
+    yield read
 
 
 def open_tfds(argument: str) -> items.Source:
@@ -58,31 +51,25 @@ def open_tfds(argument: str) -> items.Source:
         FileNotFoundError: It is not prepared on this machine.
     """
     dataset, split = _parse(argument)
-    features = _builder(dataset).info.features
+    features = _find_builder(dataset).info.features
     if _IMAGE not in features:
         raise ValueError(
             f"tfds:{argument}: the data set has no feature {_IMAGE!r}, only "
             f"{sorted(features)}."
         )
     class_names = tuple(features[_LABEL].names) if _LABEL in features else ()
-    name = f"{dataset}/{split}"
 
     def list_items() -> list[items.Item]:
-        return [
-            items.make_item(
-                name,
-                str(index),
-                int(example[_LABEL]) if class_names else None,
-                index,
-            )
-            for index, example in enumerate(_read(dataset, split))
-        ]
+        labels = (
+            int(example[_LABEL]) if class_names else None
+            for example in _read(dataset, split)
+        )
+        return items.make_numbered(f"{dataset}/{split}", labels)
 
     return items.Source(
         specification=f"tfds:{argument}",
-        name=name,
         class_names=class_names,
-        reader=TfdsReader(dataset, split),
+        reader=functools.partial(_read_forward, dataset, split),
         list_items=list_items,
         # Shuffled when it was prepared, and slow to read at random.
         is_shuffled=True,
@@ -97,7 +84,7 @@ def _parse(argument: str) -> tuple[str, str]:
     """
     parent, _, last = argument.rpartition("/")
     for dataset, split in ((argument, _DEFAULT_SPLIT), (parent, last)):
-        if dataset and _builder_or_none(dataset) is not None:
+        if dataset and _find_builder(dataset) is not None:
             return dataset, split
     raise ValueError(
         f"tfds:{argument}: TensorFlow Datasets has no data set of this name. "
@@ -106,7 +93,7 @@ def _parse(argument: str) -> tuple[str, str]:
     )
 
 
-def _builder_or_none(dataset: str) -> Any:
+def _find_builder(dataset: str) -> Any:
     # Imported here: it takes seconds, and only this source needs it.
     import tensorflow_datasets as tfds
 
@@ -114,10 +101,6 @@ def _builder_or_none(dataset: str) -> Any:
         return tfds.builder(dataset, try_gcs=False)
     except (ValueError, tfds.core.DatasetNotFoundError):
         return None
-
-
-def _builder(dataset: str) -> Any:
-    return _builder_or_none(dataset)
 
 
 def _read(
@@ -132,7 +115,7 @@ def _read(
     """
     import tensorflow_datasets as tfds
 
-    builder = _builder(dataset)
+    builder = _find_builder(dataset)
     instruction: Any = split
     is_sliced = end is not None and split in builder.info.splits
     if is_sliced:

@@ -12,12 +12,12 @@ class DataConfig:
 
     labeled: str = options.option(
         "",
-        "Source of labeled images: digits, idx:DIR, folder:DIR, tar:GLOB, "
-        "csv:FILE, tfds:NAME, imagenet:GLOB or a glob of our own shards.",
+        "Source of labeled images, such as folder:DIR or a glob of our own "
+        "shards. An unknown kind is answered with the list of all.",
     )
     unlabeled: str = options.option(
         "",
-        "Source of unlabeled images (also files:DIR). Empty: what the splits "
+        "Source of unlabeled images, such as files:DIR. Empty: what the splits "
         "leave of the labeled source.",
     )
     evaluation: str = options.option(

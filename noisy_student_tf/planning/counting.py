@@ -72,7 +72,7 @@ def count_images(config: configs.Config, workdir: workdirs.Workdir) -> Counts:
 
 def _plan_unlabeled(
     data: configs.DataConfig, workdir: workdirs.Workdir
-) -> Sequence[shard_building.Plan]:
+) -> Sequence[shard_building.ShardPlan]:
     if data.unlabeled and data.unlabeled_by_file:
         return file_plans.plan_unlabeled(
             sources.open_by_file(data.unlabeled),
@@ -100,7 +100,7 @@ def _plan_unlabeled(
     )
 
 
-def _count(plans: Sequence[shard_building.Plan]) -> int:
+def _count(plans: Sequence[shard_building.ShardPlan]) -> int:
     """Count images; those of files that are not listed, by their size."""
     listed = sum(plan.num_items for plan in plans)
     by_file = [
@@ -128,18 +128,18 @@ def _count(plans: Sequence[shard_building.Plan]) -> int:
 
 
 def _sample(
-    plans: Sequence[shard_building.Plan],
+    plans: Sequence[shard_building.ShardPlan],
 ) -> Iterator[tuple[int, float]]:
     """Yield the stored bytes of a few pictures, and the seconds they took."""
     for plan in plans[:1]:
-        if isinstance(plan, shard_building.ShardPlan):
-            wanted = plan.items[:_SAMPLED_PICTURES]
-        elif isinstance(plan, file_plans.FilesPlan):
+        if isinstance(plan, file_plans.FilesPlan):
             images = plan.list_file(plan.paths[0])
             wanted = tuple(itertools.islice(images, _SAMPLED_PICTURES))
+        elif isinstance(plan, shard_building.ListedPlan):
+            wanted = plan.listed[:_SAMPLED_PICTURES]
         else:
             continue
-        with plan.reader.open(wanted) as read:
+        with plan.reader(wanted) as read:
             for item in wanted:
                 started = time.monotonic()
                 try:

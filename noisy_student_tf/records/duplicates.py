@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from noisy_student_tf import files
-from noisy_student_tf.records import parquet_files, predictions, schema
+from noisy_student_tf.records import parquet_files, schema
 
 # The split of what an unlabeled image repeats, where that is unlabeled, too.
 UNLABELED = "unlabeled"
@@ -52,33 +52,20 @@ def file_name(index: int, count: int) -> str:
 def read(directory: str, index: int, count: int) -> Iterator[Duplicate]:
     """Yield the images of one shard that are left out."""
     path = files.join(directory, file_name(index, count))
-    for batch in predictions.read_batches(path, COLUMNS.names):
-        columns = (batch[name].to_pylist() for name in COLUMNS.names)
-        for row in zip(*columns, strict=True):
-            yield Duplicate(*row)
+    for row in parquet_files.read_table(path).to_pylist():
+        yield Duplicate(**row)
 
 
 def left_out(directory: str, index: int, count: int) -> frozenset[bytes]:
     """Return the ids of one shard's images that are left out."""
     path = files.join(directory, file_name(index, count))
-    return frozenset(
-        image_id
-        for batch in predictions.read_batches(path, ["image_id"])
-        for image_id in batch["image_id"].to_pylist()
-    )
+    table = parquet_files.read_table(path, ["image_id"])
+    return frozenset(table["image_id"].to_pylist())
 
 
 def write(path: str, rows: list[Duplicate]) -> None:
     """Write the images of one shard that are left out."""
-    columns = zip(*map(dataclasses.astuple, rows), strict=True)
-    table = pa.table(
-        [
-            pa.array(column, field.type)
-            for column, field in zip(
-                list(columns) or [()] * len(COLUMNS), COLUMNS, strict=True
-            )
-        ],
-        schema=COLUMNS,
+    table = pa.Table.from_pylist(
+        [dataclasses.asdict(row) for row in rows], schema=COLUMNS
     )
-    with parquet_files.open_writer(path, COLUMNS) as writer:
-        writer.write_table(table)
+    parquet_files.write_table(path, table)

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,48 @@ def open_reader(path: str) -> Iterator[parquet.ParquetFile]:
             ) from error
         with reader:
             yield reader
+
+
+def write_table(path: str, table: pa.Table) -> None:
+    """Write a whole file; it appears complete or not at all."""
+    with open_writer(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a whole file, all columns or some.
+
+    Raises:
+        ValueError: The file is damaged, or a column is missing.
+    """
+    with open_reader(path) as reader:
+        check_columns(reader, path, columns or ())
+        return reader.read(columns)
+
+
+def read_columns(path: str, columns: Sequence[str]) -> dict[str, pa.Array]:
+    """Read some columns of a whole file, each as one array.
+
+    Raises:
+        ValueError: The file is damaged, or a column is missing.
+    """
+    table = read_table(path, columns)
+    return {name: table[name].combine_chunks() for name in columns}
+
+
+def check_columns(
+    reader: parquet.ParquetFile, path: str, columns: Sequence[str]
+) -> None:
+    """Check that a file has columns.
+
+    Raises:
+        ValueError: Some are missing.
+    """
+    names = reader.schema_arrow.names
+    if missing := set(columns) - set(names):
+        raise ValueError(
+            f"{path} has no column {sorted(missing)}, only {names}."
+        )
 
 
 def read_metadata(path: str) -> dict[str, str]:

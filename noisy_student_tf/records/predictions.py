@@ -160,12 +160,7 @@ def read_batches(
         ValueError: A column is missing.
     """
     with parquet_files.open_reader(path) as reader:
-        missing = set(columns) - set(reader.schema_arrow.names)
-        if missing:
-            raise ValueError(
-                f"{path} has no column {sorted(missing)}, only "
-                f"{reader.schema_arrow.names}."
-            )
+        parquet_files.check_columns(reader, path, columns)
         for batch in reader.iter_batches(
             batch_size=rows_per_batch, columns=list(columns)
         ):

@@ -92,14 +92,15 @@ def decode_sequence(record: bytes) -> tuple[tf.Tensor, int]:
     Raises:
         ValueError: The record holds no sequence.
     """
-    feature = tf.train.Example.FromString(record).features.feature
-    encoded = list(feature[_STRIP].bytes_list.value)
+    example = tf.train.Example.FromString(record)
+    encoded = schema.stored_bytes(example, _STRIP)
     if not encoded:
         raise ValueError(
             f"A record has no {_STRIP}: it is no sequence. Name a directory "
             "that python -m data_prep.build_robustness wrote."
         )
-    strip = tf.io.decode_png(encoded[0], channels=3)
+    strip = tf.io.decode_png(encoded, channels=3)
     side = strip.shape[1]
     frames = tf.reshape(strip, [-1, side, side, 3])
-    return frames, int(feature[schema.LABEL].int64_list.value[0])
+    label = example.features.feature[schema.LABEL].int64_list.value[0]
+    return frames, int(label)

@@ -53,14 +53,6 @@ def unit_hash(image_id: bytes, purpose: str) -> float:
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
-def _bytes(value: bytes) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-
-def _int64(value: int) -> tf.train.Feature:
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-
-
 def encode_image(
     *, image: bytes, image_id: bytes, label: int | None = None
 ) -> bytes:
@@ -71,16 +63,15 @@ def encode_image(
         image_id: What `make_id` returned.
         label: 0-based class; None leaves the key out.
     """
-    features = {
-        IMAGE: _bytes(image),
-        IMAGE_ID: _bytes(image_id),
-        IMAGE_SHA256: _bytes(hashlib.sha256(image).digest()),
-    }
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature[IMAGE].bytes_list.value[:] = [image]
+    feature[IMAGE_ID].bytes_list.value[:] = [image_id]
+    digest = hashlib.sha256(image).digest()
+    feature[IMAGE_SHA256].bytes_list.value[:] = [digest]
     if label is not None:
-        features[LABEL] = _int64(label)
-    return tf.train.Example(
-        features=tf.train.Features(feature=features)
-    ).SerializeToString(deterministic=True)
+        feature[LABEL].int64_list.value[:] = [label]
+    return example.SerializeToString(deterministic=True)
 
 
 def stored_bytes(example: tf.train.Example, key: str) -> bytes:

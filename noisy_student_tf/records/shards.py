@@ -92,13 +92,26 @@ def read_manifest(directory: str) -> dict[str, Any]:
     Raises:
         FileNotFoundError: The directory is missing or unfinished.
     """
+    return files.read_json(_find_manifest(directory))
+
+
+def manifest_fingerprint(directory: str) -> str:
+    """Return the SHA-256 of a stage's manifest, in hex.
+
+    Raises:
+        FileNotFoundError: The directory is missing or unfinished.
+    """
+    return fingerprint(_find_manifest(directory))
+
+
+def _find_manifest(directory: str) -> str:
     path = files.join(directory, MANIFEST)
     if not files.exists(path):
         raise FileNotFoundError(
             f"{path} does not exist: {directory} is missing or unfinished. "
             "Run the stage that writes it again; it goes on where it stopped."
         )
-    return files.read_json(path)
+    return path
 
 
 def split_manifest(
@@ -119,13 +132,15 @@ def split_manifest(
         num_classes: Classes of the labels; 0 without labels.
         num_copies: Rows of one epoch; None where no image is repeated.
     """
-    return {
-        "paths": paths,
-        "num_records": num_records,
-        "schema": schema,
-        "num_classes": num_classes,
-        "num_copies": num_records if num_copies is None else num_copies,
-    }
+    return dataclasses.asdict(
+        ShardSet(
+            paths=tuple(paths),
+            num_records=num_records,
+            schema=schema,
+            num_classes=num_classes,
+            num_copies=num_records if num_copies is None else num_copies,
+        )
+    )
 
 
 def open_split(directory: str, split: str) -> ShardSet:
@@ -140,12 +155,12 @@ def open_split(directory: str, split: str) -> ShardSet:
         raise FileNotFoundError(
             f"{directory} has no split {split!r}, only {sorted(splits)}."
         )
-    entry = splits[split]
+    stored = ShardSet(**splits[split])
     paths = tuple(
         path
         if path.startswith("/") or files.is_remote(path)
         else files.join(directory, path)
-        for path in entry["paths"]
+        for path in stored.paths
     )
     for path in paths:
         if not files.exists(path):
@@ -153,13 +168,7 @@ def open_split(directory: str, split: str) -> ShardSet:
                 f"{path}, named by the manifest of {directory}, is missing. "
                 "Remove the manifest and build the directory again."
             )
-    return ShardSet(
-        paths=paths,
-        num_records=entry["num_records"],
-        schema=entry["schema"],
-        num_classes=entry["num_classes"],
-        num_copies=entry["num_copies"],
-    )
+    return dataclasses.replace(stored, paths=paths)
 
 
 def fingerprint(*paths: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from data_prep.sources import evaluation as evaluation_sources
+from data_prep.sources import evaluation_sources
 from noisy_student_tf import files
 from noisy_student_tf.evaluation import (
     evaluate,

@@ -12,7 +12,7 @@ import tensorflow as tf
 from absl import logging
 
 from data_prep import build_robustness
-from data_prep.sources import evaluation as evaluation_sources
+from data_prep.sources import evaluation_sources
 from noisy_student_tf import files, recipes
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.evaluation import results, robustness

@@ -227,7 +227,7 @@ def test_corrupt_images_are_listed_and_beyond_the_fraction_an_error(
     assert sum(map(sum, manifest["counts_per_class"].values())) == 28
 
 
-def test_main_builds_from_flags(data, tmp_path, capsys, monkeypatch):
+def test_main_builds_from_flags(data, tmp_path, caplog, monkeypatch):
     values = flags.FlagValues()
     build_labeled.define_flags(values)
     arguments = values(
@@ -244,4 +244,4 @@ def test_main_builds_from_flags(data, tmp_path, capsys, monkeypatch):
     )
     monkeypatch.setattr(build_labeled, "FLAGS", values)
     build_labeled.main(arguments)
-    assert "train: 6 images, per class [2, 2, 2]" in capsys.readouterr().out
+    assert "train: 6 images, per class [2, 2, 2]" in caplog.text

@@ -116,7 +116,7 @@ def test_unfinished_labeled_directory_is_an_error(tmp_path):
 
 
 def test_main_takes_the_settings_of_the_labeled_directory(
-    tmp_path, capsys, monkeypatch
+    tmp_path, caplog, monkeypatch
 ):
     small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=8)
     build_labeled.build(
@@ -139,4 +139,4 @@ def test_main_takes_the_settings_of_the_labeled_directory(
     manifest = shards.read_manifest(f"{tmp_path}/labeled")
     num_labeled = sum(map(sum, manifest["counts_per_class"].values()))
     num_left = 24 - num_labeled
-    assert f"unlabeled: {num_left} images" in capsys.readouterr().out
+    assert f"unlabeled: {num_left} images" in caplog.text

@@ -1,6 +1,7 @@
 import pathlib
 
 import pytest
+from absl import flags
 
 from data_prep import build_labeled, build_unlabeled, find_duplicates
 from noisy_student_tf import configs
@@ -121,3 +122,41 @@ def test_an_unfinished_search_goes_on_or_is_refused(images):
     assert find(images, "again")[1] == expected
     with pytest.raises(ValueError, match="another setting or of other"):
         find(images, "again", near_duplicate_bits=2)
+
+
+def test_main_searches_with_the_flags_that_are_given(
+    images, tmp_path, monkeypatch
+):
+    values = flags.FlagValues()
+    find_duplicates.define_flags(values)
+    arguments = values(
+        [
+            "find_duplicates",
+            f"--labeled_dir={images}/labeled",
+            f"--unlabeled_dir={images}/unlabeled",
+            f"--output_dir={tmp_path}/found",
+            "--max_bits=2",
+            "--deduplicate",
+        ]
+    )
+    monkeypatch.setattr(find_duplicates, "FLAGS", values)
+    find_duplicates.main(arguments)
+    manifest = shards.read_manifest(f"{tmp_path}/found")
+    assert manifest["max_bits"] == 2
+    assert manifest["min_side"] == 64
+    assert manifest["deduplicate"]
+
+
+def test_a_search_without_a_distance_is_refused():
+    values = flags.FlagValues()
+    find_duplicates.define_flags(values)
+    with pytest.raises(flags.IllegalFlagValueError, match="accepted is 0"):
+        values(
+            [
+                "find_duplicates",
+                "--labeled_dir=a",
+                "--unlabeled_dir=b",
+                "--output_dir=c",
+                "--max_bits=-1",
+            ]
+        )

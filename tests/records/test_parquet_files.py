@@ -66,3 +66,30 @@ def test_damaged_file_is_named(tmp_path):
 def test_strings_of_varying_length_are_refused():
     with pytest.raises(ValueError, match="accepted is fixed_size_binary"):
         parquet_files.fixed_bytes(pa.array([b"a", b"bc"]))
+
+
+@pytest.mark.parametrize("num_rows", [0, 2])
+def test_columns_of_a_whole_file_come_back_as_arrays(tmp_path, num_rows):
+    path = str(tmp_path / "a.parquet")
+    ids = parquet_files.fixed_bytes_array(_IDS[:num_rows])
+    table = pa.table(
+        {"id": ids, "n": np.arange(num_rows)}, metadata={"made_by": "me"}
+    )
+    parquet_files.write_table(path, table)
+
+    columns = parquet_files.read_columns(path, ["n", "id"])
+
+    assert list(columns) == ["n", "id"]
+    assert columns["n"].to_pylist() == list(range(num_rows))
+    stored = parquet_files.fixed_bytes(columns["id"])
+    np.testing.assert_array_equal(stored, _IDS[:num_rows])
+    assert parquet_files.read_table(path).equals(table, check_metadata=True)
+
+
+def test_a_missing_column_is_named(tmp_path):
+    path = str(tmp_path / "a.parquet")
+    parquet_files.write_table(path, pa.table({"n": [1]}))
+    with pytest.raises(
+        ValueError, match=r"no column \['label'\], only \['n'\]"
+    ):
+        parquet_files.read_columns(path, ["n", "label"])

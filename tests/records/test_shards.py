@@ -112,3 +112,11 @@ def test_fingerprints_are_those_of_the_contents_in_turn(directory):
     expected = hashlib.sha256(b"x" * (3 << 20) + b"y").hexdigest()
     assert shards.fingerprint(*paths) == expected
     assert shards.fingerprint(*reversed(paths)) != expected
+
+
+def test_a_manifests_fingerprint_is_that_of_its_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing or unfinished"):
+        shards.manifest_fingerprint(str(tmp_path))
+    shards.write_manifest(str(tmp_path), {"a": 1})
+    expected = shards.fingerprint(str(tmp_path / "manifest.json"))
+    assert shards.manifest_fingerprint(str(tmp_path)) == expected

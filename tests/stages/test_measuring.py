@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from data_prep.sources import evaluation as evaluation_sources
+from data_prep.sources import evaluation_sources
 from noisy_student_tf import files
 from noisy_student_tf.evaluation import published
 from noisy_student_tf.records import robustness_sets

@@ -38,7 +38,7 @@ def directory(request, tmp_path):
 
 def read_pixels(source) -> list[np.ndarray]:
     listed = tuple(sources.list_checked(source))
-    with source.reader.open(listed) as read:
+    with source.reader(listed) as read:
         return [
             np.asarray(Image.open(io.BytesIO(read(item)))) for item in listed
         ]

@@ -1,13 +1,14 @@
 import pytest
 
 from data_prep import sources
+from noisy_student_tf.records import schema
 from tests.data_prep import small_pictures
 
 
 def read_all(source) -> dict[str, tuple[int | None, bytes]]:
     """Return key -> (label, bytes) of a whole source."""
     listed = tuple(sources.list_checked(source))
-    with source.reader.open(listed) as read:
+    with source.reader(listed) as read:
         return {item.key: (item.label, read(item)) for item in listed}
 
 
@@ -16,7 +17,8 @@ def test_folder_reads_pictures_at_any_depth_below_a_class(tmp_path):
         small_pictures.write(f"{tmp_path}/birds/{path}", path.encode())
     small_pictures.write(f"{tmp_path}/birds/readme.txt", b"")
     source = sources.open_source(f"folder:{tmp_path}/birds/")
-    assert source.name == "birds"
+    first = source.list_items()[0]
+    assert first.image_id == schema.make_id("birds", "cat/x/y/a.png")
     assert source.class_names == ("cat", "dog")
     assert read_all(source) == {
         "cat/x/y/a.png": (0, b"cat/x/y/a.png"),

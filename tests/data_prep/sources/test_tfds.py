@@ -4,7 +4,7 @@ import tensorflow_datasets as tfds
 
 from data_prep import build_labeled, sources
 from noisy_student_tf import configs
-from noisy_student_tf.records import shards
+from noisy_student_tf.records import schema, shards
 
 
 class TinyPictures(tfds.core.GeneratorBasedBuilder):
@@ -38,9 +38,10 @@ def test_mocked_data_set_is_built(tmp_path):
         source = sources.open_source("tfds:svhn_cropped")
         assert source.class_names == tuple("0123456789")
         held_out = sources.open_source("tfds:svhn_cropped/test")
-        assert held_out.name == "svhn_cropped/test"
+        first = held_out.list_items()[0]
+        assert first.image_id == schema.make_id("svhn_cropped/test", "0")
         listed = tuple(sources.list_checked(source))
-        with source.reader.open(listed[4:9]) as read:
+        with source.reader(listed[4:9]) as read:
             pictures = [read(item) for item in listed[4:9:2]]
         assert all(picture.startswith(b"\x89PNG") for picture in pictures)
         build_labeled.build(
@@ -59,11 +60,11 @@ def test_slices_of_a_prepared_data_set_are_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds, "builder", lambda *_, **__: builder)
     source = sources.open_source("tfds:tiny_pictures")
     listed = tuple(sources.list_checked(source))
-    with source.reader.open(listed) as read:
+    with source.reader(listed) as read:
         everything = [read(item) for item in listed]
     assert len(set(everything)) == 20
     wanted = listed[7:15:3]
-    with source.reader.open(wanted) as read:
+    with source.reader(wanted) as read:
         assert [read(item) for item in wanted] == everything[7:15:3]
 
 

@@ -181,7 +181,7 @@ def test_our_own_shards_keep_ids_labels_and_class_names(tmp_path):
     listed = tuple(sources.list_checked(source))
     assert {item.image_id: item.label for item in listed} == expected
     assert source.class_names == ("cat", "dog", "owl")
-    with source.reader.open(listed) as read:
+    with source.reader(listed) as read:
         pictures = {read(item) for item in listed}
     assert pictures == {small_pictures.png(seed) for seed in range(24)}
     num_test = shards.open_split(directory, "test").num_records

@@ -2,16 +2,17 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from data_prep import sources
-from data_prep.sources import items
+from data_prep.sources import folders, items
 from noisy_student_tf import files
-from noisy_student_tf.records import robustness_sets, schema, shards
+from noisy_student_tf.records import robustness_sets, shards
 
 _VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov")
 _EXAMPLE = {
@@ -47,7 +48,6 @@ class LabeledImages:
             Dictionaries: `image`, string []; `label`, int64 []; `image_id`,
             string [].
         """
-
         examples = tf.data.Dataset.from_generator(
             lambda: self.read(classes), output_signature=_EXAMPLE
         )
@@ -58,17 +58,13 @@ class LabeledImages:
 
     def read(self, classes: Sequence[int]) -> Iterator[dict[str, object]]:
         """Yield the examples one by one; see `examples`."""
-        with self.reader.open(self.listed) as read:
+        with self.reader(self.listed) as read:
             for item in self.listed:
                 yield {
                     "image": read(item),
-                    "label": classes[_label(item)],
+                    "label": classes[item.label or 0],
                     "image_id": item.image_id,
                 }
-
-
-def _label(item: items.Item) -> int:
-    return schema.NO_LABEL if item.label is None else item.label
 
 
 def open_labeled(specification: str) -> LabeledImages:
@@ -138,33 +134,27 @@ def corrupted_parts(root: str) -> dict[tuple[str, int], str]:
         FileNotFoundError: Parts are missing; the message names them. Extra
             corruptions may be missing as a whole.
     """
-    names = list(robustness_sets.CORRUPTIONS)
     severities = robustness_sets.SEVERITIES
+    counted = itertools.product(robustness_sets.CORRUPTIONS, severities)
     if root.startswith("tfds:"):
         return {
             (name, severity): f"{root}/{name}_{severity}/validation"
-            for name in names
-            for severity in severities
+            for name, severity in counted
         }
-    names += [
+    extra = [
         name
         for name in robustness_sets.EXTRA_CORRUPTIONS
         if files.exists(files.join(root, name))
     ]
     parts = {
-        (name, severity): robustness_sets.corruption_directory(
-            root, name, severity
-        )
-        for name in names
-        for severity in severities
+        part: robustness_sets.corruption_directory(root, *part)
+        for part in [*counted, *itertools.product(extra, severities)]
     }
-    missing = [
-        f"{name}/{severity}"
-        for (name, severity), path in parts.items()
-        if not files.exists(path)
-    ]
-    _check_complete(root, missing, len(parts))
-    return {part: _as_source(path) for part, path in parts.items()}
+    _check_complete(root, parts.values())
+    return {
+        part: path if shards.is_finished(path) else f"folder:{path}"
+        for part, path in parts.items()
+    }
 
 
 def perturbed_parts(root: str, difficulty: int = 1) -> dict[str, str]:
@@ -183,27 +173,23 @@ def perturbed_parts(root: str, difficulty: int = 1) -> dict[str, str]:
         has_own = difficulty > 1 and robustness_sets.is_noise(name)
         folder = f"{name}_{difficulty}" if has_own else name
         parts[name] = files.join(root, folder)
-    missing = [
-        items.base_name(path)
-        for path in parts.values()
-        if not files.exists(path)
-    ]
-    _check_complete(root, missing, len(parts))
+    _check_complete(root, parts.values())
     return parts
 
 
-def _check_complete(root: str, missing: Sequence[str], count: int) -> None:
+def _check_complete(root: str, paths: Collection[str]) -> None:
+    missing = [
+        path.removeprefix(root).lstrip("/")
+        for path in paths
+        if not files.exists(path)
+    ]
     if missing:
         raise FileNotFoundError(
-            f"{root}: {len(missing)} of {count} parts are missing: "
+            f"{root}: {len(missing)} of {len(paths)} parts are missing: "
             f"{', '.join(missing)}. A mean over the others would be another "
             "number: unpack the whole set, or build one's own with python -m "
             "data_prep.build_robustness."
         )
-
-
-def _as_source(path: str) -> str:
-    return path if shards.is_finished(path) else f"folder:{path}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,11 +217,7 @@ def open_sequences(directory: str) -> Sequences:
     """
     if shards.is_finished(directory):
         return _open_records(directory)
-    class_names = items.sort_class_names(
-        name
-        for name in files.list_directory(directory)
-        if files.is_directory(files.join(directory, name))
-    )
+    class_names = folders.find_classes(directory)
     videos = [
         (files.join(directory, class_name, name), label)
         for label, class_name in enumerate(class_names)

@@ -1,13 +1,11 @@
 """Images in TFRecord files: ImageNet's, and our own shards."""
 
 import contextlib
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
-from data_prep.sources import items
-from data_prep.sources import tars as source_tars
+from data_prep.sources import items, tars
 from noisy_student_tf import files
 from noisy_student_tf.records import schema, shards
 
@@ -22,25 +20,16 @@ IMAGENET = "imagenet"
 _SYNSET = "image/class/synset"
 
 
-@dataclasses.dataclass(frozen=True)
-class RecordReader:
-    """Reads pictures of TFRecords; a locator is (path, offset, size)."""
+@contextlib.contextmanager
+def _read_pictures(wanted: tuple[items.Item, ...]) -> Iterator[items.ReadItem]:
+    """Yield what reads a record's picture.
 
-    @contextlib.contextmanager
-    def open(
-        self, wanted: tuple[items.Item, ...]
-    ) -> Iterator[Callable[[items.Item], bytes]]:
-        """Yield a function that reads a record's picture."""
-        with source_tars.RangeReader().open(wanted) as read_range:
-            yield lambda item: bytes_of(
-                tf.train.Example.FromString(read_range(item)), schema.IMAGE
-            )
-
-
-def bytes_of(example: tf.train.Example, key: str) -> bytes:
-    """Return a record's bytes under a key; none where it has no such key."""
-    values = example.features.feature[key].bytes_list.value
-    return values[0] if values else b""
+    A locator is (path, offset, size) in bytes.
+    """
+    with tars.read_ranges(wanted) as read_range:
+        yield lambda item: schema.stored_bytes(
+            tf.train.Example.FromString(read_range(item)), schema.IMAGE
+        )
 
 
 def imagenet_label(example: tf.train.Example, where: str) -> int:
@@ -64,7 +53,7 @@ def imagenet_class_name(example: tf.train.Example, label: int) -> str:
 
     Synsets are the names of ImageNet's class folders.
     """
-    return bytes_of(example, _SYNSET).decode() or str(label)
+    return schema.stored_bytes(example, _SYNSET).decode() or str(label)
 
 
 def name_classes(
@@ -123,9 +112,8 @@ def open_imagenet(pattern: str) -> items.Source:
             listed.append(items.make_item(IMAGENET, key, label, locator))
     return items.Source(
         specification=specification,
-        name=IMAGENET,
         class_names=name_classes(names),
-        reader=RecordReader(),
+        reader=_read_pictures,
         list_items=lambda: listed,
     )
 
@@ -137,14 +125,8 @@ def open_imagenet_files(pattern: str) -> items.FileSource:
         FileNotFoundError: No file matches.
         ValueError: Two files have the same name.
     """
-    specification = f"{IMAGENET}:{pattern}"
-    paths = items.expand(specification, pattern)
-    items.check_file_names(specification, paths)
-    return items.FileSource(
-        specification=specification,
-        paths=tuple(paths),
-        reader=RecordReader(),
-        list_file=_list_imagenet_file,
+    return items.open_unlisted(
+        f"{IMAGENET}:{pattern}", pattern, _read_pictures, _list_imagenet_file
     )
 
 
@@ -168,9 +150,8 @@ def open_shards(specification: str) -> items.Source:
     listed = [item for path in paths for item in _list_shard(path)]
     return items.Source(
         specification=specification,
-        name="shards",
         class_names=_shard_class_names(paths, listed),
-        reader=RecordReader(),
+        reader=_read_pictures,
         list_items=lambda: listed,
     )
 
@@ -184,7 +165,7 @@ def open_shard_files(specification: str) -> items.FileSource:
     return items.FileSource(
         specification=specification,
         paths=tuple(_find_shards(specification)),
-        reader=RecordReader(),
+        reader=_read_pictures,
         list_file=_list_shard,
     )
 
@@ -196,7 +177,7 @@ def _list_shard(path: str) -> Iterator[items.Item]:
         ValueError: The file is damaged, or holds other records.
     """
     for index, (offset, size, example) in enumerate(read_examples(path)):
-        image_id = bytes_of(example, schema.IMAGE_ID)
+        image_id = schema.stored_bytes(example, schema.IMAGE_ID)
         if len(image_id) != schema.ID_BYTES:
             raise ValueError(
                 f"{path}: record {index} has no {schema.IMAGE_ID}: these are "
