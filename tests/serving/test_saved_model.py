@@ -318,7 +318,7 @@ def test_serves_from_c_without_python(model, directory):
             "-I",
             "-c",
             script,
-            str(pathlib.Path(__file__).parent.parent),
+            str(pathlib.Path(__file__).parents[2]),
             os.path.dirname(tf.__file__),
             directory,
             names.inputs["image_bytes"].name,
