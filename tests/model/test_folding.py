@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf.model import folding
+from tests import rounding
 from tests.model import small_specs
 
 
@@ -25,14 +26,12 @@ def test_folded_logits_are_the_models(small_image_strides, multiplies):
     images = generator.integers(0, 256, [8, 32, 32, 3], dtype=np.uint8)
     features = tf.function(folded.features)(images)
     logits, expected = folded.classifier(features), model(images)
-    scale = float(np.abs(expected).max())
-    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * scale)
-    np.testing.assert_allclose(
-        folded(images), logits, rtol=0, atol=1e-4 * scale
-    )
+    tolerance = rounding.of_logits(model, expected)
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(folded(images), logits, rtol=0, atol=tolerance)
     expected = model.features(images)
-    scale = float(np.abs(expected).max())
-    np.testing.assert_allclose(features, expected, rtol=0, atol=1e-5 * scale)
+    tolerance = rounding.of_logits(model, expected)
+    np.testing.assert_allclose(features, expected, rtol=0, atol=tolerance)
 
 
 def test_nothing_of_normalization_is_left():

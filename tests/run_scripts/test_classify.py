@@ -39,7 +39,8 @@ def test_a_table_is_printed_and_a_csv_written(small_export, tmp_path, capsys):
         assert row["class"] == str(best)
         assert row["class_name"] == small_exports.CLASS_NAMES[best]
         assert float(row["probability"]) == pytest.approx(
-            probabilities[best], abs=1e-5
+            probabilities[best],
+            abs=small_exports.tolerance(small_export.model),
         )
         assert row["path"] in printed.out
     assert rows[2]["path"].endswith("c.png")

@@ -8,6 +8,7 @@ import PIL.Image
 from noisy_student_tf.model import folding
 from noisy_student_tf.pipeline import decode, orientation
 from noisy_student_tf.serving import graph, saved_model
+from tests import rounding
 from tests.model import small_specs
 
 CLASS_NAMES = ("cat", "dog", "elk")
@@ -46,7 +47,16 @@ def encode(image: np.ndarray, image_format: str = "PNG") -> bytes:
 
 def probabilities(model, images: np.ndarray) -> np.ndarray:
     """Return what the model says of pixels, without any export."""
-    pixels = [decode.resize(image, RESOLUTION) for image in images]
-    logits = model(np.stack(pixels)).numpy()
+    logits = _logits(model, images)
     odds = np.exp(logits - logits.max(-1, keepdims=True))
     return odds / odds.sum(-1, keepdims=True)
+
+
+def tolerance(model) -> float:
+    """Return by how much probabilities of `IMAGES` may differ."""
+    return rounding.of_probabilities(model, _logits(model, IMAGES))
+
+
+def _logits(model, images: np.ndarray) -> np.ndarray:
+    pixels = [decode.resize(image, RESOLUTION) for image in images]
+    return model(np.stack(pixels)).numpy()

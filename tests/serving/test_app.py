@@ -31,7 +31,9 @@ def test_a_picture_is_classified(client, small_export):
         small_exports.CLASS_NAMES[i] for i in order
     ]
     np.testing.assert_allclose(
-        [row["probability"] for row in rows], expected[order], atol=1e-5
+        [row["probability"] for row in rows],
+        expected[order],
+        atol=small_exports.tolerance(small_export.model),
     )
 
 

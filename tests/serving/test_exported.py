@@ -32,7 +32,9 @@ def test_pictures_are_classified_in_their_order(small_export):
     assert found[1].confidence == 0
     valid = [prediction for prediction in found if prediction.is_valid]
     np.testing.assert_allclose(
-        [p.probabilities for p in valid], expected, atol=1e-5
+        [p.probabilities for p in valid],
+        expected,
+        atol=small_exports.tolerance(small_export.model),
     )
     best = expected.argmax(-1)
     assert [p.class_index for p in valid] == best.tolist()

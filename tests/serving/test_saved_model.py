@@ -18,6 +18,7 @@ from noisy_student_tf import files
 from noisy_student_tf.model import folding
 from noisy_student_tf.pipeline import decode, orientation
 from noisy_student_tf.serving import exported, graph, saved_model
+from tests import rounding
 from tests.model import small_specs
 
 RESOLUTION = 16
@@ -85,15 +86,19 @@ def test_encoded_images_of_several_sizes(model, signatures):
     large = np.repeat(np.repeat(IMAGES[0], 2, axis=0), 2, axis=1)
     encoded = [encode(IMAGES[0]), encode(large)]
     outputs = signatures["serving_default"](image_bytes=tf.constant(encoded))
-    expected = tf.nn.softmax(expected_logits(model)[0])
-    np.testing.assert_allclose(outputs["probabilities"][0], expected, atol=1e-5)
+    logits = expected_logits(model)
+    np.testing.assert_allclose(
+        outputs["probabilities"][0],
+        tf.nn.softmax(logits[0]),
+        atol=rounding.of_probabilities(model, logits),
+    )
     best = outputs["probabilities"].numpy().argmax(axis=1)
     np.testing.assert_array_equal(outputs["classes"], best)
     names = [np.array([b"cat", b"dog", b"elk"])[i] for i in best]
     assert outputs["class_names"].numpy().tolist() == names
 
 
-def test_corrupt_image_does_not_fail_its_batch(signatures):
+def test_corrupt_image_does_not_fail_its_batch(model, signatures):
     good = encode(IMAGES[0])
     jpeg = tf.io.encode_jpeg(IMAGES[1]).numpy()
     batch = [good, b"no image", b"", jpeg[: len(jpeg) // 2], good]
@@ -104,7 +109,9 @@ def test_corrupt_image_does_not_fail_its_batch(signatures):
     np.testing.assert_array_equal(outputs["classes"][1:4], [-1, -1, -1])
     assert outputs["class_names"].numpy().tolist()[1:4] == [b"", b"", b""]
     np.testing.assert_allclose(
-        outputs["probabilities"][0], outputs["probabilities"][4], atol=1e-6
+        outputs["probabilities"][0],
+        outputs["probabilities"][4],
+        atol=rounding.of_probabilities(model, expected_logits(model)),
     )
     np.testing.assert_allclose(
         outputs["probabilities"].numpy()[[0, 4]].sum(axis=1), 1, atol=1e-5
@@ -155,7 +162,8 @@ def test_check_accepts_what_was_exported(model, directory):
     difference = saved_model.check(
         directory=directory, model=model, images=IMAGES, preprocess=preprocess
     )
-    assert 0 <= difference < 1e-5
+    tolerance = rounding.of_probabilities(model, expected_logits(model))
+    assert 0 <= difference < tolerance
 
 
 def test_check_refuses_another_model(model, directory):
@@ -224,12 +232,15 @@ def test_folded_model_serves_the_same_logits(model, tmp_path):
     outputs = loaded.signatures["images_uint8"](images=IMAGES)
     expected = expected_logits(model)
     np.testing.assert_allclose(
-        outputs["logits"], expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+        outputs["logits"],
+        expected,
+        rtol=0,
+        atol=rounding.of_logits(model, expected),
     )
     differing = saved_model.check(
         directory=path, model=model, images=IMAGES, preprocess=preprocess
     )
-    assert differing < 1e-5
+    assert differing < rounding.of_probabilities(model, expected)
 
 
 def test_exif_orientation_is_applied_inside(model, tmp_path):
@@ -261,7 +272,9 @@ def test_exif_orientation_is_applied_inside(model, tmp_path):
         )
     )
     first, without_exif, expected = outputs["probabilities"].numpy()
-    np.testing.assert_allclose(first, expected, atol=1e-5)
+    logits = model(preprocess(encode(upright_pixels))[tf.newaxis])
+    tolerance = rounding.of_probabilities(model, logits)
+    np.testing.assert_allclose(first, expected, atol=tolerance)
     assert np.abs(without_exif - expected).max() > 1e-3
 
 
@@ -291,8 +304,11 @@ def test_serves_real_images_with_tensorflow_alone(model, directory):
         check=True,
     )
     pixels = tf.stack([preprocess(picture) for picture in pictures])
+    logits = model(pixels)
     np.testing.assert_allclose(
-        json.loads(finished.stdout), tf.nn.softmax(model(pixels)), atol=1e-5
+        json.loads(finished.stdout),
+        tf.nn.softmax(logits),
+        atol=rounding.of_probabilities(model, logits),
     )
 
 
@@ -329,7 +345,9 @@ def test_serves_from_c_without_python(model, directory):
         text=True,
     )
     assert finished.returncode == 0, finished.stderr
-    expected = tf.nn.softmax(expected_logits(model)[:1])
+    logits = expected_logits(model)
     np.testing.assert_allclose(
-        [json.loads(finished.stdout)], expected, atol=1e-5
+        [json.loads(finished.stdout)],
+        tf.nn.softmax(logits[:1]),
+        atol=rounding.of_probabilities(model, logits),
     )

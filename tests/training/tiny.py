@@ -9,6 +9,7 @@ import tensorflow as tf
 from noisy_student_tf import configs
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.training import schedules
+from tests import rounding
 
 NUM_CLASSES = 3
 SIDE = 8
@@ -66,6 +67,15 @@ def build(**options):
     model = TinyModel(**options)
     model(tf.zeros([1, SIDE, SIDE, 3]))
     return model
+
+
+def rounding_share(num_steps):
+    """Return the share by which losses of so many steps may differ."""
+    # The convolutions and the classifier; the moments of the four
+    # normalizations, over 12 images of 6 x 6 pixels; their mean; the losses'.
+    terms = [27, 4, 4, 4, 5, *[12 * 36] * 4, 36, 12]
+    # There, and back for the gradients.
+    return rounding.share(*terms * 2 * num_steps)
 
 
 def make_config(**overrides):
