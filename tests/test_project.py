@@ -13,7 +13,7 @@ from tests import conftest
 ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts", "study")
 
-BASE = {"configs", "files", "records", "workdirs"}
+BASE = {"configs", "files", "records", "texts", "workdirs"}
 PARTS = {
     "evaluation",
     "model",
@@ -27,6 +27,7 @@ ALLOWED_IMPORTS = {
     "files": set(),
     "configs": set(),
     "records": {"files"},
+    "texts": set(),
     "workdirs": {"configs", "files"},
     "devices": BASE,
     **{part: BASE for part in PARTS},

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from noisy_student_tf import texts
 from noisy_student_tf.evaluation import paper_numbers, results, robustness
 
 Row = dict[str, Any]
@@ -249,4 +250,7 @@ def _published_table(rows: Sequence[Row]) -> str:
 def _align(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     if not lines:
         return ""
-    return results.align_table([heading, *lines]) + "\n"
+    table = texts.align(
+        [heading, *lines], num_names=results.NUM_NAMES, is_ruled=True
+    )
+    return table + "\n"
