@@ -7,9 +7,12 @@ import numpy as np
 
 from noisy_student_tf import configs, files, workdirs
 from noisy_student_tf.records import shards
-from noisy_student_tf.report import labels as report_labels
-from noisy_student_tf.report import pictures as report_pictures
-from noisy_student_tf.report import plots as report_plots
+from noisy_student_tf.report import (
+    label_counts,
+    lookups,
+    svg_plots,
+    thumbnails,
+)
 
 MAX_CLASSES_SHOWN = 20
 MAX_CONFUSIONS_SHOWN = 20
@@ -23,7 +26,7 @@ def read_iterations(
     """Return what is known of each iteration's pseudo-labels."""
     if not class_names:
         return []
-    truth = read_truth(workdir)
+    truth = lookups.read_truth(workdir)
     iterations = []
     number = 1
     while shards.is_finished(workdir.predictions(number)):
@@ -34,19 +37,12 @@ def read_iterations(
     return iterations
 
 
-def read_truth(workdir: workdirs.Workdir) -> report_labels.Truth:
-    """Read the true labels of unlabeled images, where known."""
-    return report_labels.read_truth(
-        files.join(workdir.unlabeled, "truth.parquet")
-    )
-
-
 def read_iteration(
     workdir: workdirs.Workdir,
     number: int,
     run_config: configs.Config,
     class_names: list[str],
-    truth: report_labels.Truth,
+    truth: lookups.Lookup,
     *,
     shown: list[int] | None = None,
 ) -> dict[str, Any]:
@@ -61,7 +57,7 @@ def read_iteration(
         shown: Classes that are shown one by one; None: `shown_classes`.
     """
     threshold = run_config.selection.confidence_threshold
-    labels = report_labels.read_predictions(
+    labels = label_counts.read_predictions(
         workdir.predictions(number),
         num_classes=len(class_names),
         threshold=threshold,
@@ -72,9 +68,10 @@ def read_iteration(
         shown = shown_classes(len(class_names))
     directory = workdir.selection(number)
     selection = None
-    warnings, pictures = [], {}
+    warnings: list[str] = []
+    pictures: dict[bytes, str] = {}
     if shards.is_finished(directory):
-        selection = report_labels.read_selection(
+        selection = label_counts.read_selection(
             directory,
             num_classes=len(class_names),
             classes=shown,
@@ -82,8 +79,8 @@ def read_iteration(
         )
         summary = files.read_json(files.join(directory, "summary.json"))
         warnings = summary.get("warnings", [])
-        pictures = report_pictures.thumbnails(
-            workdir.unlabeled, selection.picks()
+        pictures = thumbnails.read(
+            workdir.unlabeled, [pick.place for pick in selection.picks()]
         )
     return {
         "number": number,
@@ -117,8 +114,8 @@ def shown_classes(num_classes: int) -> list[int]:
 
 
 def _most_images(
-    labels: report_labels.Predictions,
-    selection: report_labels.Selection | None,
+    labels: label_counts.Predictions,
+    selection: label_counts.Selection | None,
     shown: list[int],
 ) -> int:
     """Return the longest bar of the table of classes."""
@@ -129,7 +126,7 @@ def _most_images(
 
 
 def _label_plots(
-    number: int, threshold: float, labels: report_labels.Predictions
+    number: int, threshold: float, labels: label_counts.Predictions
 ) -> list[tuple[str, markupsafe.Markup]]:
     """Return (caption, SVG) of the plots of one iteration's confidences."""
     has_truth = labels.predicted.accuracy is not None
@@ -137,22 +134,22 @@ def _label_plots(
     splits = has_truth and bool(
         (labels.known_histogram == labels.histogram).all()
     )
-    histogram = report_plots.confidence_histogram(
+    histogram = svg_plots.confidence_histogram(
         labels.histogram,
         correct=labels.correct_histogram if splits else None,
         threshold=threshold,
         description=f"Iteration {number}: images by the teacher's confidence",
     )
-    plots = [("The teacher's confidence", markupsafe.Markup(histogram))]
+    plots = [("The teacher's confidence", histogram)]
     if has_truth:
-        by_threshold = report_plots.accuracy_by_threshold(
+        by_threshold = svg_plots.accuracy_by_threshold(
             labels.known_histogram,
             labels.correct_histogram,
             threshold=threshold,
             description=f"Iteration {number}: accuracy and share kept by "
             "threshold",
         )
-        plots.append(("What a threshold does", markupsafe.Markup(by_threshold)))
+        plots.append(("What a threshold does", by_threshold))
     return plots
 
 
@@ -174,7 +171,7 @@ def _reliability_plots(
         ("after", labeler["temperature"]),
     ):
         found = labeler["calibration"][name]
-        svg = report_plots.reliability(
+        svg = svg_plots.reliability(
             found["num_images"],
             found["confidences"],
             found["accuracies"],
@@ -184,12 +181,12 @@ def _reliability_plots(
             f"Reliability {name} calibration (temperature {temperature:.2f}, "
             f"error {100 * found['calibration_error']:.1f} points)"
         )
-        plots.append((caption, markupsafe.Markup(svg)))
+        plots.append((caption, svg))
     return plots
 
 
 def _confusions(
-    labels: report_labels.Predictions, num_classes: int
+    labels: label_counts.Predictions, num_classes: int
 ) -> dict[str, Any] | None:
     """Return the confusion matrix, or the most frequent confusions."""
     if not labels.confusion:

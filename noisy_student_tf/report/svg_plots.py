@@ -10,27 +10,17 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
+import markupsafe
 import matplotlib as mpl
 import numpy as np
 from matplotlib import figure, ticker
 from matplotlib.axes import Axes
 
 # Variable of the style sheet -> the color that stands for it in a drawing.
+_NAMES = "ink muted rule teacher student fixres right wrong"
 COLORS = {
     name: f"#0{number:x}0{number:x}0{number:x}"
-    for number, name in enumerate(
-        (
-            "ink",
-            "muted",
-            "rule",
-            "teacher",
-            "student",
-            "fixres",
-            "right",
-            "wrong",
-        ),
-        start=1,
-    )
+    for number, name in enumerate(_NAMES.split(), start=1)
 }
 
 STYLE: dict[Any, Any] = {
@@ -69,8 +59,8 @@ def draw(size: tuple[float, float]) -> tuple[figure.Figure, Axes]:
     return drawing, drawing.add_subplot()
 
 
-def to_svg(drawing: figure.Figure, description: str) -> str:
-    """Return a figure as SVG text that scales with its column.
+def to_svg(drawing: figure.Figure, description: str) -> markupsafe.Markup:
+    """Return a figure as an inline SVG that scales with its column.
 
     Args:
         drawing: What to write.
@@ -95,7 +85,7 @@ def to_svg(drawing: figure.Figure, description: str) -> str:
     svg = re.sub(r'(href="#|url\(#)', rf"\1p{salt}-", svg)
     for name, color in COLORS.items():
         svg = svg.replace(color, f"var(--{name})")
-    return svg
+    return markupsafe.Markup(svg)
 
 
 def _thin(points: np.ndarray) -> np.ndarray:
@@ -110,7 +100,7 @@ def curves(
     *,
     description: str,
     as_percent: bool = False,
-) -> str:
+) -> markupsafe.Markup:
     """Draw values over steps.
 
     Args:
@@ -141,9 +131,7 @@ def curves(
             if len(steps) == 1
             else ticker.MaxNLocator(5, integer=True)
         )
-        axes.xaxis.set_major_formatter(
-            ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
-        )
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
         if as_percent:
             axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
@@ -159,7 +147,7 @@ def confidence_histogram(
     correct: np.ndarray | None,
     threshold: float,
     description: str,
-) -> str:
+) -> markupsafe.Markup:
     """Draw how many images have which confidence.
 
     Args:
@@ -202,9 +190,7 @@ def confidence_histogram(
         axes.set_xlabel("confidence")
         axes.set_ylabel("images")
         axes.yaxis.set_major_locator(ticker.MaxNLocator(4, integer=True))
-        axes.yaxis.set_major_formatter(
-            ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
-        )
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         return to_svg(drawing, description)
 
 
@@ -214,7 +200,7 @@ def accuracy_by_threshold(
     *,
     threshold: float,
     description: str,
-) -> str:
+) -> markupsafe.Markup:
     """Draw what a threshold does: share of images kept, and their accuracy.
 
     Args:
@@ -257,7 +243,7 @@ def reliability(
     accuracies: Sequence[float | None],
     *,
     description: str,
-) -> str:
+) -> markupsafe.Markup:
     """Draw accuracy over confidence; on the diagonal the two agree.
 
     Args:
@@ -298,7 +284,9 @@ def reliability(
         return to_svg(drawing, description)
 
 
-def copies_histogram(counts: dict[int, int], *, description: str) -> str:
+def copies_histogram(
+    counts: dict[int, int], *, description: str
+) -> markupsafe.Markup:
     """Draw how many images have how many copies.
 
     Args:
@@ -320,9 +308,7 @@ def copies_histogram(counts: dict[int, int], *, description: str) -> str:
         axes.set_xticks(places[::step], [f"{n:,}" for n in copies[::step]])
         axes.set_xlabel("copies of one image")
         axes.set_ylabel("images")
-        axes.yaxis.set_major_formatter(
-            ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
-        )
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         return to_svg(drawing, description)
 
 
