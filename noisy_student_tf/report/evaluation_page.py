@@ -44,7 +44,6 @@ def _contents(rows: Sequence[results.Row]) -> dict[str, Any]:
         "rows": plain,
         "has_restricted": any("num_classes" in row for row in plain),
         "published": robustness_tables.compare(rows),
-        "comparison_heading": robustness_tables.COMPARISON_HEADING,
         "recalled_note": robustness_tables.RECALLED_NOTE
         if any(row.get("is_recalled") for row in rows)
         else "",
