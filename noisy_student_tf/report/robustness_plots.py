@@ -15,6 +15,7 @@ from noisy_student_tf.report import svg_plots
 Row = dict[str, Any]
 
 
+@mpl.rc_context(svg_plots.STYLE)
 def grouped_bars(
     names: Sequence[str],
     rows: Sequence[Row],
@@ -34,38 +35,36 @@ def grouped_bars(
     """
     width = 0.84 / max(len(rows), 1)
     places = np.arange(len(names))
-    with mpl.rc_context(svg_plots.STYLE):
-        drawing, axes = svg_plots.draw((10.6, 3.0))
-        for number, row in enumerate(rows):
-            axes.bar(
-                places + (number - (len(rows) - 1) / 2) * width,
-                values(row),
-                width=0.92 * width,
-                color=svg_plots.COLORS[row["color"]],
-                alpha=row["opacity"],
-                linewidth=0,
-                label=row["title"],
-            )
-        axes.set_xticks(
-            places,
-            [name.replace("_", " ") for name in names],
-            rotation=35,
-            ha="right",
-            rotation_mode="anchor",
+    drawing, axes = svg_plots.draw((10.6, 3.0))
+    for number, row in enumerate(rows):
+        axes.bar(
+            places + (number - (len(rows) - 1) / 2) * width,
+            values(row),
+            width=0.92 * width,
+            color=svg_plots.COLORS[row["color"]],
+            alpha=row["opacity"],
+            linewidth=0,
+            label=row["title"],
         )
-        axes.tick_params(axis="x", length=0)
-        axes.set_xlim(-0.6, len(names) - 0.4)
-        axes.set_ylabel(label)
-        axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
-        axes.set_ylim(bottom=0)
-        drawing.legend(
-            loc="outside upper center",
-            ncols=min(len(rows), 6),
-            handlelength=0.9,
-        )
-        return svg_plots.to_svg(drawing, description)
+    axes.set_xticks(
+        places,
+        [name.replace("_", " ") for name in names],
+        rotation=35,
+        ha="right",
+        rotation_mode="anchor",
+    )
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.set_ylabel(label)
+    axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+    axes.set_ylim(bottom=0)
+    drawing.legend(
+        loc="outside upper center", ncols=min(len(rows), 6), handlelength=0.9
+    )
+    return svg_plots.to_svg(drawing, description)
 
 
+@mpl.rc_context(svg_plots.STYLE)
 def lines(
     places: Sequence[float],
     rows: Sequence[Row],
@@ -85,28 +84,28 @@ def lines(
         x_label: Of the horizontal axis.
         y_label: Of the vertical axis.
     """
-    with mpl.rc_context(svg_plots.STYLE):
-        drawing, axes = svg_plots.draw((5.2, 2.8))
-        for number, row in enumerate(rows):
-            axes.plot(
-                places,
-                values(row),
-                color=svg_plots.COLORS[row["color"]],
-                alpha=row["opacity"],
-                linestyle=("-", (0, (5, 2)), (0, (1.2, 1.8)))[number % 3],
-                marker="o",
-                markersize=3.5,
-                label=row["title"],
-            )
-        axes.set_xticks(places, [f"{place:g}" for place in places])
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
-        axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
-        axes.set_ylim(bottom=0)
-        drawing.legend(loc="outside lower center", ncols=2)
-        return svg_plots.to_svg(drawing, description)
+    drawing, axes = svg_plots.draw((5.2, 2.8))
+    for number, row in enumerate(rows):
+        axes.plot(
+            places,
+            values(row),
+            color=svg_plots.COLORS[row["color"]],
+            alpha=row["opacity"],
+            linestyle=("-", (0, (5, 2)), (0, (1.2, 1.8)))[number % 3],
+            marker="o",
+            markersize=3.5,
+            label=row["title"],
+        )
+    axes.set_xticks(places, [f"{place:g}" for place in places])
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+    axes.set_ylim(bottom=0)
+    drawing.legend(loc="outside lower center", ncols=2)
+    return svg_plots.to_svg(drawing, description)
 
 
+@mpl.rc_context(svg_plots.STYLE)
 def reliability(rows: Sequence[Row], *, description: str) -> markupsafe.Markup:
     """Draw accuracy over confidence; a calibrated model lies on the diagonal.
 
@@ -114,25 +113,24 @@ def reliability(rows: Sequence[Row], *, description: str) -> markupsafe.Markup:
         rows: Of the models, with `reliability`.
         description: What a screen reader says; unique on the page.
     """
-    with mpl.rc_context(svg_plots.STYLE):
-        drawing, axes = svg_plots.draw((5.2, 3.4))
-        axes.plot([0, 1], [0, 1], color=svg_plots.COLORS["rule"], linewidth=1)
-        for row in rows:
-            bins = np.asarray(row["reliability"], np.float64)  # [num_bins, 3]
-            axes.plot(
-                bins[:, 1],
-                bins[:, 2],
-                color=svg_plots.COLORS[row["color"]],
-                alpha=row["opacity"],
-                marker="o",
-                markersize=3.5,
-                label=row["title"],
-            )
-        axes.set_xlim(0, 1.01)
-        axes.set_ylim(0, 1.01)
-        axes.set_xlabel("confidence")
-        axes.set_ylabel("accuracy")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(ticker.PercentFormatter(1.0))
-        drawing.legend(loc="outside lower center", ncols=2)
-        return svg_plots.to_svg(drawing, description)
+    drawing, axes = svg_plots.draw((5.2, 3.4))
+    axes.plot([0, 1], [0, 1], color=svg_plots.COLORS["rule"], linewidth=1)
+    for row in rows:
+        bins = np.asarray(row["reliability"], np.float64)  # [num_bins, 3]
+        axes.plot(
+            bins[:, 1],
+            bins[:, 2],
+            color=svg_plots.COLORS[row["color"]],
+            alpha=row["opacity"],
+            marker="o",
+            markersize=3.5,
+            label=row["title"],
+        )
+    axes.set_xlim(0, 1.01)
+    axes.set_ylim(0, 1.01)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("accuracy")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ticker.PercentFormatter(1.0))
+    drawing.legend(loc="outside lower center", ncols=2)
+    return svg_plots.to_svg(drawing, description)
