@@ -173,19 +173,17 @@ def make_classes(
         max_copies: See `ClassSummary`.
         cut_confidences: float32 [num_classes]; infinite without images.
     """
+    counts = np.stack(
+        [num_images, num_above_threshold, num_selected, num_rows, max_copies],
+        axis=1,
+    )
     return tuple(
         ClassSummary(
-            class_id=class_id,
-            num_images=int(num_images[class_id]),
-            num_above_threshold=int(num_above_threshold[class_id]),
-            num_selected=int(num_selected[class_id]),
-            num_rows=int(num_rows[class_id]),
-            max_copies=int(max_copies[class_id]),
-            cut_confidence=(
-                float(cut_confidences[class_id])
-                if num_selected[class_id]
-                else None
-            ),
+            class_id,
+            *row,
+            float(cut_confidences[class_id])
+            if num_selected[class_id]
+            else None,
         )
-        for class_id in range(len(num_images))
+        for class_id, row in enumerate(counts.tolist())
     )
