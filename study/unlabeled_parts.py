@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from noisy_student_tf import configs, files, workdirs
 from noisy_student_tf.records import predictions, schema, shards
-from noisy_student_tf.report import lookups
+from noisy_student_tf.report import label_counts
 
 # How many times as many images a long tail's first class keeps as its last.
 RATIO = 10.0
@@ -49,7 +49,7 @@ def write_long_tail(
 
     if shards.is_finished(directory):
         return
-    truth = lookups.read_truth(data)
+    truth = label_counts.read_truth(data)
     kept = shares(int(truth.values.max()) + 1)
     _write(data, directory, is_kept)
 

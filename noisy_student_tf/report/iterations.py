@@ -6,10 +6,9 @@ import markupsafe
 import numpy as np
 
 from noisy_student_tf import configs, files, workdirs
-from noisy_student_tf.records import shards
+from noisy_student_tf.records import lookups, shards
 from noisy_student_tf.report import (
     label_counts,
-    lookups,
     svg_plots,
     thumbnails,
 )
@@ -26,7 +25,7 @@ def read_iterations(
     """Return what is known of each iteration's pseudo-labels."""
     if not class_names:
         return []
-    truth = lookups.read_truth(workdir)
+    truth = label_counts.read_truth(workdir)
     iterations = []
     number = 1
     while shards.is_finished(workdir.predictions(number)):

@@ -10,9 +10,8 @@ import heapq
 
 import numpy as np
 
-from noisy_student_tf import files
-from noisy_student_tf.records import predictions, schema
-from noisy_student_tf.report import lookups
+from noisy_student_tf import files, workdirs
+from noisy_student_tf.records import lookups, predictions, schema
 
 NUM_BINS = 50
 IMAGES_PER_GALLERY = 6
@@ -130,6 +129,12 @@ class Selection:
                 for pick in shown
             }
         )
+
+
+def read_truth(workdir: workdirs.Workdir) -> lookups.Lookup:
+    """Read the true classes of unlabeled images, known to reports only."""
+    path = files.join(workdir.unlabeled, "truth.parquet")
+    return lookups.read(path, "label", dtype=np.int64, unknown=schema.NO_LABEL)
 
 
 def read_predictions(

@@ -10,11 +10,10 @@ import markupsafe
 import numpy as np
 
 from noisy_student_tf import configs, files, workdirs
-from noisy_student_tf.records import duplicates, shards
+from noisy_student_tf.records import duplicates, lookups, shards
 from noisy_student_tf.report import (
     iterations,
     label_counts,
-    lookups,
     pages,
     pseudo_label_rows,
     run_sections,
@@ -85,7 +84,7 @@ def write_page(
         iteration,
         run_config,
         class_names,
-        lookups.read_truth(workdir),
+        label_counts.read_truth(workdir),
         shown=shown,
     )
     gathered = _gather(workdir, iteration, shown)

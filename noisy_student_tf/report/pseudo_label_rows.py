@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from noisy_student_tf import files, workdirs
-from noisy_student_tf.records import duplicates, predictions, shards
-from noisy_student_tf.report import label_counts, lookups
+from noisy_student_tf.records import duplicates, lookups, predictions, shards
+from noisy_student_tf.report import label_counts
 
 SELECTED = "selected"
 BELOW_THRESHOLD = "below_threshold"
@@ -73,7 +73,7 @@ def read(workdir: workdirs.Workdir, iteration: int) -> Iterator[LabeledImages]:
     directory = workdir.predictions(iteration)
     names = shards.read_manifest(directory)["shards"]
     threshold = workdirs.read_config(workdir).selection.confidence_threshold
-    truth = lookups.read_truth(workdir)
+    truth = label_counts.read_truth(workdir)
     for index, name in enumerate(names):
         copies = lookups.read(
             files.join(

@@ -11,7 +11,7 @@ from pyarrow import csv
 
 from noisy_student_tf import files, workdirs
 from noisy_student_tf.records import parquet_files, predictions, schema, shards
-from noisy_student_tf.report import label_counts, lookups, pseudo_label_rows
+from noisy_student_tf.report import label_counts, pseudo_label_rows
 
 _COLUMNS = pa.schema(
     [
@@ -91,7 +91,7 @@ def _duplicates(
     workdir: workdirs.Workdir, names: pa.Array
 ) -> Iterator[pa.Table]:
     """Yield the same of the images that got no label."""
-    truth = lookups.read_truth(workdir)
+    truth = label_counts.read_truth(workdir)
     for shard_index, group in itertools.groupby(
         pseudo_label_rows.read_duplicates(workdir), lambda pair: pair[0]
     ):
@@ -138,7 +138,7 @@ def find(
     wanted = np.frombuffer(image_id, np.uint8)
     for index, each in pseudo_label_rows.read_duplicates(workdir):
         if each.image_id == image_id:
-            label = int(lookups.read_truth(workdir).of(wanted[None])[0])
+            label = int(label_counts.read_truth(workdir).of(wanted[None])[0])
             pick = label_counts.Pick(0.0, image_id, 0, label, 0, index)
             return pick, {
                 "image_id": image_id.hex(),

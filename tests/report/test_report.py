@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 
 from noisy_student_tf import files, workdirs
-from noisy_student_tf.records import schema
 from noisy_student_tf.report import (
     iterations,
     label_counts,
-    lookups,
     pages,
     run_page,
     run_sections,
@@ -40,7 +38,7 @@ def without_plots(monkeypatch):
 
 
 def read_labels(workdir, data):
-    truth = lookups.read_truth(workdirs.Workdir(workdir))
+    truth = label_counts.read_truth(workdirs.Workdir(workdir))
     labels = label_counts.read_predictions(
         f"{workdir}/predictions_1",
         num_classes=NUM_CLASSES,
@@ -279,16 +277,6 @@ def test_a_run_in_memory(finished, without_plots):
 def test_a_directory_without_a_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
         run_page.write_report(workdirs.Workdir(str(tmp_path)))
-
-
-def test_truth_is_looked_up_by_id():
-    ids = np.array([b"b" * 16, b"d" * 16], "S16")
-    truth = lookups.Lookup(ids, np.array([4, 7]), schema.NO_LABEL)
-    wanted = np.frombuffer(b"d" * 16 + b"a" * 16 + b"z" * 16 + b"b" * 16, "u1")
-
-    labels = truth.of(wanted.reshape(4, 16))
-
-    assert labels.tolist() == [7, schema.NO_LABEL, schema.NO_LABEL, 4]
 
 
 def test_the_last_line_of_a_repeated_step_counts(tmp_path):

@@ -1,11 +1,11 @@
-"""Values of images, looked up by their ids."""
+"""Values of images, looked up by their ids: columns beside `image_id`."""
 
 import dataclasses
 from typing import Any
 
 import numpy as np
 
-from noisy_student_tf import files, workdirs
+from noisy_student_tf import files
 from noisy_student_tf.records import predictions, schema
 
 _ID_TEXT = f"S{schema.ID_BYTES}"
@@ -53,9 +53,3 @@ def read(path: str, column: str, *, dtype: Any, unknown: Any) -> Lookup:
     all_ids = np.concatenate(ids)
     order = np.argsort(all_ids, kind="stable")
     return Lookup(all_ids[order], np.concatenate(values)[order], unknown)
-
-
-def read_truth(workdir: workdirs.Workdir) -> Lookup:
-    """Read the true classes of unlabeled images, known to reports only."""
-    path = files.join(workdir.unlabeled, "truth.parquet")
-    return read(path, "label", dtype=np.int64, unknown=schema.NO_LABEL)
