@@ -173,17 +173,26 @@ def make_classes(
         max_copies: See `ClassSummary`.
         cut_confidences: float32 [num_classes]; infinite without images.
     """
-    counts = np.stack(
-        [num_images, num_above_threshold, num_selected, num_rows, max_copies],
-        axis=1,
+    columns = zip(
+        num_images.tolist(),
+        num_above_threshold.tolist(),
+        num_selected.tolist(),
+        num_rows.tolist(),
+        max_copies.tolist(),
+        cut_confidences.tolist(),
+        strict=True,
     )
     return tuple(
         ClassSummary(
             class_id,
-            *row,
-            float(cut_confidences[class_id])
-            if num_selected[class_id]
-            else None,
+            images,
+            above,
+            selected,
+            rows,
+            most,
+            cut if selected else None,
         )
-        for class_id, row in enumerate(counts.tolist())
+        for class_id, (images, above, selected, rows, most, cut) in enumerate(
+            columns
+        )
     )

@@ -144,8 +144,10 @@ def read_predictions(
     result = Predictions(
         Counts.zeros(num_classes),
         Counts.zeros(num_classes),
-        *np.zeros((3, NUM_BINS), np.int64),
-        collections.Counter(),
+        histogram=np.zeros(NUM_BINS, np.int64),
+        known_histogram=np.zeros(NUM_BINS, np.int64),
+        correct_histogram=np.zeros(NUM_BINS, np.int64),
+        confusion=collections.Counter(),
     )
     columns = ["image_id", "class_id", "confidence"]
     for path in files.glob(files.join(directory, "predictions-*.parquet")):
@@ -209,7 +211,9 @@ def read_selection(
     result = Selection(
         Counts.zeros(num_classes),
         np.zeros(num_classes, np.int64),
-        *({class_id: [] for class_id in classes} for _ in range(3)),
+        most_confident={class_id: [] for class_id in classes},
+        least_confident={class_id: [] for class_id in classes},
+        wrong={class_id: [] for class_id in classes},
     )
     columns = ["image_id", "class_id", "confidence", "copies"]
     paths = files.glob(files.join(directory, "selection-*.parquet"))
