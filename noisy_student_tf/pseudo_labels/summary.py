@@ -173,26 +173,19 @@ def make_classes(
         max_copies: See `ClassSummary`.
         cut_confidences: float32 [num_classes]; infinite without images.
     """
-    columns = zip(
-        num_images.tolist(),
-        num_above_threshold.tolist(),
-        num_selected.tolist(),
-        num_rows.tolist(),
-        max_copies.tolist(),
-        cut_confidences.tolist(),
-        strict=True,
-    )
     return tuple(
         ClassSummary(
-            class_id,
-            images,
-            above,
-            selected,
-            rows,
-            most,
-            cut if selected else None,
+            class_id=class_id,
+            num_images=int(num_images[class_id]),
+            num_above_threshold=int(num_above_threshold[class_id]),
+            num_selected=int(num_selected[class_id]),
+            num_rows=int(num_rows[class_id]),
+            max_copies=int(max_copies[class_id]),
+            cut_confidence=(
+                float(cut_confidences[class_id])
+                if num_selected[class_id]
+                else None
+            ),
         )
-        for class_id, (images, above, selected, rows, most, cut) in enumerate(
-            columns
-        )
+        for class_id in range(len(num_images))
     )
