@@ -59,5 +59,5 @@ def _finish(run: runs.Run) -> None:
 def write_results(run: runs.Run) -> list[dict[str, Any]]:
     """Write `results.json` and `report.html` from all finished models."""
     rows = data.collect_results(run)
-    run_page.write_report(run.workdir.root)
+    run_page.write_report(run.workdir)
     return rows

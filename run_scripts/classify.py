@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from absl import flags
 
-from noisy_student_tf import files
+from noisy_student_tf import files, texts
 from noisy_student_tf.serving import exported
 from run_scripts import flags as config_flags
 
@@ -65,13 +65,7 @@ def format_table(rows: Iterable[Row]) -> str:
             cells.append((path, prediction.class_name, percent))
         else:
             cells.append((path, "not a picture", ""))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        f"{path:<{widths[0]}}  {name:<{widths[1]}}  {percent:>{widths[2]}}"
-        for path, name, percent in cells
-    ]
-    lines.insert(1, "-" * len(lines[0]))
-    return "\n".join(line.rstrip() for line in lines)
+    return texts.align(cells, num_names=2, is_ruled=True)
 
 
 def format_csv(rows: Iterable[Row]) -> str:

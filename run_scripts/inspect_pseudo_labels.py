@@ -12,7 +12,7 @@ import json
 from absl import flags
 
 from noisy_student_tf import files, workdirs
-from noisy_student_tf.records import schema, shards
+from noisy_student_tf.records import schema
 from noisy_student_tf.report import pseudo_label_page, pseudo_label_table
 from run_scripts import flags as config_flags
 
@@ -42,14 +42,8 @@ def main(_: list[str]) -> None:
     options = flags.FLAGS
     workdir = workdirs.Workdir(options.workdir)
     iteration = options.iteration
-    common = {
-        "threshold": workdirs.read_config(
-            workdir
-        ).selection.confidence_threshold,
-        "class_names": shards.read_manifest(workdir.labeled)["class_names"],
-    }
     looked_up = [
-        pseudo_label_table.find(parse_id(text), workdir, iteration, **common)
+        pseudo_label_table.find(parse_id(text), workdir, iteration)
         for text in options.image_id
     ]
     for _pick, facts in looked_up:
@@ -66,9 +60,7 @@ def main(_: list[str]) -> None:
     )
     print(f"page: {path}")
     if options.csv:
-        num_rows = pseudo_label_table.write_csv(
-            options.csv, workdir, iteration, **common
-        )
+        num_rows = pseudo_label_table.write_csv(options.csv, workdir, iteration)
         print(f"table: {options.csv} ({num_rows} images)")
 
 

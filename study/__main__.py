@@ -7,6 +7,8 @@ weights, goes to `--records`; tables and plots of all records are written into
     python -m study --name=main --workdir=runs/study
 """
 
+from collections.abc import Iterator
+
 from absl import flags
 
 from noisy_student_tf.planning import dry_run
@@ -54,41 +56,34 @@ def main(_: list[str]) -> None:
     chosen = [studies.study(name) for name in values.name]
     if not values.tables_only:
         config_flags.require("workdir", "runs/study")
-    where = {
-        "root": (values.workdir or "").rstrip("/"),
-        "records": values.records,
-    }
     if values.dry_run:
         rate = dry_run.measure_rate()
         for study in chosen:
             print(
                 runner.describe(
-                    study,
-                    seeds=_seeds(study),
-                    **where,
-                    robustness=values.robustness,
-                    multiply_adds_per_second=rate,
+                    _jobs(study), values.records, multiply_adds_per_second=rate
                 )
             )
         return
     stage.set_up_logging()
     for study in chosen:
         if not values.tables_only:
-            runner.run(
-                study,
-                seeds=_seeds(study),
-                **where,
-                robustness=values.robustness,
-                semilearn_python=values.semilearn_python,
-            )
+            runner.run(_jobs(study), values.records)
         elif values.workdir:
-            runner.record_begun(study, seeds=_seeds(study), **where)
+            runner.record_begun(_jobs(study), values.records)
     document.rewrite(values.document, values.records)
     print(f"tables: {values.document}")
 
 
-def _seeds(study: studies.Study) -> list[int]:
-    return list(map(int, flags.FLAGS.seeds)) or list(study.seeds)
+def _jobs(study: studies.Study) -> Iterator[runner.Job]:
+    values = flags.FLAGS
+    return runner.jobs_of(
+        study,
+        seeds=list(map(int, values.seeds)) or study.seeds,
+        root=(values.workdir or "").rstrip("/"),
+        robustness=values.robustness and not values.tables_only,
+        semilearn_python=values.semilearn_python,
+    )
 
 
 if __name__ == "__main__":

@@ -54,11 +54,13 @@ COMMON: Mapping[str, Any] = {
     "evaluation.robustness_sequences": 40,
 }
 
+MAIN, BASELINE = "noisy_student", "supervised"
+
 Kind = Literal["loop", "self_training_classifier", "fixmatch"]
 Images = Literal["all", "long_tail", "unsure"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Arm:
     """One configuration.
 
@@ -68,7 +70,8 @@ class Arm:
         changes: Dotted field -> value, over the preset and `COMMON`. In
             values, {workdir} stands for the study's folder and {seed} for the
             seed.
-        needs: Arms whose folders must be there before it begins.
+        needs: Arms whose folders must be there before it begins; most share
+            images and teacher of the main one.
         kind: `loop` runs Noisy Student Training; the others are scikit-learn's
             self-training, and FixMatch from semilearn, on the shards of the
             first arm it needs.
@@ -79,7 +82,7 @@ class Arm:
     name: str
     title: str
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = (MAIN,)
     kind: Kind = "loop"
     images: Images = "all"
 
@@ -89,11 +92,6 @@ _SUPERVISED_CHANGES: Mapping[str, Any] = {
     "self_training.num_iterations": 0,
     "self_training.teacher_width": 0.0,
     "self_training.teacher_depth": 0.0,
-}
-_PLAIN_IMAGES = {
-    f"augmentation.{half}.{field}": value
-    for half in ("labeled", "unlabeled")
-    for field, value in (("policy", "none"),)
 }
 # Where the runner puts an arm's own images; no arm's folder.
 PART_OF_IMAGES = "{workdir}/{images}_images/seed_{seed}"
@@ -110,111 +108,93 @@ _UNSURE: Mapping[str, Any] = {
     "selection.confidence_threshold": 0.0,
     "selection.balance": False,
 }
-MAIN, BASELINE = "noisy_student", "supervised"
-
-
-def _arm(name: str, title: str, changes: Mapping[str, Any], *needs: str) -> Arm:
-    return Arm(name=name, title=title, changes=changes, needs=needs)
 
 
 ARMS: tuple[Arm, ...] = (
-    _arm(
+    Arm(
         BASELINE,
         "supervised, as large as a student, as noised, for as many steps",
         {**_SUPERVISED_CHANGES, "evaluation.robustness": True},
+        needs=(),
     ),
-    _arm(
+    Arm(
         MAIN,
         "Noisy Student",
         {"self_training.num_iterations": 3, "evaluation.robustness": True},
+        needs=(),
     ),
     # Table 6: noise is removed on unlabeled images only.
-    _arm(
+    Arm(
         "no_augmentation",
         "no RandAugment on unlabeled images",
         {"augmentation.unlabeled.policy": "none"},
-        MAIN,
     ),
-    _arm(
+    Arm(
         "no_noise",
         "no RandAugment, dropout or stochastic depth on unlabeled images",
         {
             "augmentation.unlabeled.policy": "none",
             "training.noise_unlabeled": False,
         },
-        MAIN,
     ),
-    _arm(
+    Arm(
         "noised_teacher",
         "teacher labels with RandAugment, dropout and stochastic depth",
         {"self_training.noised_teacher": True},
-        MAIN,
     ),
-    _arm(
+    Arm(
         "ratio_1",
         "1 unlabeled image per labeled one",
         {"training.unlabeled_ratio": 1.0},
-        MAIN,
-    ),
-    _arm(
-        "hard",
-        "hard labels, confident images",
-        {"loss.pseudo_labels": "hard"},
-        MAIN,
     ),
     Arm(
-        name="soft_unsure",
-        title="soft labels, unsure images alone",
-        changes=_UNSURE,
-        needs=(MAIN,),
+        "hard", "hard labels, confident images", {"loss.pseudo_labels": "hard"}
+    ),
+    Arm(
+        "soft_unsure",
+        "soft labels, unsure images alone",
+        _UNSURE,
         images="unsure",
     ),
     Arm(
-        name="hard_unsure",
-        title="hard labels, unsure images alone",
-        changes={**_UNSURE, "loss.pseudo_labels": "hard"},
-        needs=(MAIN,),
+        "hard_unsure",
+        "hard labels, unsure images alone",
+        {**_UNSURE, "loss.pseudo_labels": "hard"},
         images="unsure",
     ),
     Arm(
-        name="long_tail",
-        title="unlabeled images of a long tail, balanced",
-        changes=_part("long_tail"),
-        needs=(MAIN,),
+        "long_tail",
+        "unlabeled images of a long tail, balanced",
+        _part("long_tail"),
         images="long_tail",
     ),
     Arm(
-        name="long_tail_unbalanced",
-        title="unlabeled images of a long tail, as they are",
-        changes={**_part("long_tail"), "selection.balance": False},
-        needs=(MAIN,),
+        "long_tail_unbalanced",
+        "unlabeled images of a long tail, as they are",
+        {**_part("long_tail"), "selection.balance": False},
         images="long_tail",
     ),
-    _arm(
+    Arm(
         "quarter_of_unlabeled",
         "a quarter of the unlabeled images",
         {
             "data.unlabeled": "{workdir}/noisy_student/seed_{seed}/unlabeled/"
             "unlabeled-0000[01]-of-00008.tfrecord"
         },
-        MAIN,
     ),
-    _arm(
-        "small_student",
-        "student of the teacher's size",
-        {"model.width": 0.35},
-        MAIN,
+    Arm(
+        "small_student", "student of the teacher's size", {"model.width": 0.35}
     ),
-    _arm(
+    Arm(
         "large_teacher",
         "teacher of the student's size",
         {
             "self_training.teacher_width": 0.0,
             "self_training.teacher_depth": 0.0,
         },
-        BASELINE,
+        needs=(BASELINE,),
     ),
-    _arm(
+    Arm(
         "warm_start",
         "student begins with its teacher's weights",
         {
@@ -222,15 +202,14 @@ ARMS: tuple[Arm, ...] = (
             "self_training.teacher_depth": 0.0,
             "self_training.initialize_students_from": "teacher",
         },
-        BASELINE,
+        needs=(BASELINE,),
     ),
-    _arm(
+    Arm(
         "pretrained",
         "trained on pseudo-labels alone",
         {"loss.weighting": "pseudo_labels"},
-        MAIN,
     ),
-    _arm(
+    Arm(
         "fine_tuned",
         "trained on pseudo-labels, then on labels",
         {
@@ -241,9 +220,9 @@ ARMS: tuple[Arm, ...] = (
             "training.teacher_epochs": 80.0,
             "optimizer.base_learning_rate": 0.08,
         },
-        "pretrained",
+        needs=("pretrained",),
     ),
-    _arm(
+    Arm(
         "fixres",
         "fine-tuned at 36 pixels, without noise",
         {
@@ -253,30 +232,27 @@ ARMS: tuple[Arm, ...] = (
             "fixres.frozen_blocks": 1,
             "fixres.base_learning_rate": 0.08,
         },
-        MAIN,
     ),
-    _arm(
+    Arm(
         "plain_pseudo_labels",
         "pseudo-labeling without noise: hard labels, crops and flips alone",
         {
-            **_PLAIN_IMAGES,
+            "augmentation.labeled.policy": "none",
+            "augmentation.unlabeled.policy": "none",
             "model.dropout_rate": 0.0,
             "model.stochastic_depth_rate": 0.0,
             "loss.pseudo_labels": "hard",
         },
-        MAIN,
     ),
     Arm(
-        name="self_training_classifier",
-        title="scikit-learn's SelfTrainingClassifier, logistic regression on "
+        "self_training_classifier",
+        "scikit-learn's SelfTrainingClassifier, logistic regression on "
         "principal components",
-        needs=(MAIN,),
         kind="self_training_classifier",
     ),
     Arm(
-        name="fixmatch",
-        title="FixMatch from semilearn, the same network and steps",
-        needs=(MAIN,),
+        "fixmatch",
+        "FixMatch from semilearn, the same network and steps",
         kind="fixmatch",
     ),
 )

@@ -1,33 +1,27 @@
 """Numbers of the study's models, read from the records of its runs."""
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from noisy_student_tf.evaluation import robustness, robustness_metrics
-from noisy_student_tf.records import robustness_sets
 from study import run_records, studies
 
 Row = dict[str, Any]
 
-# The paper's attack of Section 4.2, in pixels.
-PGD_EPSILON_PIXELS = 16.0
 # What mCE and mFR are relative to: 100.
-BASELINE = studies.Subject("supervised", "teacher")
+BASELINE = studies.Model("supervised", "teacher")
 
-
-@dataclasses.dataclass(frozen=True)
-class Relative:
-    """A mean of ratios to the baseline, in percent.
-
-    Attributes:
-        percent: None where nothing could be divided.
-        left_out: Perturbations under which the baseline never flips, which
-            the mean is taken without.
-    """
-
-    percent: float | None
-    left_out: tuple[str, ...] = ()
+# Measure -> fields of its row; the paper's PGD of Section 4.2, in pixels.
+_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "accuracy": {"split": "test", "measure": None},
+    "mce": {"measure": robustness.CORRUPTIONS},
+    "mfr": {"measure": robustness.PERTURBATIONS},
+    "fgsm": {
+        "measure": robustness.FGSM,
+        "epsilon_pixels": studies.FGSM_EPSILON_PIXELS,
+    },
+    "pgd": {"measure": robustness.PGD, "epsilon_pixels": 16.0},
+}
 
 
 class Measurements:
@@ -43,100 +37,78 @@ class Measurements:
             (record.arm, record.seed): record for record in records
         }
 
-    def seeds(self, subject: studies.Subject) -> list[int]:
+    def seeds(self, model: studies.Model) -> list[int]:
         """Return the seeds with which a model was tested."""
         return sorted(
             seed
             for arm, seed in self._records
-            if arm == subject.arm and self.test_row(subject, seed)
+            if arm == model.arm and self.test_row(model, seed)
         )
 
     def record(self, arm: str, seed: int) -> run_records.Record:
         """Return one record."""
         return self._records[arm, seed]
 
-    def test_row(self, subject: studies.Subject, seed: int) -> Row | None:
+    def test_row(self, model: studies.Model, seed: int) -> Row | None:
         """Return a model's row of test images at its own resolution."""
-        return self._row(
-            subject,
-            seed,
-            lambda row: row["split"] == "test" and "measure" not in row,
-        )
+        return self._row(model, seed, "accuracy")
 
     def _row(
-        self,
-        subject: studies.Subject,
-        seed: int,
-        accepts: Callable[[Row], bool],
+        self, model: studies.Model, seed: int, measure: studies.Measure
     ) -> Row | None:
-        record = self._records.get((subject.arm, seed))
-        rows = record.rows(subject.model) if record else []
-        return next((row for row in rows if accepts(row)), None)
+        record = self._records.get((model.arm, seed))
+        for row in record.rows(model.name) if record else []:
+            fields = _FIELDS[measure].items()
+            if all(row.get(name) == value for name, value in fields):
+                return row
+        return None
 
     def value(
-        self, subject: studies.Subject, seed: int, measure: studies.Measure
+        self, model: studies.Model, seed: int, measure: studies.Measure
     ) -> float | None:
         """Return a number in percent; None where it was not measured.
 
         mCE and mFR are relative to the supervised baseline of the same seed.
         """
-        if measure == "accuracy":
-            row = self.test_row(subject, seed)
-        elif measure == "mce":
-            return self._mce(subject, seed)
-        elif measure == "mfr":
-            return self.mfr(subject, seed).percent
-        elif measure == "fgsm":
-            row = self.attack(
-                subject, seed, robustness.FGSM, studies.FGSM_EPSILON_PIXELS
-            )
-        else:
-            row = self.attack(subject, seed, robustness.PGD, PGD_EPSILON_PIXELS)
-        return 100 * row["accuracy"] if row else None
-
-    def attack(
-        self, subject: studies.Subject, seed: int, kind: str, epsilon: float
-    ) -> Row | None:
-        """Return the row of one attack."""
-        return self._row(
-            subject,
-            seed,
-            lambda row: (
-                (row.get("measure"), row.get("epsilon_pixels"))
-                == (kind, epsilon)
-            ),
-        )
-
-    def _robustness(
-        self, subject: studies.Subject, seed: int, measure: str
-    ) -> Row | None:
-        return self._row(
-            subject, seed, lambda row: row.get("measure") == measure
-        )
-
-    def _mce(self, subject: studies.Subject, seed: int) -> float | None:
-        row, baseline = (
-            self._robustness(each, seed, robustness.CORRUPTIONS)
-            for each in (subject, BASELINE)
-        )
+        if measure == "mfr":
+            return self.mfr(model, seed)[0]
+        row = self._row(model, seed, measure)
+        if measure != "mce":
+            return 100 * row["accuracy"] if row else None
+        baseline = self._row(BASELINE, seed, "mce")
         if not row or not baseline:
             return None
         return robustness_metrics.mean_corruption_error(
             row["errors"], baseline["errors"]
         )
 
-    def mfr(self, subject: studies.Subject, seed: int) -> Relative:
-        """Return mFR over the perturbations under which the baseline flips."""
+    def values(
+        self,
+        model: studies.Model,
+        seeds: Sequence[int],
+        measure: studies.Measure,
+    ) -> list[float]:
+        """Return the numbers of the seeds that were measured."""
+        found = [self.value(model, seed, measure) for seed in seeds]
+        return [value for value in found if value is not None]
+
+    def mfr(
+        self, model: studies.Model, seed: int
+    ) -> tuple[float | None, list[str]]:
+        """Return mFR over the perturbations under which the baseline flips.
+
+        Returns:
+            The percentage, None where nothing could be divided; and the
+            perturbations under which the baseline never flips.
+        """
         row, baseline = (
-            self._robustness(each, seed, robustness.PERTURBATIONS)
-            for each in (subject, BASELINE)
+            self._row(each, seed, "mfr") for each in (model, BASELINE)
         )
         if not row or not baseline:
-            return Relative(None)
-        percent, left_out = robustness_metrics.mean_defined_ratio(
+            return None, []
+        return robustness_metrics.mean_defined_ratio(
             row["flip_probabilities"], baseline["flip_probabilities"]
         )
-        return Relative(percent, tuple(left_out))
 
     def differences(self, claim: studies.Claim) -> dict[int, float]:
         """Return seed -> by how many points the paper's direction holds."""
@@ -148,9 +120,3 @@ class Measurements:
             if better is not None and worse is not None:
                 differences[seed] = sign * (better - worse)
         return differences
-
-
-def mean_flip_percent(flip_probabilities: Mapping[str, float]) -> float:
-    """Return the plain mean of the flip probabilities in percent."""
-    names = robustness_sets.PERTURBATIONS
-    return 100 * sum(flip_probabilities[name] for name in names) / len(names)

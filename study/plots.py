@@ -26,12 +26,9 @@ def draw_models(
     if not lines:
         return None
     drawing, axes = _canvas(len(lines))
-    for place, subject in enumerate(lines):
-        values = [
-            measured.value(subject, seed, "accuracy")
-            for seed in measured.seeds(subject)
-        ]
-        _draw_line(axes, place, [each for each in values if each is not None])
+    for place, model in enumerate(lines):
+        seeds = measured.seeds(model)
+        _draw_line(axes, place, measured.values(model, seeds, "accuracy"))
     axes.set_yticks(range(len(lines)), map(tables.title_of, lines))
     axes.set_xlabel("test accuracy, %")
     return drawing

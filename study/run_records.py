@@ -12,7 +12,7 @@ from typing import Any
 from noisy_student_tf import configs, files, workdirs
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
-from noisy_student_tf.report import labels as report_labels
+from noisy_student_tf.report import label_counts
 from study import sharing
 
 # Of the curves, about so many points are kept.
@@ -136,17 +136,17 @@ def _pseudo_labels(
 ) -> Iterator[dict[str, Any]]:
     """Yield how right each student's teacher was, and what was selected."""
     num_classes = len(shards.read_manifest(run.labeled)["class_names"])
-    truth = report_labels.read_truth(files.join(run.unlabeled, "truth.parquet"))
+    truth = label_counts.read_truth(run)
     for iteration in range(1, config.self_training.num_iterations + 1):
         if not shards.is_finished(run.selection(iteration)):
             continue
-        labels = report_labels.read_predictions(
+        labels = label_counts.read_predictions(
             run.predictions(iteration),
             num_classes=num_classes,
             threshold=config.selection.confidence_threshold,
             truth=truth,
         )
-        selection = report_labels.read_selection(
+        selection = label_counts.read_selection(
             run.selection(iteration),
             num_classes=num_classes,
             classes=[],

@@ -8,7 +8,7 @@ copied there first. A killed study goes on with the same command.
 import dataclasses
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from absl import logging
@@ -82,7 +82,7 @@ class Job:
         )
 
 
-def jobs(
+def jobs_of(
     study: studies.Study,
     *,
     seeds: Sequence[int],
@@ -101,24 +101,13 @@ def jobs(
 
 
 def run(
-    study: studies.Study,
-    *,
-    seeds: Sequence[int],
-    root: str,
-    records: str,
-    robustness: bool = True,
-    semilearn_python: str = "",
-    execute: Execute | None = None,
+    jobs: Iterable[Job], records: str, execute: Execute | None = None
 ) -> None:
     """Run what is not finished of a study, and write its records.
 
     Args:
-        study: Which.
-        seeds: With which seeds.
-        root: The study's folder.
+        jobs: The study's runs.
         records: Where the record of every finished run is written.
-        robustness: See `Job`.
-        semilearn_python: See `Job`.
         execute: Runs a command; None: a process that must succeed.
 
     Raises:
@@ -126,19 +115,14 @@ def run(
         subprocess.CalledProcessError: A run failed. The study goes on there.
     """
     todo = []
-    for job in jobs(
-        study,
-        seeds=seeds,
-        root=root,
-        robustness=robustness,
-        semilearn_python=semilearn_python,
-    ):
+    for job in jobs:
         if is_recorded(job, records):
             logging.info("%s, seed %d: recorded.", job.arm.name, job.seed)
         else:
             todo.append(job)
-    if any(job.arm.kind == "fixmatch" for job in todo):
-        fixmatch.check_interpreter(semilearn_python)
+    for job in todo:
+        if job.arm.kind == "fixmatch":
+            fixmatch.check_interpreter(job.semilearn_python)
     for job in todo:
         make(job, execute or _execute)
         run_records.write(records, _record(job))
@@ -164,20 +148,16 @@ def is_recorded(job: Job, records: str) -> bool:
     )
 
 
-def record_begun(
-    study: studies.Study, *, seeds: Sequence[int], root: str, records: str
-) -> None:
+def record_begun(jobs: Iterable[Job], records: str) -> None:
     """Write the records of runs that were stopped: of their finished models.
 
     They count as unfinished, and are replaced when the runs are finished.
 
     Args:
-        study: Which.
-        seeds: With which seeds.
-        root: The study's folder.
+        jobs: Without robustness, which can be measured later.
         records: Where the records are written.
     """
-    for job in jobs(study, seeds=seeds, root=root, robustness=False):
+    for job in jobs:
         is_begun = job.arm.kind == "loop" and shards.is_finished(
             job.workdir.teacher
         )
@@ -292,13 +272,7 @@ def multiply_adds(job: Job) -> float:
 
 
 def describe(
-    study: studies.Study,
-    *,
-    seeds: Sequence[int],
-    root: str,
-    records: str,
-    multiply_adds_per_second: float,
-    robustness: bool = True,
+    jobs: Iterable[Job], records: str, *, multiply_adds_per_second: float
 ) -> str:
     """Return the runs of a study, what is finished, and what each costs.
 
@@ -306,7 +280,7 @@ def describe(
     """
     lines = []
     seconds = 0.0
-    for job in jobs(study, seeds=seeds, root=root, robustness=robustness):
+    for job in jobs:
         cost = _OVERHEAD * multiply_adds(job) / multiply_adds_per_second
         is_done = is_recorded(job, records)
         state = "recorded" if is_done else f"about {cost / 60:.0f} minutes"

@@ -23,13 +23,11 @@ class Summary:
         mean: Over the seeds.
         low: Lower end of the 95 % t-interval of the mean; nan with one seed.
         high: Upper end.
-        num_seeds: How many there are.
     """
 
     mean: float
     low: float
     high: float
-    num_seeds: int
 
 
 def summarize(values: Sequence[float]) -> Summary:
@@ -46,10 +44,10 @@ def summarize(values: Sequence[float]) -> Summary:
     mean = statistics.mean(values)
     count = len(values)
     if count < _FEWEST_SEEDS:
-        return Summary(mean, math.nan, math.nan, count)
+        return Summary(mean, math.nan, math.nan)
     quantile = float(stats.t.ppf((1 + _CONFIDENCE) / 2, count - 1))
     reach = quantile * statistics.stdev(values) / math.sqrt(count)
-    return Summary(mean, mean - reach, mean + reach, count)
+    return Summary(mean, mean - reach, mean + reach)
 
 
 def judge(differences: Sequence[float]) -> Verdict:
@@ -69,8 +67,3 @@ def judge(differences: Sequence[float]) -> Verdict:
     if all(difference < 0 for difference in differences):
         return "disagrees"
     return "undecided"
-
-
-def are_disjoint(first: Summary, second: Summary) -> bool:
-    """Tell whether two intervals have no number in common."""
-    return first.low > second.high or second.low > first.high

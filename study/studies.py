@@ -22,11 +22,11 @@ ERRORS = ("mce", "mfr")
 
 
 @dataclasses.dataclass(frozen=True, order=True)
-class Subject:
+class Model:
     """One model of an arm, as `results.json` names it."""
 
     arm: str
-    model: str
+    name: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ class Claim:
 
     text: str
     source: str
-    better: Subject
-    worse: Subject
+    better: Model
+    worse: Model
     measure: Measure = "accuracy"
 
 
@@ -54,8 +54,6 @@ class Study:
 
     Attributes:
         name: Of the table, and of `--name`.
-        title: Its heading.
-        question: What it answers.
         arms: Names of the arms, in the order in which they run.
         lines: What the table shows.
         claims: The paper's directions.
@@ -63,32 +61,27 @@ class Study:
     """
 
     name: str
-    title: str
-    question: str
     arms: tuple[str, ...]
-    lines: tuple[Subject, ...]
+    lines: tuple[Model, ...]
     claims: tuple[Claim, ...] = ()
     seeds: tuple[int, ...] = ABLATION_SEEDS
 
 
-_SUPERVISED = Subject(arms.BASELINE, "teacher")
-_TEACHER = Subject(arms.MAIN, "teacher")
-_FIRST = Subject(arms.MAIN, "student_1")
-_SECOND = Subject(arms.MAIN, "student_2")
-_LAST = Subject(arms.MAIN, "student_3")
+_SUPERVISED = Model(arms.BASELINE, "teacher")
+_TEACHER = Model(arms.MAIN, "teacher")
+_FIRST = Model(arms.MAIN, "student_1")
+_SECOND = Model(arms.MAIN, "student_2")
+_LAST = Model(arms.MAIN, "student_3")
 _ABLATIONS = "appendix A.2"
 
 
-def _student(arm: str) -> Subject:
-    return Subject(arm, "student_1")
+def _student(arm: str) -> Model:
+    return Model(arm, "student_1")
 
 
 STUDIES: tuple[Study, ...] = (
     Study(
         name="main",
-        title="Baseline and iterations",
-        question="Does the last student beat a net of its size that was "
-        "trained no shorter, with the same noise, on the labels alone?",
         arms=(arms.BASELINE, arms.MAIN),
         seeds=MAIN_SEEDS,
         lines=(_SUPERVISED, _TEACHER, _FIRST, _SECOND, _LAST),
@@ -144,9 +137,6 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="noise",
-        title="Noise",
-        question="What does noise on unlabeled images, and its absence in the "
-        "teacher, contribute?",
         arms=("no_augmentation", "no_noise", "noised_teacher"),
         lines=(
             _SUPERVISED,
@@ -184,8 +174,6 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="ratio",
-        title="Unlabeled images per labeled one",
-        question="Does a larger share of unlabeled images in the batch help?",
         arms=("ratio_1",),
         lines=(_student("ratio_1"), _FIRST),
         claims=(
@@ -199,9 +187,6 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="labels",
-        title="Hard and soft labels",
-        question="Do soft labels help, where the teacher is sure and where it "
-        "is not?",
         arms=("hard", "soft_unsure", "hard_unsure"),
         lines=(
             _SUPERVISED,
@@ -227,9 +212,6 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="balance",
-        title="Balancing",
-        question="Does giving each class its quota help, where the unlabeled "
-        "images are not balanced?",
         arms=("long_tail", "long_tail_unbalanced"),
         lines=(_student("long_tail"), _student("long_tail_unbalanced")),
         claims=(
@@ -243,8 +225,6 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="amount",
-        title="Amount of unlabeled data",
-        question="Does more unlabeled data help?",
         arms=("quarter_of_unlabeled",),
         lines=(_FIRST, _student("quarter_of_unlabeled")),
         claims=(
@@ -258,8 +238,6 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="student_capacity",
-        title="Student capacity",
-        question="Is a student larger than its teacher better?",
         arms=("small_student",),
         lines=(_TEACHER, _student("small_student"), _FIRST),
         claims=(
@@ -273,8 +251,6 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="teacher_capacity",
-        title="Teacher capacity",
-        question="Is the student of a larger teacher better?",
         arms=("large_teacher",),
         lines=(_TEACHER, _FIRST, _SUPERVISED, _student("large_teacher")),
         claims=(
@@ -288,8 +264,6 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="warm_start",
-        title="Warm start",
-        question="Should a student begin with its teacher's weights?",
         arms=("large_teacher", "warm_start"),
         lines=(
             _SUPERVISED,
@@ -307,13 +281,11 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="joint",
-        title="Joint training",
-        question="Should labels and pseudo-labels be learned together?",
         arms=("pretrained", "fine_tuned"),
         lines=(
             _FIRST,
             _student("pretrained"),
-            Subject("fine_tuned", "teacher"),
+            Model("fine_tuned", "teacher"),
         ),
         claims=(
             Claim(
@@ -321,35 +293,30 @@ STUDIES: tuple[Study, ...] = (
                 "than one after the other",
                 source=f"{_ABLATIONS}, study 6: B0 77.9 against 77.5",
                 better=_FIRST,
-                worse=Subject("fine_tuned", "teacher"),
+                worse=Model("fine_tuned", "teacher"),
             ),
         ),
     ),
     Study(
         name="fixres",
-        title="FixRes",
-        question="Does fine-tuning at a higher resolution help?",
         arms=("fixres",),
-        lines=(_FIRST, Subject("fixres", "student_1_fixres")),
+        lines=(_FIRST, Model("fixres", "student_1_fixres")),
         claims=(
             Claim(
                 text="fine-tuning at a higher resolution helps",
                 source="released weights: L2 88.2 at 475 pixels, 88.4 at 800",
-                better=Subject("fixres", "student_1_fixres"),
+                better=Model("fixres", "student_1_fixres"),
                 worse=_FIRST,
             ),
         ),
     ),
     Study(
         name="peers",
-        title="Beside what else one would try",
-        question="What do simpler methods, and one of another kind, make of "
-        "the same labels?",
         arms=("plain_pseudo_labels", "self_training_classifier", "fixmatch"),
         lines=(
-            Subject("self_training_classifier", "teacher"),
+            Model("self_training_classifier", "teacher"),
             _student("self_training_classifier"),
-            Subject("plain_pseudo_labels", "teacher"),
+            Model("plain_pseudo_labels", "teacher"),
             _student("plain_pseudo_labels"),
             _student("fixmatch"),
             _FIRST,

@@ -30,61 +30,54 @@ def _models(study: studies.Study, measured: measures.Measurements) -> str:
         *(f"seed {seed}" for seed in study.seeds),
         "mean, 95 % interval",
     ]
-    return _markdown(
-        heading, [_model(line, measured, study.seeds) for line in study.lines]
-    )
-
-
-def _model(
-    subject: studies.Subject,
-    measured: measures.Measurements,
-    seeds: Sequence[int],
-) -> list[str]:
-    values = {seed: measured.value(subject, seed, "accuracy") for seed in seeds}
-    found = [value for value in values.values() if value is not None]
-    return [
-        title_of(subject),
-        _parameters(subject, measured),
-        *(_accuracy(subject, seed, measured) for seed in seeds),
-        interval(statistics.summarize(found)) if found else OPEN,
+    lines = [
+        [
+            title_of(model),
+            _parameters(model, measured),
+            *(_accuracy(model, seed, measured) for seed in study.seeds),
+            interval(measured.values(model, study.seeds, "accuracy")),
+        ]
+        for model in study.lines
     ]
+    return _markdown(heading, lines)
 
 
-def title_of(subject: studies.Subject) -> str:
+def title_of(model: studies.Model) -> str:
     """Return what a table calls a model."""
-    arm = arms.arm(subject.arm)
-    if subject.model == "teacher":
-        is_baseline = subject == measures.BASELINE
+    arm = arms.arm(model.arm)
+    if model.name == "teacher":
+        is_baseline = model == measures.BASELINE
         return arm.title if is_baseline else f"{arm.title}: teacher"
-    if subject.arm != "noisy_student":
+    if model.arm != "noisy_student":
         return arm.title
-    return f"{arm.title}, student {subject.model.removeprefix('student_')}"
+    return f"{arm.title}, student {model.name.removeprefix('student_')}"
 
 
-def _parameters(
-    subject: studies.Subject, measured: measures.Measurements
-) -> str:
-    for seed in measured.seeds(subject)[:1]:
-        models = measured.record(subject.arm, seed).content["models"]
-        count = models.get(subject.model, {}).get("num_parameters")
+def _parameters(model: studies.Model, measured: measures.Measurements) -> str:
+    for seed in measured.seeds(model)[:1]:
+        models = measured.record(model.arm, seed).content["models"]
+        count = models.get(model.name, {}).get("num_parameters")
         if count:
             return f"{count / 1e6:.2f} M"
     return "-"
 
 
 def _accuracy(
-    subject: studies.Subject, seed: int, measured: measures.Measurements
+    model: studies.Model, seed: int, measured: measures.Measurements
 ) -> str:
     """Return an accuracy with its binomial interval."""
-    row = measured.test_row(subject, seed)
+    row = measured.test_row(model, seed)
     if not row:
         return OPEN
     low, high = row["interval_95"]
     return f"{100 * row['accuracy']:.2f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def interval(summary: statistics.Summary, *, signed: bool = False) -> str:
+def interval(values: Sequence[float], *, signed: bool = False) -> str:
     """Return a mean and its interval over seeds, as far as there is one."""
+    if not values:
+        return OPEN
+    summary = statistics.summarize(values)
     form = "+.2f" if signed else ".2f"
     if math.isnan(summary.low):
         return f"{summary.mean:{form}} (one seed)"
@@ -115,9 +108,7 @@ def of_claims(
                 claim.source,
                 _MEASURES[claim.measure],
                 ", ".join(f"{value:+.2f}" for value in found) or OPEN,
-                interval(statistics.summarize(found), signed=True)
-                if found
-                else OPEN,
+                interval(found, signed=True),
                 statistics.judge(found),
             ]
         )
@@ -134,41 +125,30 @@ _MEASURES: dict[studies.Measure, str] = {
 
 
 def of_robustness(
-    subjects: Sequence[studies.Subject], measured: measures.Measurements
+    models: Sequence[studies.Model], measured: measures.Measurements
 ) -> str:
     """Return the means over seeds of all measures of robustness."""
     heading = ["model", "seeds", *_MEASURES.values(), "no baseline flips"]
     lines = []
-    for subject in subjects:
-        seeds = measured.seeds(subject)
+    for model in models:
+        seeds = measured.seeds(model)
         left_out = {
             name.replace("_", " ")
             for seed in seeds
-            for name in measured.mfr(subject, seed).left_out
+            for name in measured.mfr(model, seed)[1]
         }
         lines.append(
             [
-                title_of(subject),
+                title_of(model),
                 ", ".join(map(str, seeds)) or OPEN,
                 *(
-                    _over_seeds(subject, seeds, measure, measured)
+                    interval(measured.values(model, seeds, measure))
                     for measure in _MEASURES
                 ),
                 ", ".join(sorted(left_out)) or "-",
             ]
         )
     return _markdown(heading, lines)
-
-
-def _over_seeds(
-    subject: studies.Subject,
-    seeds: Sequence[int],
-    measure: studies.Measure,
-    measured: measures.Measurements,
-) -> str:
-    values = [measured.value(subject, seed, measure) for seed in seeds]
-    found = [value for value in values if value is not None]
-    return interval(statistics.summarize(found)) if found else OPEN
 
 
 def count_verdicts(

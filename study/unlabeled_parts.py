@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from noisy_student_tf import configs, files, workdirs
 from noisy_student_tf.records import predictions, schema, shards
-from noisy_student_tf.report import labels as report_labels
+from noisy_student_tf.report import label_counts
 
 # How many times as many images a long tail's first class keeps as its last.
 RATIO = 10.0
@@ -39,7 +39,7 @@ def write_long_tail(
     """
 
     def is_kept(_: int, ids: np.ndarray) -> np.ndarray:
-        labels = truth.look_up(ids)
+        labels = truth.of(ids)
         return np.array(
             [
                 is_among(image_id.tobytes(), kept[label])
@@ -49,10 +49,8 @@ def write_long_tail(
 
     if shards.is_finished(directory):
         return
-    truth = report_labels.read_truth(
-        files.join(data.unlabeled, "truth.parquet")
-    )
-    kept = shares(int(truth.labels.max()) + 1)
+    truth = label_counts.read_truth(data)
+    kept = shares(int(truth.values.max()) + 1)
     _write(data, directory, is_kept)
 
 

@@ -13,7 +13,7 @@ from tests import conftest
 ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts", "study")
 
-BASE = {"configs", "files", "recipes", "records", "workdirs"}
+BASE = {"configs", "files", "recipes", "records", "texts", "workdirs"}
 PARTS = {
     "evaluation",
     "model",
@@ -28,6 +28,7 @@ ALLOWED_IMPORTS = {
     "configs": set(),
     "recipes": {"configs"},
     "records": {"files"},
+    "texts": set(),
     "workdirs": {"configs", "files", "recipes", "records.shards"},
     "devices": BASE,
     **{part: BASE for part in PARTS},

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-LogitsFn = Callable[[tf.Tensor], tf.Tensor]
+from noisy_student_tf.evaluation import evaluate
+
 Attack = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 # Paper, Section 4.2 and Figure 4.
@@ -51,12 +52,12 @@ def check_epsilon(epsilon: float) -> None:
         )
 
 
-def make_gradient_sign(logits_fn: LogitsFn) -> Attack:
+def make_gradient_sign(logits_fn: evaluate.LogitsFn) -> Attack:
     """Return `gradient_sign_of`, compiled once for all attacks."""
     return tf.function(gradient_sign_of(logits_fn), autograph=False)
 
 
-def gradient_sign_of(logits_fn: LogitsFn) -> Attack:
+def gradient_sign_of(logits_fn: evaluate.LogitsFn) -> Attack:
     """Return the direction in which every pixel raises its image's loss.
 
     Args:
@@ -81,27 +82,17 @@ def gradient_sign_of(logits_fn: LogitsFn) -> Attack:
     return gradient_sign
 
 
-def fgsm(
-    gradient_sign: Attack,
-    images: tf.Tensor,
-    labels: tf.Tensor,
-    epsilon: float,
-) -> tf.Tensor:
+def fgsm(images: tf.Tensor, signs: tf.Tensor, epsilon: float) -> tf.Tensor:
     """Attack by the fast gradient sign method: one step of epsilon.
 
     Args:
-        gradient_sign: Of the model that is attacked.
         images: float32 [batch, height, width, 3] in [0, 255].
-        labels: int32 [batch].
+        signs: What `gradient_sign_of` finds of them.
         epsilon: In pixels of [0, 255].
 
     Returns:
         Images of the same shape and range.
     """
-    return _one_step(images, gradient_sign(images, labels), epsilon)
-
-
-def _one_step(images: tf.Tensor, signs: tf.Tensor, epsilon: float) -> tf.Tensor:
     return tf.clip_by_value(images + epsilon * signs, 0.0, MAX_PIXEL)
 
 
@@ -112,7 +103,6 @@ def pgd(
     epsilon: float,
     *,
     num_iterations: int = PGD_ITERATIONS,
-    step: float | None = None,
 ) -> tf.Tensor:
     """Attack by projected gradient descent, from the clean image.
 
@@ -121,13 +111,12 @@ def pgd(
         images: float32 [batch, height, width, 3] in [0, 255].
         labels: int32 [batch].
         epsilon: In pixels of [0, 255].
-        num_iterations: Signed steps.
-        step: Their length in pixels; None: `pgd_step`.
+        num_iterations: Signed steps, each of `pgd_step`.
 
     Returns:
         Images of the same shape and range.
     """
-    step = pgd_step(epsilon, num_iterations) if step is None else step
+    step = pgd_step(epsilon, num_iterations)
     low = tf.maximum(images - epsilon, 0.0)
     high = tf.minimum(images + epsilon, MAX_PIXEL)
     attacked = images
@@ -138,7 +127,7 @@ def pgd(
 
 
 def measure(
-    logits_fn: LogitsFn,
+    logits_fn: evaluate.LogitsFn,
     stream: tf.data.Dataset,
     attacks: Sequence[tuple[float, int]],
     gradient_sign: Attack | None = None,
@@ -173,7 +162,7 @@ def measure(
         signs = gradient_sign(images, labels)
         for place, (epsilon, num_iterations) in enumerate(attacks):
             if num_iterations == 1:
-                attacked = _one_step(images, signs, epsilon)
+                attacked = fgsm(images, signs, epsilon)
             else:
                 attacked = pgd(
                     gradient_sign,

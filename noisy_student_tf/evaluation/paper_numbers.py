@@ -7,6 +7,7 @@ L2 teacher.
 """
 
 import dataclasses
+from collections.abc import Iterator
 
 PAPER, TIMM = "paper", "timm"
 
@@ -34,121 +35,36 @@ class Number:
     source: str
 
 
-def _paper(
-    method: str, set: str, resolution: int, table: str, **percents: float
-) -> list[Number]:
-    return [
-        Number(
-            "efficientnet-l2",
-            method,
-            set,
-            resolution,
-            metric,
-            percent,
-            f"{PAPER}, {table}",
-        )
-        for metric, percent in percents.items()
-    ]
-
-
 _NOISY, _SUPERVISED = "Noisy Student", "supervised"
 
-_PAPER_NUMBERS = [
-    *_paper(
-        _NOISY, "imagenet", 800, "Table 2", accuracy=88.4, top5_accuracy=98.7
-    ),
-    *_paper(
-        _SUPERVISED,
-        "imagenet",
-        800,
-        "Table 2",
-        accuracy=85.5,
-        top5_accuracy=97.5,
-    ),
-    *_paper(
-        _NOISY, "imagenet_a", 800, "Table 3", accuracy=83.7, top5_accuracy=95.2
-    ),
-    *_paper(
-        _SUPERVISED,
-        "imagenet_a",
-        800,
-        "Table 3",
-        accuracy=49.6,
-        top5_accuracy=78.6,
-    ),
-    *_paper(
-        _NOISY,
-        "imagenet_c",
-        475,
-        "Table 4, 299-pixel images",
-        accuracy=77.8,
-        mce=28.3,
-    ),
-    *_paper(
-        _NOISY,
-        "imagenet_c",
-        475,
-        "Table 4, 224-pixel images",
-        accuracy=76.5,
-        mce=30.0,
-    ),
-    *_paper(
-        _SUPERVISED,
-        "imagenet_c",
-        475,
-        "Table 4, 299-pixel images",
-        accuracy=66.6,
-        mce=42.5,
-    ),
-    *_paper(
-        _SUPERVISED,
-        "imagenet_c",
-        475,
-        "Table 4, 224-pixel images",
-        accuracy=62.6,
-        mce=47.5,
-    ),
-    *_paper(
-        _NOISY,
-        "imagenet_p",
-        475,
-        "Table 5, 299-pixel images",
-        accuracy=86.4,
-        mfr=12.2,
-    ),
-    *_paper(
-        _NOISY,
-        "imagenet_p",
-        475,
-        "Table 5, 224-pixel images",
-        accuracy=85.2,
-        mfr=14.2,
-    ),
-    *_paper(
-        _SUPERVISED,
-        "imagenet_p",
-        475,
-        "Table 5, 299-pixel images",
-        accuracy=81.6,
-        mfr=23.7,
-    ),
-    *_paper(
-        _SUPERVISED,
-        "imagenet_p",
-        475,
-        "Table 5, 224-pixel images",
-        accuracy=80.4,
-        mfr=27.2,
-    ),
-]
+# Set, pixels, table, and what is printed there beside the accuracy.
+_TABLE_2 = ("imagenet", 800, "Table 2", "top5_accuracy")
+_TABLE_3 = ("imagenet_a", 800, "Table 3", "top5_accuracy")
+_TABLE_4_LARGE = ("imagenet_c", 475, "Table 4, 299-pixel images", "mce")
+_TABLE_4_SMALL = ("imagenet_c", 475, "Table 4, 224-pixel images", "mce")
+_TABLE_5_LARGE = ("imagenet_p", 475, "Table 5, 299-pixel images", "mfr")
+_TABLE_5_SMALL = ("imagenet_p", 475, "Table 5, 224-pixel images", "mfr")
+# Accuracy, and the other number, of EfficientNet-L2.
+_PAPER_ROWS = (
+    (_NOISY, _TABLE_2, 88.4, 98.7),
+    (_SUPERVISED, _TABLE_2, 85.5, 97.5),
+    (_NOISY, _TABLE_3, 83.7, 95.2),
+    (_SUPERVISED, _TABLE_3, 49.6, 78.6),
+    (_NOISY, _TABLE_4_LARGE, 77.8, 28.3),
+    (_NOISY, _TABLE_4_SMALL, 76.5, 30.0),
+    (_SUPERVISED, _TABLE_4_LARGE, 66.6, 42.5),
+    (_SUPERVISED, _TABLE_4_SMALL, 62.6, 47.5),
+    (_NOISY, _TABLE_5_LARGE, 86.4, 12.2),
+    (_NOISY, _TABLE_5_SMALL, 85.2, 14.2),
+    (_SUPERVISED, _TABLE_5_LARGE, 81.6, 23.7),
+    (_SUPERVISED, _TABLE_5_SMALL, 80.4, 27.2),
+)
 
 # Paper, Figure 4: accuracy under FGSM by epsilon in pixels, at 800 pixels.
 FGSM_ACCURACIES = {
     _NOISY: {0: 88.4, 2: 80.0, 4: 77.8, 8: 76.4, 16: 74.7},
     _SUPERVISED: {0: 85.5, 2: 68.3, 4: 64.6, 8: 62.3, 16: 59.7},
 }
-# Paper, Section 4.2: PGD of 10 iterations at epsilon 16.
-PGD_ACCURACIES = {_NOISY: 4.4, _SUPERVISED: 1.1}
 
 _TIMM_SETS = (
     "imagenet",
@@ -158,87 +74,47 @@ _TIMM_SETS = (
     "imagenet_r",
     "imagenet_sketch",
 )
-# (variant, resolution) -> top-1 and top-5 on each of the sets.
+# (variant, resolution) -> top-1, and top-5, on each of the sets.
 _TIMM_ROWS = {
     ("b0", 224): (
-        (78.680, 94.372),
-        (85.020, 96.492),
-        (67.740, 87.950),
-        (11.093, 39.907),
-        (46.067, 63.283),
-        (28.908, 48.967),
+        (78.680, 85.020, 67.740, 11.093, 46.067, 28.908),
+        (94.372, 96.492, 87.950, 39.907, 63.283, 48.967),
     ),
     ("b1", 240): (
-        (81.388, 95.756),
-        (86.688, 97.393),
-        (70.720, 89.970),
-        (18.907, 51.680),
-        (50.797, 67.887),
-        (34.184, 55.513),
+        (81.388, 86.688, 70.720, 18.907, 50.797, 34.184),
+        (95.756, 97.393, 89.970, 51.680, 67.887, 55.513),
     ),
     ("b2", 260): (
-        (82.412, 96.238),
-        (87.570, 97.651),
-        (72.310, 91.010),
-        (24.213, 57.547),
-        (53.497, 70.363),
-        (36.110, 57.496),
+        (82.412, 87.570, 72.310, 24.213, 53.497, 36.110),
+        (96.238, 97.651, 91.010, 57.547, 70.363, 57.496),
     ),
     ("b3", 300): (
-        (84.054, 96.926),
-        (88.469, 98.027),
-        (73.810, 91.790),
-        (35.667, 67.760),
-        (57.400, 72.427),
-        (39.500, 61.426),
+        (84.054, 88.469, 73.810, 35.667, 57.400, 39.500),
+        (96.926, 98.027, 91.790, 67.760, 72.427, 61.426),
     ),
     ("b4", 380): (
-        (85.156, 97.482),
-        (89.382, 98.367),
-        (75.530, 92.850),
-        (51.040, 79.067),
-        (61.107, 76.063),
-        (43.444, 65.464),
+        (85.156, 89.382, 75.530, 51.040, 61.107, 43.444),
+        (97.482, 98.367, 92.850, 79.067, 76.063, 65.464),
     ),
     ("b5", 456): (
-        (86.096, 97.744),
-        (89.662, 98.488),
-        (76.670, 93.500),
-        (59.920, 84.280),
-        (62.883, 77.710),
-        (45.615, 67.854),
+        (86.096, 89.662, 76.670, 59.920, 62.883, 45.615),
+        (97.744, 98.488, 93.500, 84.280, 77.710, 67.854),
     ),
     ("b6", 528): (
-        (86.476, 97.864),
-        (89.771, 98.527),
-        (77.160, 93.840),
-        (61.853, 85.027),
-        (65.463, 79.460),
-        (47.708, 69.897),
+        (86.476, 89.771, 77.160, 61.853, 65.463, 47.708),
+        (97.864, 98.527, 93.840, 85.027, 79.460, 69.897),
     ),
     ("b7", 600): (
-        (86.850, 98.080),
-        (90.159, 98.606),
-        (77.940, 94.330),
-        (67.187, 88.533),
-        (67.023, 81.087),
-        (47.724, 69.603),
+        (86.850, 90.159, 77.940, 67.187, 67.023, 47.724),
+        (98.080, 98.606, 94.330, 88.533, 81.087, 69.603),
     ),
     ("l2", 475): (
-        (88.246, 98.554),
-        (90.527, 98.708),
-        (80.520, 95.630),
-        (83.373, 95.480),
-        (76.350, 88.517),
-        (51.412, 73.814),
+        (88.246, 90.527, 80.520, 83.373, 76.350, 51.412),
+        (98.554, 98.708, 95.630, 95.480, 88.517, 73.814),
     ),
     ("l2", 800): (
-        (88.360, 98.656),
-        (90.569, 98.777),
-        (80.130, 95.850),
-        (84.680, 96.053),
-        (74.590, 87.483),
-        (47.401, 69.844),
+        (88.360, 90.569, 80.130, 84.680, 74.590, 47.401),
+        (98.656, 98.777, 95.850, 96.053, 87.483, 69.844),
     ),
 }
 # Figure 2 of the paper, read off its plot to 0.05, and printed for some:
@@ -257,45 +133,48 @@ _FIGURE_2 = {
 _PRINTED = ("b0", "b2", "b5", "b7")
 
 
-def _all() -> list[Number]:
-    numbers = list(_PAPER_NUMBERS)
-    for (variant, resolution), pairs in _TIMM_ROWS.items():
-        for name, (top1, top5) in zip(_TIMM_SETS, pairs, strict=True):
-            for metric, percent in (
-                ("accuracy", top1),
-                ("top5_accuracy", top5),
-            ):
-                numbers.append(
-                    Number(
-                        f"efficientnet-{variant}",
-                        _NOISY,
-                        name,
-                        resolution,
-                        metric,
-                        percent,
-                        f"{TIMM}, released weights",
-                    )
-                )
-    for variant, percents in _FIGURE_2.items():
-        for method, percent in zip(
-            (_SUPERVISED, _NOISY), percents, strict=True
-        ):
-            numbers.append(
-                Number(
-                    f"efficientnet-{variant}",
-                    method,
-                    "imagenet",
-                    0,
-                    "accuracy",
-                    percent,
-                    f"{PAPER}, Figure 2"
-                    + ("" if variant in _PRINTED else ", read off its plot"),
-                )
+def _all() -> Iterator[Number]:
+    for method, table, accuracy, other in _PAPER_ROWS:
+        name, resolution, source, metric = table
+        for field, percent in (("accuracy", accuracy), (metric, other)):
+            yield Number(
+                "efficientnet-l2",
+                method,
+                name,
+                resolution,
+                field,
+                percent,
+                f"{PAPER}, {source}",
             )
-    return numbers
+    for (variant, resolution), (top1, top5) in _TIMM_ROWS.items():
+        for name, *percents in zip(_TIMM_SETS, top1, top5, strict=True):
+            for field, percent in zip(
+                ("accuracy", "top5_accuracy"), percents, strict=True
+            ):
+                yield Number(
+                    f"efficientnet-{variant}",
+                    _NOISY,
+                    name,
+                    resolution,
+                    field,
+                    percent,
+                    f"{TIMM}, released weights",
+                )
+    for variant, (supervised, noisy) in _FIGURE_2.items():
+        read_off = "" if variant in _PRINTED else ", read off its plot"
+        for method, percent in ((_SUPERVISED, supervised), (_NOISY, noisy)):
+            yield Number(
+                f"efficientnet-{variant}",
+                method,
+                "imagenet",
+                0,
+                "accuracy",
+                percent,
+                f"{PAPER}, Figure 2{read_off}",
+            )
 
 
-NUMBERS = _all()
+NUMBERS = tuple(_all())
 
 
 def find(architecture: str, set: str) -> list[Number]:

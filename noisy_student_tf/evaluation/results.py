@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from noisy_student_tf import files
+from noisy_student_tf import files, texts
 
 Row = dict[str, Any]
 
@@ -31,8 +31,8 @@ _HEADER = (
     "loss",
     "calibration error",
 )
-# Names are aligned left, numbers right.
-_NUM_NAMES = 3
+# Columns of names, before those of numbers.
+NUM_NAMES = 3
 
 
 def make_row(
@@ -117,22 +117,8 @@ def headline_rows(rows: Sequence[Row]) -> list[Row]:
 def format_table(rows: Sequence[Row]) -> str:
     """Return the rows as an aligned text table, without robustness."""
     plain = [row for row in rows if not is_robustness(row)]
-    return align_table([_HEADER, *map(_cells, plain)])
-
-
-def align_table(cells: Sequence[Sequence[str]]) -> str:
-    """Return lines of cells, a heading first, as an aligned text table."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [_align(line, widths) for line in cells]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
-def _align(line: Sequence[str], widths: Sequence[int]) -> str:
-    aligned = [
-        text.ljust(width) if place < _NUM_NAMES else text.rjust(width)
-        for place, (text, width) in enumerate(zip(line, widths, strict=True))
-    ]
-    return "  ".join(aligned)
+    cells = [_HEADER, *map(_cells, plain)]
+    return texts.align(cells, num_names=NUM_NAMES, is_ruled=True)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

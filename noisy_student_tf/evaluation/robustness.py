@@ -215,15 +215,14 @@ def normalize(
         return row
     if not baseline and row["difficulty"] != 1:
         # AlexNet's are known of difficulty 1 alone.
-        unknown: dict[str, Any] = {
-            "mfr": None,
-            "mt5d": None,
-            "relative_flips": None,
-            "mfr_of_defined": None,
+        unknown = ("mfr", "mt5d", "relative_flips", "mfr_of_defined")
+        return {
+            **row,
+            **dict.fromkeys(unknown),
             "never_flipped": [],
             "is_recalled": False,
+            "normalized_by": name,
         }
-        return row | unknown | {"normalized_by": name}
     flips = (
         baseline["flip_probabilities"]
         if baseline

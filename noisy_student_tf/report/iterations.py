@@ -6,10 +6,12 @@ import markupsafe
 import numpy as np
 
 from noisy_student_tf import configs, files, workdirs
-from noisy_student_tf.records import shards
-from noisy_student_tf.report import labels as report_labels
-from noisy_student_tf.report import pictures as report_pictures
-from noisy_student_tf.report import plots as report_plots
+from noisy_student_tf.records import lookups, shards
+from noisy_student_tf.report import (
+    label_counts,
+    svg_plots,
+    thumbnails,
+)
 
 MAX_CLASSES_SHOWN = 20
 MAX_CONFUSIONS_SHOWN = 20
@@ -23,7 +25,7 @@ def read_iterations(
     """Return what is known of each iteration's pseudo-labels."""
     if not class_names:
         return []
-    truth = read_truth(workdir)
+    truth = label_counts.read_truth(workdir)
     iterations = []
     number = 1
     while shards.is_finished(workdir.predictions(number)):
@@ -34,19 +36,12 @@ def read_iterations(
     return iterations
 
 
-def read_truth(workdir: workdirs.Workdir) -> report_labels.Truth:
-    """Read the true labels of unlabeled images, where known."""
-    return report_labels.read_truth(
-        files.join(workdir.unlabeled, "truth.parquet")
-    )
-
-
 def read_iteration(
     workdir: workdirs.Workdir,
     number: int,
     run_config: configs.Config,
     class_names: list[str],
-    truth: report_labels.Truth,
+    truth: lookups.Lookup,
     *,
     shown: list[int] | None = None,
 ) -> dict[str, Any]:
@@ -61,7 +56,7 @@ def read_iteration(
         shown: Classes that are shown one by one; None: `shown_classes`.
     """
     threshold = run_config.selection.confidence_threshold
-    labels = report_labels.read_predictions(
+    labels = label_counts.read_predictions(
         workdir.predictions(number),
         num_classes=len(class_names),
         threshold=threshold,
@@ -72,9 +67,10 @@ def read_iteration(
         shown = shown_classes(len(class_names))
     directory = workdir.selection(number)
     selection = None
-    warnings, pictures = [], {}
+    warnings: list[str] = []
+    pictures: dict[bytes, str] = {}
     if shards.is_finished(directory):
-        selection = report_labels.read_selection(
+        selection = label_counts.read_selection(
             directory,
             num_classes=len(class_names),
             classes=shown,
@@ -82,8 +78,8 @@ def read_iteration(
         )
         summary = files.read_json(files.join(directory, "summary.json"))
         warnings = summary.get("warnings", [])
-        pictures = report_pictures.thumbnails(
-            workdir.unlabeled, selection.picks()
+        pictures = thumbnails.read(
+            workdir.unlabeled, [pick.place for pick in selection.picks()]
         )
     return {
         "number": number,
@@ -117,8 +113,8 @@ def shown_classes(num_classes: int) -> list[int]:
 
 
 def _most_images(
-    labels: report_labels.Predictions,
-    selection: report_labels.Selection | None,
+    labels: label_counts.Predictions,
+    selection: label_counts.Selection | None,
     shown: list[int],
 ) -> int:
     """Return the longest bar of the table of classes."""
@@ -129,7 +125,7 @@ def _most_images(
 
 
 def _label_plots(
-    number: int, threshold: float, labels: report_labels.Predictions
+    number: int, threshold: float, labels: label_counts.Predictions
 ) -> list[tuple[str, markupsafe.Markup]]:
     """Return (caption, SVG) of the plots of one iteration's confidences."""
     has_truth = labels.predicted.accuracy is not None
@@ -137,22 +133,22 @@ def _label_plots(
     splits = has_truth and bool(
         (labels.known_histogram == labels.histogram).all()
     )
-    histogram = report_plots.confidence_histogram(
+    histogram = svg_plots.confidence_histogram(
         labels.histogram,
         correct=labels.correct_histogram if splits else None,
         threshold=threshold,
         description=f"Iteration {number}: images by the teacher's confidence",
     )
-    plots = [("The teacher's confidence", markupsafe.Markup(histogram))]
+    plots = [("The teacher's confidence", histogram)]
     if has_truth:
-        by_threshold = report_plots.accuracy_by_threshold(
+        by_threshold = svg_plots.accuracy_by_threshold(
             labels.known_histogram,
             labels.correct_histogram,
             threshold=threshold,
             description=f"Iteration {number}: accuracy and share kept by "
             "threshold",
         )
-        plots.append(("What a threshold does", markupsafe.Markup(by_threshold)))
+        plots.append(("What a threshold does", by_threshold))
     return plots
 
 
@@ -174,7 +170,7 @@ def _reliability_plots(
         ("after", labeler["temperature"]),
     ):
         found = labeler["calibration"][name]
-        svg = report_plots.reliability(
+        svg = svg_plots.reliability(
             found["num_images"],
             found["confidences"],
             found["accuracies"],
@@ -184,12 +180,12 @@ def _reliability_plots(
             f"Reliability {name} calibration (temperature {temperature:.2f}, "
             f"error {100 * found['calibration_error']:.1f} points)"
         )
-        plots.append((caption, markupsafe.Markup(svg)))
+        plots.append((caption, svg))
     return plots
 
 
 def _confusions(
-    labels: report_labels.Predictions, num_classes: int
+    labels: label_counts.Predictions, num_classes: int
 ) -> dict[str, Any] | None:
     """Return the confusion matrix, or the most frequent confusions."""
     if not labels.confusion:

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import itertools
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,16 +10,16 @@ import markupsafe
 import numpy as np
 
 from noisy_student_tf import configs, files, workdirs
-from noisy_student_tf.records import duplicates, shards
+from noisy_student_tf.records import duplicates, lookups, shards
 from noisy_student_tf.report import (
     iterations,
+    label_counts,
+    pages,
     pseudo_label_rows,
-    run_page,
     run_sections,
+    svg_plots,
+    thumbnails,
 )
-from noisy_student_tf.report import labels as report_labels
-from noisy_student_tf.report import pictures as report_pictures
-from noisy_student_tf.report import plots as report_plots
 
 # Confidences that the galleries of a class show apart.
 BANDS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -50,8 +49,8 @@ class _Gathered:
 
     num_images: collections.Counter[str]
     copies: collections.Counter[int]
-    bands: dict[tuple[int, int], list[report_labels.Pick]]
-    dropped: dict[str, list[report_labels.Pick]]
+    bands: dict[tuple[int, int], list[label_counts.Pick]]
+    dropped: dict[str, list[label_counts.Pick]]
 
 
 def write_page(
@@ -60,7 +59,7 @@ def write_page(
     iteration: int,
     *,
     classes: Sequence[str] = (),
-    looked_up: Sequence[tuple[report_labels.Pick, dict[str, Any]]] = (),
+    looked_up: Sequence[tuple[label_counts.Pick, dict[str, Any]]] = (),
 ) -> None:
     """Write the page.
 
@@ -79,29 +78,32 @@ def write_page(
     shards.read_manifest(workdir.predictions(iteration))
     run_config = workdirs.read_config(workdir)
     class_names = shards.read_manifest(workdir.labeled)["class_names"]
-    truth = iterations.read_truth(workdir)
     shown = class_numbers(classes, class_names)
     contents = iterations.read_iteration(
-        workdir, iteration, run_config, class_names, truth, shown=shown
+        workdir,
+        iteration,
+        run_config,
+        class_names,
+        label_counts.read_truth(workdir),
+        shown=shown,
     )
-    threshold = run_config.selection.confidence_threshold
-    gathered = _gather(workdir, iteration, threshold, contents["shown"], truth)
+    gathered = _gather(workdir, iteration, shown)
     pairs = _pairs(workdir)
     found = [pick for pick, _ in looked_up]
     for picks in (*gathered.bands.values(), *gathered.dropped.values()):
         found += picks
-    pictures = report_pictures.thumbnails(workdir.unlabeled, found)
-    page = run_page.environment().get_template("inspection.html")
-    text = page.render(
-        style=run_page.style(),
-        name=os.path.basename(workdir.root.rstrip("/")),
+    pictures = thumbnails.read(
+        workdir.unlabeled, [pick.place for pick in found]
+    )
+    text = pages.render(
+        "pseudo_labels.html",
+        name=run_sections.name(workdir),
         iterations=[contents],
         iteration=contents,
         is_open=True,
         gathered=gathered,
         why=_WHY,
         bands=_band_names(),
-        gallery=_Gallery(pictures, gathered),
         others={"pictures": pictures, "class_names": class_names},
         copies_plot=_copies_plot(gathered),
         cuts=_cuts(workdir, iteration, contents),
@@ -154,9 +156,7 @@ def _band_names() -> list[str]:
 def _gather(
     workdir: workdirs.Workdir,
     iteration: int,
-    threshold: float,
     shown: Sequence[int],
-    truth: report_labels.Truth,
 ) -> _Gathered:
     """Read all rows once, and keep counts and a bounded number of images."""
     gathered = _Gathered(
@@ -165,9 +165,7 @@ def _gather(
         collections.defaultdict(list),
         collections.defaultdict(list),
     )
-    for rows in pseudo_label_rows.read(
-        workdir, iteration, threshold=threshold, truth=truth
-    ):
+    for rows in pseudo_label_rows.read(workdir, iteration):
         fates = rows.fates()
         for number, fate in enumerate(pseudo_label_rows.FATES):
             gathered.num_images[fate] += int((fates == number).sum())
@@ -184,19 +182,10 @@ def _gather(
     return gathered
 
 
-def _pick(rows: pseudo_label_rows.Rows, place: int) -> report_labels.Pick:
-    return report_labels.Pick(
-        confidence=float(rows.confidences[place]),
-        image_id=rows.ids[place].tobytes(),
-        class_id=int(rows.class_ids[place]),
-        label=int(rows.labels[place]),
-        copies=int(rows.copies[place]),
-        shard_index=rows.shard_index,
-    )
-
-
 def _keep_bands(
-    gathered: _Gathered, rows: pseudo_label_rows.Rows, shown: Sequence[int]
+    gathered: _Gathered,
+    rows: pseudo_label_rows.LabeledImages,
+    shown: Sequence[int],
 ) -> None:
     """Keep a few images of each class and band: those with the least ids."""
     band_of = np.searchsorted(BANDS[1:-1], rows.confidences, side="right")
@@ -204,16 +193,18 @@ def _keep_bands(
         of_class = np.flatnonzero(rows.class_ids == class_id)
         for band in np.unique(band_of[of_class]).tolist():
             places = of_class[band_of[of_class] == band]
-            words = report_labels.sortable(rows.ids[places])
+            words = lookups.sortable(rows.ids[places])
             first = places[np.argsort(words)[:_IMAGES_PER_BAND]]
             kept = gathered.bands[class_id, band]
-            kept += [_pick(rows, int(place)) for place in first]
+            kept += [rows.pick(place) for place in first]
             kept.sort(key=lambda pick: pick.image_id)
             del kept[_IMAGES_PER_BAND:]
 
 
 def _keep_dropped(
-    gathered: _Gathered, rows: pseudo_label_rows.Rows, fates: np.ndarray
+    gathered: _Gathered,
+    rows: pseudo_label_rows.LabeledImages,
+    fates: np.ndarray,
 ) -> None:
     """Keep the most confident ones of those that were left out."""
     for fate in (
@@ -223,37 +214,17 @@ def _keep_dropped(
         places = np.flatnonzero(fates == pseudo_label_rows.FATES.index(fate))
         order = np.argsort(-rows.confidences[places], kind="stable")
         kept = gathered.dropped[fate]
-        kept += [
-            _pick(rows, int(place))
-            for place in places[order[:_IMAGES_PER_FATE]]
-        ]
+        kept += [rows.pick(place) for place in places[order[:_IMAGES_PER_FATE]]]
         kept.sort(key=lambda pick: (-pick.confidence, pick.image_id))
         del kept[_IMAGES_PER_FATE:]
-
-
-class _Gallery:
-    """Images of a class and band, for the template."""
-
-    def __init__(self, pictures: dict[bytes, str], gathered: _Gathered) -> None:
-        self._pictures = pictures
-        self._bands = gathered.bands
-
-    def of(self, class_id: int, band: int) -> list[report_labels.Pick]:
-        """Return the images whose pictures were read."""
-        return [
-            pick
-            for pick in self._bands.get((class_id, band), [])
-            if pick.image_id in self._pictures
-        ]
 
 
 def _copies_plot(gathered: _Gathered) -> markupsafe.Markup | None:
     if not gathered.copies:
         return None
-    svg = report_plots.copies_histogram(
+    return svg_plots.copies_histogram(
         dict(gathered.copies), description="Images by their number of copies"
     )
-    return markupsafe.Markup(svg)
 
 
 def _cuts(
@@ -291,18 +262,14 @@ def _pair_pictures(
     pairs: Sequence[tuple[int, duplicates.Duplicate]],
 ) -> dict[bytes, str]:
     """Return thumbnails of both images of each pair, by id."""
-
-    def pick(image_id: bytes, shard_index: int) -> report_labels.Pick:
-        return report_labels.Pick(0.0, image_id, 0, 0, 0, shard_index)
-
-    wanted: dict[str, list[report_labels.Pick]] = collections.defaultdict(list)
+    wanted: dict[str, list[tuple[int, bytes]]] = collections.defaultdict(list)
     for shard_index, each in pairs:
-        wanted["unlabeled"].append(pick(each.image_id, shard_index))
-        wanted[each.kept_split].append(pick(each.kept_id, each.kept_shard))
+        wanted["unlabeled"].append((shard_index, each.image_id))
+        wanted[each.kept_split].append((each.kept_shard, each.kept_id))
     found: dict[bytes, str] = {}
-    for split, picks in wanted.items():
+    for split, places in wanted.items():
         directory = (
             workdir.unlabeled if split == "unlabeled" else workdir.labeled
         )
-        found.update(report_pictures.thumbnails(directory, picks, split))
+        found.update(thumbnails.read(directory, places, split))
     return found

@@ -8,16 +8,10 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-import pyarrow as pa
 
 from noisy_student_tf import files, workdirs
-from noisy_student_tf.records import (
-    duplicates,
-    parquet_files,
-    predictions,
-    shards,
-)
-from noisy_student_tf.report import labels as report_labels
+from noisy_student_tf.records import duplicates, lookups, predictions, shards
+from noisy_student_tf.report import label_counts
 
 SELECTED = "selected"
 BELOW_THRESHOLD = "below_threshold"
@@ -28,7 +22,7 @@ FATES = (SELECTED, BELOW_THRESHOLD, BEYOND_QUOTA, NEAR_DUPLICATE)
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class LabeledImages:
     """Images of one shard that the teacher labeled.
 
     Attributes:
@@ -58,14 +52,19 @@ class Rows:
         )
         return np.where(self.copies > 0, FATES.index(SELECTED), fates)
 
+    def pick(self, row: int) -> label_counts.Pick:
+        """Return one of the images, to be shown."""
+        return label_counts.Pick(
+            confidence=float(self.confidences[row]),
+            image_id=self.ids[row].tobytes(),
+            class_id=int(self.class_ids[row]),
+            label=int(self.labels[row]),
+            copies=int(self.copies[row]),
+            shard_index=self.shard_index,
+        )
 
-def read(
-    workdir: workdirs.Workdir,
-    iteration: int,
-    *,
-    threshold: float,
-    truth: report_labels.Truth,
-) -> Iterator[Rows]:
+
+def read(workdir: workdirs.Workdir, iteration: int) -> Iterator[LabeledImages]:
     """Yield the labeled images, shard by shard, in batches.
 
     Raises:
@@ -73,55 +72,33 @@ def read(
     """
     directory = workdir.predictions(iteration)
     names = shards.read_manifest(directory)["shards"]
+    threshold = workdirs.read_config(workdir).selection.confidence_threshold
+    truth = label_counts.read_truth(workdir)
     for index, name in enumerate(names):
-        selected, copies = _read_copies(workdir, iteration, index, len(names))
+        copies = lookups.read(
+            files.join(
+                workdir.selection(iteration),
+                predictions.selection_name(index, len(names)),
+            ),
+            "copies",
+            dtype=np.int32,
+            unknown=0,
+        )
         path = files.join(directory, name)
         for batch in predictions.read_batches(
             path, ["image_id", "class_id", "confidence"]
         ):
             ids = predictions.read_ids(batch, path)
             confidences = batch["confidence"].to_numpy()
-            yield Rows(
+            yield LabeledImages(
                 shard_index=index,
                 ids=ids,
                 class_ids=batch["class_id"].to_numpy(),
                 confidences=confidences,
-                copies=_look_up(selected, copies, report_labels.sortable(ids)),
-                labels=truth.look_up(ids),
+                copies=copies.of(ids),
+                labels=truth.of(ids),
                 is_above=confidences >= np.float32(threshold),
             )
-
-
-def _read_copies(
-    workdir: workdirs.Workdir, iteration: int, index: int, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return ids, sorted, and copies of one shard's selected images."""
-    path = files.join(
-        workdir.selection(iteration), predictions.selection_name(index, count)
-    )
-    ids = [report_labels.sortable(np.zeros((0, 16), np.uint8))]
-    copies = [np.zeros(0, np.int32)]
-    if files.exists(path):
-        for batch in predictions.read_batches(path, ["image_id", "copies"]):
-            ids.append(
-                report_labels.sortable(predictions.read_ids(batch, path))
-            )
-            copies.append(batch["copies"].to_numpy())
-    all_ids = np.concatenate(ids)
-    order = np.argsort(all_ids, kind="stable")
-    return all_ids[order], np.concatenate(copies)[order]
-
-
-def _look_up(
-    known: np.ndarray, values: np.ndarray, wanted: np.ndarray
-) -> np.ndarray:
-    """Return the value of each wanted id, 0 where there is none."""
-    found = np.zeros(len(wanted), values.dtype)
-    if known.size:
-        places = np.minimum(np.searchsorted(known, wanted), known.size - 1)
-        is_known = known[places] == wanted
-        found[is_known] = values[places[is_known]]
-    return found
 
 
 def read_duplicates(
@@ -135,21 +112,10 @@ def read_duplicates(
                 yield index, each
 
 
-def read_keys(
-    workdir: workdirs.Workdir, shard_index: int
-) -> tuple[np.ndarray, pa.Array]:
-    """Return ids, sorted, and keys (relative paths) of one shard's images."""
+def read_keys(workdir: workdirs.Workdir, shard_index: int) -> lookups.Lookup:
+    """Return the keys (relative paths) of one shard's images."""
     count = len(shards.open_split(workdir.unlabeled, "unlabeled").paths)
     path = files.join(
         workdir.unlabeled, shards.index_name("unlabeled", shard_index, count)
     )
-    ids = [report_labels.sortable(np.zeros((0, 16), np.uint8))]
-    keys = [pa.array([], pa.string())]
-    for batch in predictions.read_batches(path, ["image_id", "key"]):
-        ids.append(
-            report_labels.sortable(parquet_files.fixed_bytes(batch["image_id"]))
-        )
-        keys.append(batch["key"])
-    all_ids = np.concatenate(ids)
-    order = np.argsort(all_ids, kind="stable")
-    return all_ids[order], pa.concat_arrays(keys).take(pa.array(order))
+    return lookups.read(path, "key", dtype=object, unknown=None)

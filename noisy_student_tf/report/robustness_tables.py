@@ -1,8 +1,9 @@
 """Tables of robustness as text, and beside what was published."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from noisy_student_tf import texts
 from noisy_student_tf.evaluation import paper_numbers, results, robustness
 
 Row = dict[str, Any]
@@ -45,8 +46,11 @@ def attack_title(measure: str, epsilon: float) -> str:
 
 def format_tables(rows: Sequence[Row]) -> str:
     """Return the tables of corruptions, sequences and attacks as text."""
-    tables = [_corruption_table(rows), _sequence_table(rows)]
-    tables.append(_attack_table(rows))
+    tables = [
+        _table(of_measure(rows, robustness.CORRUPTIONS), _CORRUPTIONS),
+        _table(of_measure(rows, robustness.PERTURBATIONS), _SEQUENCES),
+        _attack_table(rows),
+    ]
     if any(row.get("is_recalled") for row in rows):
         tables.append(RECALLED_NOTE + "\n")
     return "\n".join(table for table in tables if table)
@@ -56,7 +60,7 @@ def format_all(rows: Sequence[Row]) -> str:
     """Return every table as text: accuracies, robustness, publications."""
     plain = [row for row in rows if not results.is_robustness(row)]
     tables = [results.format_table(plain) + "\n"] if plain else []
-    tables += [format_tables(rows), _published_table(rows)]
+    tables += [format_tables(rows), _align(compare(rows))]
     return "\n".join(table for table in tables if table)
 
 
@@ -82,171 +86,99 @@ def flip_rate(row: Row) -> str:
     return f"{number(row['mfr_of_defined'])} of {num_left}"
 
 
-def _names(row: Row) -> tuple[str, str, str]:
-    return row["model"], row["set"], str(row["resolution"])
-
-
-def _corruption_table(rows: Sequence[Row]) -> str:
-    chosen = of_measure(rows, robustness.CORRUPTIONS)
-    heading = ("model", "set", "pixels", "images", "top-1 %", "mCE", "by")
-    return _align(
-        heading,
-        [
-            (
-                *_names(row),
-                f"{row['num_images']:,}",
-                _percent(row["accuracy"]),
-                number(row["mce"]),
-                row["normalized_by"],
-            )
-            for row in chosen
-        ],
-    )
-
-
-def _sequence_table(rows: Sequence[Row]) -> str:
-    chosen = of_measure(rows, robustness.PERTURBATIONS)
-    heading = (
-        "model",
-        "set",
-        "pixels",
-        "frames",
-        "top-1 %",
-        "mean flip %",
-        "relative",
-        "mFR",
-        "mT5D",
-        "by",
-    )
-    return _align(
-        heading,
-        [
-            (
-                *_names(row),
-                f"{row['num_images']:,}",
-                _percent(row["accuracy"]),
-                _percent(mean_flip(row)),
-                number(row["relative_flips"]),
-                flip_rate(row),
-                number(row["mt5d"]),
-                row["normalized_by"],
-            )
-            for row in chosen
-        ],
-    )
-
-
 def mean_flip(row: Row) -> float:
     """Return the plain mean of the flip probabilities."""
     values = row["flip_probabilities"].values()
     return sum(values) / len(values)
 
 
-def _attack_table(rows: Sequence[Row]) -> str:
-    kinds = attack_kinds(rows)
-    models = dict.fromkeys(
-        (row["model"], row["set"], row["resolution"])
-        for row in rows
-        if "epsilon_pixels" in row
-    )
-    heading = (
-        "model",
-        "set",
-        "pixels",
-        *(f"{attack_title(*kind)} %" for kind in kinds),
-    )
-    found = attack_accuracies(rows)
+Columns = Mapping[str, Callable[[Row], str]]
+
+_NAMES: Columns = {
+    "model": lambda row: row["model"],
+    "set": lambda row: row["set"],
+    "pixels": lambda row: str(row["resolution"]),
+}
+_CORRUPTIONS: Columns = {
+    "images": lambda row: f"{row['num_images']:,}",
+    "top-1 %": lambda row: _percent(row["accuracy"]),
+    "mCE": lambda row: number(row["mce"]),
+    "by": lambda row: row["normalized_by"],
+}
+_SEQUENCES: Columns = {
+    "frames": lambda row: f"{row['num_images']:,}",
+    "top-1 %": lambda row: _percent(row["accuracy"]),
+    "mean flip %": lambda row: _percent(mean_flip(row)),
+    "relative": lambda row: number(row["relative_flips"]),
+    "mFR": flip_rate,
+    "mT5D": lambda row: number(row["mt5d"]),
+    "by": lambda row: row["normalized_by"],
+}
+
+
+def _table(rows: Sequence[Row], columns: Columns) -> str:
+    columns = {**_NAMES, **columns}
     return _align(
-        heading,
-        [
-            (
-                model,
-                set_name,
-                str(resolution),
-                *(
-                    _percent(found.get((model, set_name, resolution, *kind)))
-                    for kind in kinds
-                ),
-            )
-            for model, set_name, resolution in models
-        ],
+        [{name: cell(row) for name, cell in columns.items()} for row in rows]
     )
 
 
-def attack_accuracies(
-    rows: Sequence[Row],
-) -> dict[tuple[str, str, int, str, float], float]:
-    """Return (model, set, resolution, measure, epsilon) -> accuracy."""
-    return {
-        (
-            row["model"],
-            row["set"],
-            row["resolution"],
-            row["measure"],
-            row["epsilon_pixels"],
-        ): row["accuracy"]
-        for row in rows
-        if "epsilon_pixels" in row
-    }
+def _attack_table(rows: Sequence[Row]) -> str:
+    """Return a line a model, and a column an attack."""
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    attacks = [row for row in rows if "epsilon_pixels" in row]
+    titles = [f"{attack_title(*kind)} %" for kind in attack_kinds(attacks)]
+    for row in attacks:
+        names = {name: cell(row) for name, cell in _NAMES.items()}
+        line = lines.setdefault(
+            tuple(names.values()), names | dict.fromkeys(titles, "-")
+        )
+        title = attack_title(row["measure"], row["epsilon_pixels"])
+        line[f"{title} %"] = _percent(row["accuracy"])
+    return _align(list(lines.values()))
 
 
-def compare(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+def compare(rows: Sequence[Row]) -> list[dict[str, str]]:
     """Return measured numbers beside published ones of the architecture.
 
     Returns:
-        Lines of: model, set, metric, measured at (pixels), measured,
-        published, of what, at (pixels), source.
+        Lines of a table, with the name of each column.
     """
-    lines: list[tuple[str, ...]] = []
-    for row in rows:
-        if "epsilon_pixels" in row:
-            continue
-        for number_ in paper_numbers.find(
+    return [
+        _beside(row, published, row[published.metric])
+        for row in rows
+        if "epsilon_pixels" not in row
+        for published in paper_numbers.find(
             row.get("architecture", ""), row["set"]
-        ):
-            value = row.get(number_.metric)
-            if value is None:
-                continue
-            is_share = number_.metric.endswith("accuracy")
-            lines.append(
-                (
-                    row["model"],
-                    row["set"],
-                    _METRIC_NAMES[number_.metric],
-                    str(row["resolution"]),
-                    f"{100 * value if is_share else value:.1f}"
-                    + (
-                        RECALLED_MARK
-                        if row.get("is_recalled") and number_.metric == "mfr"
-                        else ""
-                    ),
-                    f"{number_.percent:.1f}",
-                    number_.method,
-                    str(number_.resolution or "-"),
-                    number_.source,
-                )
-            )
-    return lines
+        )
+        if row.get(published.metric) is not None
+    ]
 
 
-COMPARISON_HEADING = (
-    "model",
-    "set",
-    "metric",
-    "pixels",
-    "measured",
-    "published",
-    "of",
-    "at pixels",
-    "source",
-)
+def _beside(
+    row: Row, published: paper_numbers.Number, measured: float
+) -> dict[str, str]:
+    is_share = published.metric.endswith("accuracy")
+    is_recalled = row.get("is_recalled") and published.metric == "mfr"
+    return {
+        "model": row["model"],
+        "set": row["set"],
+        "metric": _METRIC_NAMES[published.metric],
+        "pixels": str(row["resolution"]),
+        "measured": number(
+            100 * measured if is_share else measured,
+            RECALLED_MARK if is_recalled else "",
+        ),
+        "published": f"{published.percent:.1f}",
+        "of": published.method,
+        "at pixels": str(published.resolution or "-"),
+        "source": published.source,
+    }
 
 
-def _published_table(rows: Sequence[Row]) -> str:
-    return _align(COMPARISON_HEADING, compare(rows))
-
-
-def _align(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def _align(lines: Sequence[Mapping[str, str]]) -> str:
     if not lines:
         return ""
-    return results.align_table([heading, *lines]) + "\n"
+    cells = [list(lines[0]), *(list(line.values()) for line in lines)]
+    table = texts.align(cells, num_names=results.NUM_NAMES, is_ruled=True)
+    return table + "\n"

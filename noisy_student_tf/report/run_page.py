@@ -4,24 +4,23 @@ It is made of what lies in the working directory, so it can be written after
 every stage, and again by hand.
 """
 
-import decimal
-import os
 from typing import Any
 
-import jinja2
 import markupsafe
 import numpy as np
 
 from noisy_student_tf import files, workdirs
 from noisy_student_tf.evaluation import results
-from noisy_student_tf.report import iterations, run_sections
-from noisy_student_tf.report import plots as report_plots
-from noisy_student_tf.report import robustness as report_robustness
+from noisy_student_tf.report import (
+    iterations,
+    pages,
+    robustness_section,
+    run_sections,
+    svg_plots,
+)
 
-_TEMPLATES = os.path.join(os.path.dirname(__file__), "templates")
 
-
-def write_report(workdir: str) -> str:
+def write_report(workdir: workdirs.Workdir) -> str:
     """Write `report.html` of a run and return its path.
 
     Parts that do not exist yet (no student, no true labels) are left out.
@@ -29,77 +28,19 @@ def write_report(workdir: str) -> str:
     Raises:
         FileNotFoundError: The directory holds no run.
     """
-    path = files.join(workdir, "report.html")
-    page = environment().get_template("report.html")
-    contents = _contents(workdirs.Workdir(workdir))
-    files.write_text(path, page.render(contents))
-    return path
-
-
-def environment() -> jinja2.Environment:
-    """Return what renders the templates beside this module."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters.update(
-        percent=_percent,
-        count=_count,
-        points=_points,
-        number=_number,
-        confidence=_confidence,
-    )
-    return environment
-
-
-def style() -> markupsafe.Markup:
-    """Return the style sheet of the pages."""
-    path = files.join(_TEMPLATES, "report.css")
-    with open(path, encoding="utf-8") as style_sheet:
-        return markupsafe.Markup(style_sheet.read())
-
-
-def _percent(share: float | None, digits: int = 1) -> str:
-    # A narrow space that does not break.
-    return "\u2013" if share is None else f"{100 * share:.{digits}f}\u202f%"
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _points(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "\u2212")
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "\u2013" if value is None else f"{value:.{digits}f}"
-
-
-def _confidence(value: float, digits: int = 3) -> str:
-    """Round down: no image shall seem to reach a threshold it is below."""
-    unit = decimal.Decimal(1).scaleb(-digits)
-    return str(decimal.Decimal(str(value)).quantize(unit, decimal.ROUND_DOWN))
-
-
-def _contents(workdir: workdirs.Workdir) -> dict[str, Any]:
-    """Return everything that the template shows."""
     run_config = workdirs.read_config(workdir)
     data = run_sections.read_data(workdir)
     rows = run_sections.read_results(workdir)
-    return {
-        "style": style(),
-        "name": os.path.basename(workdir.root.rstrip("/")),
-        "config": run_config,
-        "fields": run_sections.compare_with_preset(run_config),
-        "versions": run_sections.versions(),
-        "data": data,
-        "headline": run_sections.headline(rows),
-        "tables": _tables(rows),
-        "robustness": report_robustness.contents(
+    page = pages.render(
+        "report.html",
+        name=run_sections.name(workdir),
+        config=run_config,
+        fields=run_sections.compare_with_preset(run_config),
+        versions=run_sections.versions(),
+        data=data,
+        headline=run_sections.headline(rows),
+        tables=_tables(rows),
+        robustness=robustness_section.contents(
             [
                 row
                 for row in results.read(workdir.results)
@@ -107,27 +48,30 @@ def _contents(workdir: workdirs.Workdir) -> dict[str, Any]:
             ],
             sets_directory=workdir.robustness_sets,
         ),
-        "training": _training(run_sections.read_metrics(workdir)),
-        "iterations": iterations.read_iterations(
+        training=_training(run_sections.read_metrics(workdir)),
+        iterations=iterations.read_iterations(
             workdir, run_config, data.class_names
         ),
-    }
+    )
+    path = files.join(workdir.root, "report.html")
+    files.write_text(path, page)
+    return path
 
 
-def _tables(measured: list[run_sections.Result]) -> list[dict[str, Any]]:
+def _tables(measured: list[results.Row]) -> list[dict[str, Any]]:
     """Return a table per split, test images first, with its common axis."""
     tables = []
-    for split in sorted({row.split for row in measured}):
-        rows = [row for row in measured if row.split == split]
-        low = np.floor(20 * min(row.low for row in rows)) / 20
-        high = np.ceil(20 * max(row.high for row in rows)) / 20
+    for split in sorted({row["split"] for row in measured}):
+        rows = [row for row in measured if row["split"] == split]
+        low = np.floor(20 * min(row["low"] for row in rows)) / 20
+        high = np.ceil(20 * max(row["high"] for row in rows)) / 20
         tables.append(
             {
                 "split": split,
                 "rows": rows,
                 "low": float(low),
                 "span": float(max(high - low, 0.05)),
-                "has_sets": len({row.set for row in rows}) > 1,
+                "has_sets": len({row["set"] for row in rows}) > 1,
             }
         )
     return tables
@@ -193,10 +137,10 @@ def _curves(
         ("Learning rate", rate, False),
     ):
         if any(points for _, _, points in lines):
-            svg = report_plots.curves(
+            drawing = svg_plots.curves(
                 lines,
                 description=f"{title}: {caption.lower()} over steps",
                 as_percent=as_percent,
             )
-            plots.append((caption, markupsafe.Markup(svg)))
+            plots.append((caption, drawing))
     return plots

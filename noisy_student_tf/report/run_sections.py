@@ -7,8 +7,10 @@ out: the report may be written after every stage.
 import collections
 import dataclasses
 import json
+import os
 import platform
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -45,21 +47,13 @@ class Field:
         return self.value != self.preset_value
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Images of one split of one data directory."""
-
-    name: str
-    num_images: int
-    num_shards: int
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Data:
     """What the manifests of the data directories say.
 
     Attributes:
-        splits: Splits of the labeled and the unlabeled directory.
+        splits: Of the labeled and the unlabeled directory: `name`,
+            `num_images` and `num_shards` of each.
         sources: (role, source) pairs: labeled, evaluation, unlabeled.
         class_names: Names of the classes; empty before the builder ran.
         num_corrupt: Images that could not be read.
@@ -67,49 +61,17 @@ class Data:
         excluded: What else was found: (reason, number of images).
     """
 
-    splits: list[Split]
-    sources: list[tuple[str, str]]
-    class_names: list[str]
-    num_corrupt: int
-    corrupt: list[tuple[str, str]]
-    excluded: list[tuple[str, int]]
+    splits: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    sources: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    class_names: list[str] = dataclasses.field(default_factory=list)
+    num_corrupt: int = 0
+    corrupt: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    excluded: list[tuple[str, int]] = dataclasses.field(default_factory=list)
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """One row of results.json; shares are in [0, 1], None where unknown."""
-
-    model: str
-    title: str
-    set: str
-    split: str
-    weights: str
-    resolution: int | None
-    num_images: int
-    accuracy: float
-    low: float
-    high: float
-    top5_accuracy: float | None
-    loss: float | None
-    calibration_error: float | None
-
-    @property
-    def kind(self) -> str:
-        """Return teacher, student or fixres: what its color stands for."""
-        return model_kind(self.model)
-
-
-@dataclasses.dataclass(frozen=True)
-class Headline:
-    """The comparison that the whole run is about."""
-
-    teacher: Result
-    student: Result
-
-    @property
-    def points(self) -> float:
-        """Return the gain in percentage points."""
-        return 100 * (self.student.accuracy - self.teacher.accuracy)
+def name(workdir: workdirs.Workdir) -> str:
+    """Return what the pages call a run: its folder."""
+    return os.path.basename(workdir.root.rstrip("/"))
 
 
 def model_title(model: str) -> str:
@@ -169,95 +131,97 @@ def versions() -> list[tuple[str, str]]:
 
 def read_data(workdir: workdirs.Workdir) -> Data:
     """Read the manifests of the data directories that are finished."""
-    data = Data([], [], [], 0, [], [])
-    num_corrupt = 0
+    data = Data()
     excluded: collections.Counter[str] = collections.Counter()
     for directory in (workdir.labeled, workdir.unlabeled):
         if not shards.is_finished(directory):
             continue
         manifest = shards.read_manifest(directory)
-        data.splits.extend(
-            Split(split, entry["num_records"], len(entry["paths"]))
+        data.splits += [
+            {
+                "name": split,
+                "num_images": entry["num_records"],
+                "num_shards": len(entry["paths"]),
+            }
             for split, entry in manifest["splits"].items()
-        )
-        data.sources.extend(
-            (role, source)
-            for role, source in manifest["source"].items()
-            if source
-        )
-        data.class_names.extend(
-            manifest.get("class_names") or [] if not data.class_names else []
-        )
-        num_corrupt += manifest.get("num_corrupt", 0)
-        data.corrupt.extend(
+        ]
+        data.sources += [pair for pair in manifest["source"].items() if pair[1]]
+        data.class_names = data.class_names or manifest.get("class_names") or []
+        data.num_corrupt += manifest.get("num_corrupt", 0)
+        data.corrupt += [
             (str(item["key"]), str(item["reason"]))
             for item in manifest.get("corrupt", [])
-        )
-        for name, reason in _EXCLUDED.items():
-            excluded[reason] += manifest["excluded"].get(name, 0)
+        ]
+        for field, reason in _EXCLUDED.items():
+            excluded[reason] += manifest["excluded"].get(field, 0)
     del data.corrupt[MAX_CORRUPT_SHOWN:]
-    return dataclasses.replace(
-        data,
-        num_corrupt=num_corrupt,
-        excluded=[(reason, n) for reason, n in excluded.items() if n],
-    )
+    data.excluded = [(reason, n) for reason, n in excluded.items() if n]
+    return data
 
 
-def read_results(workdir: workdirs.Workdir) -> list[Result]:
-    """Read results.json: the teacher first, the averaged weights first."""
+def read_results(workdir: workdirs.Workdir) -> list[results.Row]:
+    """Read results.json: the teacher first, the averaged weights first.
+
+    Returns:
+        Rows without robustness, with `title` and `kind` of the model, and
+        `low` and `high` of the interval.
+    """
+    rows = [
+        row
+        | {
+            "title": model_title(row["model"]),
+            "kind": model_kind(row["model"]),
+            "low": row["interval_95"][0],
+            "high": row["interval_95"][1],
+        }
+        for row in results.read(workdir.results)
+        if not results.is_robustness(row)
+    ]
     return sorted(
-        (
-            _result(row)
-            for row in results.read(workdir.results)
-            if not results.is_robustness(row)
-        ),
-        key=lambda row: (row.set, model_order(row.model), row.weights),
+        rows,
+        key=lambda row: (row["set"], model_order(row["model"]), row["weights"]),
     )
 
 
-def _result(row: results.Row) -> Result:
-    low, high = row["interval_95"]
-    return Result(
-        model=row["model"],
-        title=model_title(row["model"]),
-        set=row["set"],
-        split=row["split"],
-        weights=row["weights"],
-        resolution=row.get("resolution"),
-        num_images=row["num_images"],
-        accuracy=row["accuracy"],
-        low=low,
-        high=high,
-        top5_accuracy=row.get("top5_accuracy"),
-        loss=row.get("loss"),
-        calibration_error=row.get("calibration_error"),
-    )
-
-
-def headline(rows: list[Result]) -> Headline | None:
+def headline(rows: Sequence[results.Row]) -> dict[str, Any] | None:
     """Compare the last student with the teacher on the same held-out images.
 
     Test images count before validation images, and averaged weights before
-    raw ones. None where one of the two is not evaluated yet.
+    raw ones.
+
+    Args:
+        rows: What `read_results` returned.
+
+    Returns:
+        The rows `teacher` and `student`, and the gain in percentage `points`;
+        None where one of the two is not evaluated yet.
     """
     for split in ("test", "validation"):
         for weights in ("ema", "raw"):
             comparable = [
                 row
                 for row in rows
-                if (row.split, row.weights) == (split, weights)
+                if (row["split"], row["weights"]) == (split, weights)
             ]
-            teachers = [row for row in comparable if row.model == "teacher"]
-            students = [row for row in comparable if row.kind == "student"]
-            if teachers and students:
-                teacher = teachers[0]
-                same_set = [row for row in students if row.set == teacher.set]
-                last = same_set[-1].model if same_set else ""
-                # A model's first row is of its own resolution.
-                for row in same_set:
-                    if row.model == last:
-                        return Headline(teacher, row)
+            teachers = [row for row in comparable if row["kind"] == "teacher"]
+            # A model's first row is of its own resolution.
+            students = {
+                row["model"]: row
+                for row in reversed(comparable)
+                if row["kind"] == "student"
+                and teachers
+                and row["set"] == teachers[0]["set"]
+            }
+            if students:
+                last = max(students, key=model_order)
+                return compare(teachers[0], students[last])
     return None
+
+
+def compare(teacher: results.Row, student: results.Row) -> dict[str, Any]:
+    """Return two rows, and by how many percentage points they differ."""
+    points = 100 * (student["accuracy"] - teacher["accuracy"])
+    return {"teacher": teacher, "student": student, "points": points}
 
 
 def read_metrics(workdir: workdirs.Workdir) -> dict[str, list[dict[str, Any]]]:

@@ -10,9 +10,9 @@ from absl import logging
 
 from noisy_student_tf import files
 from noisy_student_tf.devices import replicas
-from noisy_student_tf.evaluation import evaluate
+from noisy_student_tf.evaluation import calibration, evaluate
 from noisy_student_tf.model import saved, specs
-from noisy_student_tf.pseudo_labels import calibrate, plausibility, teacher
+from noisy_student_tf.pseudo_labels import plausibility, teacher
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import noised_teacher, runs
 
@@ -204,7 +204,7 @@ def _measure(
             "calibration": None,
             "temperature": 1.0,
         }
-    fitted = calibrate.calibrate(*calibrate.collect(logits_fn, stream))
+    fitted = calibration.calibrate(*calibration.collect(logits_fn, stream))
     logging.info(
         "Calibrated: temperature %.3f, calibration error %.4f -> %.4f.",
         fitted.temperature,
@@ -220,6 +220,6 @@ def _measure(
     return {
         "accuracy": fitted.accuracy,
         "num_images": fitted.num_images,
-        "calibration": calibrate.to_json(fitted),
+        "calibration": calibration.to_json(fitted),
         "temperature": fitted.temperature,
     }

@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 
+from noisy_student_tf import workdirs
 from noisy_student_tf.report import run_page
 from tests.report import synthetic_run
 
@@ -23,4 +24,4 @@ def report_path(tmp_path_factory):
     """Return the report of a synthetic run."""
     workdir = str(tmp_path_factory.mktemp("runs") / "digits")
     synthetic_run.write(workdir)
-    return run_page.write_report(workdir)
+    return run_page.write_report(workdirs.Workdir(workdir))

@@ -76,7 +76,7 @@ def test_fgsm_agrees_with_a_reference(
     model, reference, images, labels, epsilon
 ):
     sign = adversarial.make_gradient_sign(model)
-    ours = adversarial.fgsm(sign, images, labels, epsilon)
+    ours = adversarial.fgsm(images, sign(images, labels), epsilon)
     theirs = evasion.FastGradientMethod(
         reference, norm=np.inf, eps=epsilon
     ).generate(images.numpy(), tf.one_hot(labels, NUM_CLASSES).numpy())
@@ -109,9 +109,8 @@ def test_fgsm_by_hand_on_a_linear_model():
         return tf.reshape(images, [-1, 3]) @ weights
 
     images = tf.reshape(tf.constant([100.0, 100.0, 254.0]), [1, 1, 1, 3])
-    attacked = adversarial.fgsm(
-        adversarial.make_gradient_sign(logits), images, tf.constant([0]), 4.0
-    )
+    sign = adversarial.make_gradient_sign(logits)
+    attacked = adversarial.fgsm(images, sign(images, tf.constant([0])), 4.0)
     # Class 0 falls with the first channel, does not depend on the second,
     # and falls as the third rises, which is cut at 255.
     assert attacked.numpy().ravel().tolist() == [96.0, 100.0, 255.0]

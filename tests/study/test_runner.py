@@ -38,7 +38,7 @@ def test_command_names_only_what_differs_from_the_preset(tmp_path):
 def test_seeds_come_one_after_the_other(tmp_path):
     order = [
         (each.seed, each.arm.name)
-        for each in runner.jobs(NOISE, seeds=[0, 2], root="x")
+        for each in runner.jobs_of(NOISE, seeds=[0, 2], root="x")
     ]
     assert order == [
         *((0, name) for name in NOISE.arms),
@@ -67,24 +67,22 @@ def test_recorded_runs_are_skipped_without_their_folders(tmp_path, monkeypatch):
     def execute(command):
         raise AssertionError(command)
 
-    runner.run(
-        NOISE, seeds=[0], root=str(tmp_path), records=records, execute=execute
-    )
+    jobs = runner.jobs_of(NOISE, seeds=[0], root=str(tmp_path))
+    runner.run(jobs, records, execute)
 
 
 def test_a_missing_environment_is_named_before_the_first_run(tmp_path):
     def execute(command):
         raise AssertionError(command)
 
+    jobs = runner.jobs_of(
+        studies.study("peers"),
+        seeds=[0],
+        root=str(tmp_path),
+        semilearn_python="no/python",
+    )
     with pytest.raises(ValueError, match="--semilearn_python=no/python"):
-        runner.run(
-            studies.study("peers"),
-            seeds=[0],
-            root=str(tmp_path),
-            records=str(tmp_path / "records"),
-            semilearn_python="no/python",
-            execute=execute,
-        )
+        runner.run(jobs, str(tmp_path / "records"), execute)
 
 
 def test_robustness_that_was_put_off_is_to_do(tmp_path):
@@ -105,7 +103,7 @@ def test_record_of_a_stopped_run_is_kept_and_counts_as_unfinished(tmp_path):
     root, records = str(tmp_path / "study"), str(tmp_path / "records")
     stopped = runner.Job(arms.arm("noisy_student"), 1, root, robustness=False)
     begin(stopped, num_students=2)
-    runner.record_begun(MAIN, seeds=[1], root=root, records=records)
+    runner.record_begun(main_jobs(root), records)
     (record,) = run_records.read_all(records)
     assert [row["model"] for row in record.content["results"]] == [
         "teacher",
@@ -114,8 +112,12 @@ def test_record_of_a_stopped_run_is_kept_and_counts_as_unfinished(tmp_path):
     ]
     assert not runner.is_recorded(stopped, records)
     begin(stopped, num_students=3)
-    runner.record_begun(MAIN, seeds=[1], root=root, records=records)
+    runner.record_begun(main_jobs(root), records)
     assert runner.is_recorded(stopped, records)
+
+
+def main_jobs(root):
+    return runner.jobs_of(MAIN, seeds=[1], root=root, robustness=False)
 
 
 def begin(job, *, num_students):
@@ -138,10 +140,8 @@ def test_dry_run_says_what_is_recorded_and_what_is_to_do(tmp_path):
     records = str(tmp_path / "records")
     run_records.write(records, fakes.record("no_noise", 0, {"student_1": 0.7}))
     text = runner.describe(
-        NOISE,
-        seeds=[0],
-        root=str(tmp_path),
-        records=records,
+        runner.jobs_of(NOISE, seeds=[0], root=str(tmp_path)),
+        records,
         multiply_adds_per_second=1e9,
     )
     assert "no_noise, seed 0: recorded" in text

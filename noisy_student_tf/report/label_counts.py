@@ -10,41 +10,11 @@ import heapq
 
 import numpy as np
 
-from noisy_student_tf import files
-from noisy_student_tf.records import parquet_files, predictions, schema
+from noisy_student_tf import files, workdirs
+from noisy_student_tf.records import lookups, predictions, schema
 
 NUM_BINS = 50
 IMAGES_PER_GALLERY = 6
-
-_ID_TEXT = f"S{schema.ID_BYTES}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Truth:
-    """True labels of unlabeled images, known to reports only.
-
-    Attributes:
-        ids: bytes [num_images], sorted.
-        labels: int64 [num_images] in [0, num_classes).
-    """
-
-    ids: np.ndarray
-    labels: np.ndarray
-
-    def look_up(self, ids: np.ndarray) -> np.ndarray:
-        """Return the label of each image, `NO_LABEL` where unknown.
-
-        Args:
-            ids: uint8 [num_rows, 16].
-        """
-        labels = np.full(len(ids), schema.NO_LABEL, np.int64)
-        if self.ids.size:
-            wanted = sortable(ids)
-            found = np.searchsorted(self.ids, wanted)
-            found = np.minimum(found, self.ids.size - 1)
-            is_known = self.ids[found] == wanted
-            labels[is_known] = self.labels[found[is_known]]
-        return labels
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -57,6 +27,11 @@ class Pick:
     label: int
     copies: int
     shard_index: int
+
+    @property
+    def place(self) -> tuple[int, bytes]:
+        """Where the picture is found: number of the shard, and id."""
+        return self.shard_index, self.image_id
 
     @property
     def is_wrong(self) -> bool:
@@ -156,34 +131,23 @@ class Selection:
         )
 
 
-def sortable(ids: np.ndarray) -> np.ndarray:
-    """Return ids as byte strings: uint8 [n, 16] -> bytes [n]."""
-    return np.ascontiguousarray(ids).view(_ID_TEXT)[:, 0]
-
-
-def read_truth(path: str) -> Truth:
-    """Read truth.parquet; a missing file knows nothing."""
-    ids, labels = [np.zeros(0, _ID_TEXT)], [np.zeros(0, np.int64)]
-    if files.exists(path):
-        for batch in predictions.read_batches(path, ["image_id", "label"]):
-            ids.append(sortable(parquet_files.fixed_bytes(batch["image_id"])))
-            labels.append(batch["label"].to_numpy().astype(np.int64))
-    all_ids, all_labels = np.concatenate(ids), np.concatenate(labels)
-    order = np.argsort(all_ids, kind="stable")
-    return Truth(all_ids[order], all_labels[order])
+def read_truth(workdir: workdirs.Workdir) -> lookups.Lookup:
+    """Read the true classes of unlabeled images, known to reports only."""
+    path = files.join(workdir.unlabeled, "truth.parquet")
+    return lookups.read(path, "label", dtype=np.int64, unknown=schema.NO_LABEL)
 
 
 def read_predictions(
-    directory: str, *, num_classes: int, threshold: float, truth: Truth
+    directory: str, *, num_classes: int, threshold: float, truth: lookups.Lookup
 ) -> Predictions:
     """Count the pseudo-labels of a predictions directory."""
     result = Predictions(
         Counts.zeros(num_classes),
         Counts.zeros(num_classes),
-        np.zeros(NUM_BINS, np.int64),
-        np.zeros(NUM_BINS, np.int64),
-        np.zeros(NUM_BINS, np.int64),
-        collections.Counter(),
+        histogram=np.zeros(NUM_BINS, np.int64),
+        known_histogram=np.zeros(NUM_BINS, np.int64),
+        correct_histogram=np.zeros(NUM_BINS, np.int64),
+        confusion=collections.Counter(),
     )
     columns = ["image_id", "class_id", "confidence"]
     for path in files.glob(files.join(directory, "predictions-*.parquet")):
@@ -192,7 +156,7 @@ def read_predictions(
                 result,
                 class_ids=batch["class_id"].to_numpy(),
                 confidences=batch["confidence"].to_numpy(),
-                labels=truth.look_up(predictions.read_ids(batch, path)),
+                labels=truth.of(predictions.read_ids(batch, path)),
                 threshold=threshold,
             )
     return result
@@ -224,14 +188,17 @@ def _count(
         axis=1,
         return_counts=True,
     )
-    for (label, class_id), count in zip(
-        pairs.T.tolist(), counts.tolist(), strict=True
-    ):
-        result.confusion[label, class_id] += count
+    result.confusion.update(
+        dict(zip(map(tuple, pairs.T.tolist()), counts.tolist(), strict=True))
+    )
 
 
 def read_selection(
-    directory: str, *, num_classes: int, classes: list[int], truth: Truth
+    directory: str,
+    *,
+    num_classes: int,
+    classes: list[int],
+    truth: lookups.Lookup,
 ) -> Selection:
     """Count what was selected, and pick what to show of some classes.
 
@@ -244,9 +211,9 @@ def read_selection(
     result = Selection(
         Counts.zeros(num_classes),
         np.zeros(num_classes, np.int64),
-        {class_id: [] for class_id in classes},
-        {class_id: [] for class_id in classes},
-        {class_id: [] for class_id in classes},
+        most_confident={class_id: [] for class_id in classes},
+        least_confident={class_id: [] for class_id in classes},
+        wrong={class_id: [] for class_id in classes},
     )
     columns = ["image_id", "class_id", "confidence", "copies"]
     paths = files.glob(files.join(directory, "selection-*.parquet"))
@@ -256,7 +223,7 @@ def read_selection(
             class_ids, confidences, copies = (
                 batch[name].to_numpy() for name in columns[1:]
             )
-            labels = truth.look_up(ids)
+            labels = truth.of(ids)
             result.selected.add(class_ids, labels)
             np.add.at(result.rows, class_ids, copies)
             for class_id in classes:

@@ -6,14 +6,15 @@ labeled images that no choice is reported on: the validation split.
 """
 
 import dataclasses
-import math
-from collections.abc import Callable
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from scipy import optimize, special
 
-NUM_BINS = 15
+from noisy_student_tf.evaluation import evaluate, metrics
 
 # More images hardly change the fit; of 1000 classes they take 200 MB.
 MAX_IMAGES = 50_000
@@ -22,8 +23,8 @@ MAX_IMAGES = 50_000
 MIN_TEMPERATURE = 0.1
 MAX_TEMPERATURE = 10.0
 
-_MAX_STEPS = 60
 _TOLERANCE = 1e-7
+_CHUNK = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,20 +75,8 @@ def to_json(calibration: Calibration) -> dict[str, Any]:
     return dataclasses.asdict(calibration)
 
 
-def from_json(content: dict[str, Any]) -> Calibration:
-    """Read what `to_json` returned."""
-    reliabilities: dict[str, Any] = {}
-    for name in ("before", "after"):
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in content[name].items()
-        }
-        reliabilities[name] = Reliability(**fields)
-    return Calibration(**{**content, **reliabilities})
-
-
 def collect(
-    logits_fn: Callable[[tf.Tensor], tf.Tensor], stream: tf.data.Dataset
+    logits_fn: evaluate.LogitsFn, stream: tf.data.Dataset
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the logits and labels of the valid images, `MAX_IMAGES` at most.
 
@@ -142,45 +131,23 @@ def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the temperature of the least cross-entropy.
 
-    The loss is convex in the inverse temperature; its derivative's root is
-    found by Newton's steps, held inside the bounds by bisection.
+    The loss is convex in the inverse temperature: the root of its derivative
+    is sought between the bounds.
     """
-    low, high = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
-    if _derivatives(logits, labels, high)[0] <= 0:
-        return MIN_TEMPERATURE
-    if _derivatives(logits, labels, low)[0] >= 0:
-        return MAX_TEMPERATURE
-    inverse = 1.0
-    for _ in range(_MAX_STEPS):
-        slope, curvature = _derivatives(logits, labels, inverse)
-        low, high = (low, inverse) if slope > 0 else (inverse, high)
-        step = inverse - slope / curvature if curvature > 0 else math.inf
-        following = step if low < step < high else (low + high) / 2
-        if abs(following - inverse) < _TOLERANCE:
-            break
-        inverse = following
-    return 1 / following
-
-
-def _derivatives(
-    logits: np.ndarray, labels: np.ndarray, inverse: float
-) -> tuple[float, float]:
-    """Return the loss's first and second derivative by the inverse."""
-    probabilities, _ = _softmax(logits * np.float32(inverse))
-    means = np.einsum("nc,nc->n", probabilities, logits, dtype=np.float64)
-    squares = np.einsum(
-        "nc,nc,nc->n", probabilities, logits, logits, dtype=np.float64
-    )
     own = logits[np.arange(len(labels)), labels]
-    return float(np.mean(means - own)), float(np.mean(squares - means**2))
 
+    def slope(inverse: float) -> float:
+        """Return the loss's derivative by the inverse temperature."""
+        probabilities = special.softmax(logits * np.float32(inverse), axis=1)
+        means = np.einsum("nc,nc->n", probabilities, logits, dtype=np.float64)
+        return float(np.mean(means - own))
 
-def _softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities [n, classes] and log of the sums [n]."""
-    top = logits.max(axis=1, keepdims=True)
-    exponentials = np.exp(logits - top)
-    sums = exponentials.sum(axis=1, keepdims=True)
-    return exponentials / sums, (np.log(sums) + top)[:, 0]
+    low, high = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
+    if slope(high) <= 0:
+        return MIN_TEMPERATURE
+    if slope(low) >= 0:
+        return MAX_TEMPERATURE
+    return 1 / optimize.brentq(slope, low, high, xtol=_TOLERANCE)
 
 
 def reliability(logits: np.ndarray, labels: np.ndarray) -> Reliability:
@@ -190,28 +157,21 @@ def reliability(logits: np.ndarray, labels: np.ndarray) -> Reliability:
         logits: float32 [num_images, num_classes].
         labels: int [num_images] in [0, num_classes).
     """
-    probabilities, log_sums = _softmax(logits)
-    confidences = probabilities.max(axis=1).astype(np.float64)
-    is_right = logits.argmax(axis=1) == labels
-    bins = np.ceil(confidences * NUM_BINS).astype(int) - 1
-    bins = np.clip(bins, 0, NUM_BINS - 1)
-    counts = np.bincount(bins, minlength=NUM_BINS)
-    right = np.bincount(bins, is_right, minlength=NUM_BINS)
-    sure = np.bincount(bins, confidences, minlength=NUM_BINS)
-    own = logits[np.arange(len(labels)), labels]
+    totals = functools.reduce(metrics.merge, _totals(logits, labels))
+    measured = metrics.result(totals)
+    bins = iter(measured["reliability"])
+    found = [next(bins) if count else None for count in totals.bin_counts]
     return Reliability(
-        num_images=tuple(counts.tolist()),
-        accuracies=_per_bin(right, counts),
-        confidences=_per_bin(sure, counts),
-        calibration_error=float(np.abs(right - sure).sum() / len(labels)),
-        loss=float(np.mean(log_sums - own)),
+        num_images=tuple(totals.bin_counts.tolist()),
+        accuracies=tuple(each and each[2] for each in found),
+        confidences=tuple(each and each[1] for each in found),
+        calibration_error=measured["calibration_error"],
+        loss=measured["loss"],
     )
 
 
-def _per_bin(
-    totals: np.ndarray, counts: np.ndarray
-) -> tuple[float | None, ...]:
-    return tuple(
-        float(total / count) if count else None
-        for total, count in zip(totals, counts, strict=True)
-    )
+def _totals(logits: np.ndarray, labels: np.ndarray) -> Iterator[metrics.Totals]:
+    """Yield the totals of a few images each: they take memory for a while."""
+    for start in range(0, len(labels), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        yield metrics.of_batch(logits[part], labels[part])

@@ -10,27 +10,17 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
+import markupsafe
 import matplotlib as mpl
 import numpy as np
 from matplotlib import figure, ticker
 from matplotlib.axes import Axes
 
 # Variable of the style sheet -> the color that stands for it in a drawing.
+_NAMES = "ink muted rule teacher student fixres right wrong"
 COLORS = {
     name: f"#0{number:x}0{number:x}0{number:x}"
-    for number, name in enumerate(
-        (
-            "ink",
-            "muted",
-            "rule",
-            "teacher",
-            "student",
-            "fixres",
-            "right",
-            "wrong",
-        ),
-        start=1,
-    )
+    for number, name in enumerate(_NAMES.split(), start=1)
 }
 
 STYLE: dict[Any, Any] = {
@@ -69,8 +59,8 @@ def draw(size: tuple[float, float]) -> tuple[figure.Figure, Axes]:
     return drawing, drawing.add_subplot()
 
 
-def to_svg(drawing: figure.Figure, description: str) -> str:
-    """Return a figure as SVG text that scales with its column.
+def to_svg(drawing: figure.Figure, description: str) -> markupsafe.Markup:
+    """Return a figure as an inline SVG that scales with its column.
 
     Args:
         drawing: What to write.
@@ -95,7 +85,7 @@ def to_svg(drawing: figure.Figure, description: str) -> str:
     svg = re.sub(r'(href="#|url\(#)', rf"\1p{salt}-", svg)
     for name, color in COLORS.items():
         svg = svg.replace(color, f"var(--{name})")
-    return svg
+    return markupsafe.Markup(svg)
 
 
 def _thin(points: np.ndarray) -> np.ndarray:
@@ -105,12 +95,13 @@ def _thin(points: np.ndarray) -> np.ndarray:
     return points[np.linspace(0, len(points) - 1, _MAX_POINTS).astype(int)]
 
 
+@mpl.rc_context(STYLE)
 def curves(
     lines: Sequence[tuple[str, str, Sequence[tuple[float, float]]]],
     *,
     description: str,
     as_percent: bool = False,
-) -> str:
+) -> markupsafe.Markup:
     """Draw values over steps.
 
     Args:
@@ -119,47 +110,45 @@ def curves(
         description: What a screen reader says; unique on the page.
         as_percent: Values in [0, 1] are shown as percentages.
     """
-    with mpl.rc_context(STYLE):
-        drawing, axes = draw((3.4, 2.1))
-        for number, (label, color, pairs) in enumerate(lines):
-            if not pairs:
-                continue
-            points = _thin(np.asarray(pairs, np.float64))
-            axes.plot(
-                points[:, 0],
-                points[:, 1],
-                color=COLORS[color],
-                label=label,
-                linestyle=("-", (0, (1.2, 1.8)), (0, (5, 2)))[number % 3],
-                marker="o" if len(points) == 1 else None,
-                markersize=3,
-            )
-        steps = {step for _, _, pairs in lines for step, _ in pairs}
-        axes.xaxis.set_major_locator(
-            # There are no whole numbers about a single one.
-            ticker.FixedLocator(list(steps))
-            if len(steps) == 1
-            else ticker.MaxNLocator(5, integer=True)
+    drawing, axes = draw((3.4, 2.1))
+    for number, (label, color, pairs) in enumerate(lines):
+        if not pairs:
+            continue
+        points = _thin(np.asarray(pairs, np.float64))
+        axes.plot(
+            points[:, 0],
+            points[:, 1],
+            color=COLORS[color],
+            label=label,
+            linestyle=("-", (0, (1.2, 1.8)), (0, (5, 2)))[number % 3],
+            marker="o" if len(points) == 1 else None,
+            markersize=3,
         )
-        axes.xaxis.set_major_formatter(
-            ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
-        )
-        axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
-        if as_percent:
-            axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
-        axes.margins(x=0.01)
-        if sum(bool(pairs) for _, _, pairs in lines) > 1:
-            axes.legend(loc="best", handlelength=1.8)
-        return to_svg(drawing, description)
+    steps = {step for _, _, pairs in lines for step, _ in pairs}
+    axes.xaxis.set_major_locator(
+        # There are no whole numbers about a single one.
+        ticker.FixedLocator(list(steps))
+        if len(steps) == 1
+        else ticker.MaxNLocator(5, integer=True)
+    )
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
+    if as_percent:
+        axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+    axes.margins(x=0.01)
+    if sum(bool(pairs) for _, _, pairs in lines) > 1:
+        axes.legend(loc="best", handlelength=1.8)
+    return to_svg(drawing, description)
 
 
+@mpl.rc_context(STYLE)
 def confidence_histogram(
     histogram: np.ndarray,
     *,
     correct: np.ndarray | None,
     threshold: float,
     description: str,
-) -> str:
+) -> markupsafe.Markup:
     """Draw how many images have which confidence.
 
     Args:
@@ -177,44 +166,38 @@ def confidence_histogram(
         "width": 0.86 * width,
         "linewidth": 0,
     }
-    with mpl.rc_context(STYLE):
-        drawing, axes = draw((5.2, 2.5))
-        if correct is None:
-            axes.bar(starts, histogram, color=COLORS["teacher"], **bar)
-        else:
-            axes.bar(
-                starts, correct, color=COLORS["right"], label="right", **bar
-            )
-            axes.bar(
-                starts,
-                histogram - correct,
-                bottom=correct,
-                color=COLORS["wrong"],
-                label="wrong",
-                **bar,
-            )
-            drawing.legend(
-                loc="outside lower center", ncols=2, handlelength=0.9
-            )
-        axes.set_ylim(bottom=0)
-        _mark_threshold(axes, threshold)
-        axes.set_xlim(0, 1)
-        axes.set_xlabel("confidence")
-        axes.set_ylabel("images")
-        axes.yaxis.set_major_locator(ticker.MaxNLocator(4, integer=True))
-        axes.yaxis.set_major_formatter(
-            ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
+    drawing, axes = draw((5.2, 2.5))
+    if correct is None:
+        axes.bar(starts, histogram, color=COLORS["teacher"], **bar)
+    else:
+        axes.bar(starts, correct, color=COLORS["right"], label="right", **bar)
+        axes.bar(
+            starts,
+            histogram - correct,
+            bottom=correct,
+            color=COLORS["wrong"],
+            label="wrong",
+            **bar,
         )
-        return to_svg(drawing, description)
+        drawing.legend(loc="outside lower center", ncols=2, handlelength=0.9)
+    axes.set_ylim(bottom=0)
+    _mark_threshold(axes, threshold)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("images")
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    return to_svg(drawing, description)
 
 
+@mpl.rc_context(STYLE)
 def accuracy_by_threshold(
     known: np.ndarray,
     correct: np.ndarray,
     *,
     threshold: float,
     description: str,
-) -> str:
+) -> markupsafe.Markup:
     """Draw what a threshold does: share of images kept, and their accuracy.
 
     Args:
@@ -227,37 +210,37 @@ def accuracy_by_threshold(
     kept = np.cumsum(known[::-1])[::-1]
     right = np.cumsum(correct[::-1])[::-1]
     has_images = kept > 0
-    with mpl.rc_context(STYLE):
-        drawing, axes = draw((5.2, 2.5))
-        axes.plot(
-            starts[has_images],
-            right[has_images] / kept[has_images],
-            color=COLORS["right"],
-            label="accuracy of what is kept",
-        )
-        axes.plot(
-            starts,
-            kept / max(kept[0], 1),
-            color=COLORS["muted"],
-            linestyle=(0, (1.2, 1.8)),
-            label="share of images kept",
-        )
-        axes.set_ylim(0, 1.02)
-        _mark_threshold(axes, threshold)
-        axes.set_xlim(0, 1)
-        axes.set_xlabel("threshold")
-        axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
-        drawing.legend(loc="outside lower center", ncols=2)
-        return to_svg(drawing, description)
+    drawing, axes = draw((5.2, 2.5))
+    axes.plot(
+        starts[has_images],
+        right[has_images] / kept[has_images],
+        color=COLORS["right"],
+        label="accuracy of what is kept",
+    )
+    axes.plot(
+        starts,
+        kept / max(kept[0], 1),
+        color=COLORS["muted"],
+        linestyle=(0, (1.2, 1.8)),
+        label="share of images kept",
+    )
+    axes.set_ylim(0, 1.02)
+    _mark_threshold(axes, threshold)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("threshold")
+    axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+    drawing.legend(loc="outside lower center", ncols=2)
+    return to_svg(drawing, description)
 
 
+@mpl.rc_context(STYLE)
 def reliability(
     num_images: Sequence[int],
     confidences: Sequence[float | None],
     accuracies: Sequence[float | None],
     *,
     description: str,
-) -> str:
+) -> markupsafe.Markup:
     """Draw accuracy over confidence; on the diagonal the two agree.
 
     Args:
@@ -274,56 +257,53 @@ def reliability(
         if sure is not None and right is not None
     ]
     most = max((count for _, _, count in points), default=1)
-    with mpl.rc_context(STYLE):
-        drawing, axes = draw((5.2, 2.5))
+    drawing, axes = draw((5.2, 2.5))
+    axes.plot((0, 1), (0, 1), color=COLORS["muted"], linestyle=(0, (1.2, 1.8)))
+    for sure, right, count in points:
+        axes.plot((sure, sure), (sure, right), color=COLORS["rule"])
         axes.plot(
-            (0, 1), (0, 1), color=COLORS["muted"], linestyle=(0, (1.2, 1.8))
+            sure,
+            right,
+            marker="o",
+            color=COLORS["teacher"],
+            markersize=3 + 7 * (count / most) ** 0.5,
+            markeredgewidth=0,
         )
-        for sure, right, count in points:
-            axes.plot((sure, sure), (sure, right), color=COLORS["rule"])
-            axes.plot(
-                sure,
-                right,
-                marker="o",
-                color=COLORS["teacher"],
-                markersize=3 + 7 * (count / most) ** 0.5,
-                markeredgewidth=0,
-            )
-        axes.set_xlim(0, 1.02)
-        axes.set_ylim(0, 1.05)
-        axes.set_xlabel("mean confidence (size: images)")
-        axes.set_ylabel("accuracy")
-        axes.xaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
-        axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
-        return to_svg(drawing, description)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.05)
+    axes.set_xlabel("mean confidence (size: images)")
+    axes.set_ylabel("accuracy")
+    axes.xaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+    axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+    return to_svg(drawing, description)
 
 
-def copies_histogram(counts: dict[int, int], *, description: str) -> str:
+@mpl.rc_context(STYLE)
+def copies_histogram(
+    counts: dict[int, int], *, description: str
+) -> markupsafe.Markup:
     """Draw how many images have how many copies.
 
     Args:
         counts: Copies -> images.
         description: What a screen reader says; unique on the page.
     """
-    with mpl.rc_context(STYLE):
-        drawing, axes = draw((5.2, 2.5))
-        copies = sorted(counts)
-        places = range(len(copies))
-        axes.bar(
-            places,
-            [counts[count] for count in copies],
-            color=COLORS["student"],
-            linewidth=0,
-        )
-        # One bar a number of copies, however far apart the numbers are.
-        step = -(-len(copies) // _MAX_TICKS)
-        axes.set_xticks(places[::step], [f"{n:,}" for n in copies[::step]])
-        axes.set_xlabel("copies of one image")
-        axes.set_ylabel("images")
-        axes.yaxis.set_major_formatter(
-            ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
-        )
-        return to_svg(drawing, description)
+    drawing, axes = draw((5.2, 2.5))
+    copies = sorted(counts)
+    places = range(len(copies))
+    axes.bar(
+        places,
+        [counts[count] for count in copies],
+        color=COLORS["student"],
+        linewidth=0,
+    )
+    # One bar a number of copies, however far apart the numbers are.
+    step = -(-len(copies) // _MAX_TICKS)
+    axes.set_xticks(places[::step], [f"{n:,}" for n in copies[::step]])
+    axes.set_xlabel("copies of one image")
+    axes.set_ylabel("images")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    return to_svg(drawing, description)
 
 
 def _mark_threshold(axes: Axes, threshold: float) -> None:

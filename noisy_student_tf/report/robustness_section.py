@@ -1,17 +1,19 @@
 """What a page says of robustness: tables, plots, and corrupted pictures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import markupsafe
 import tensorflow as tf
 
 from noisy_student_tf import files
 from noisy_student_tf.evaluation import robustness
 from noisy_student_tf.records import robustness_sets, schema, shards
-from noisy_student_tf.report import pictures as report_pictures
-from noisy_student_tf.report import robustness_plots as report_robustness_plots
-from noisy_student_tf.report import robustness_tables, run_sections
+from noisy_student_tf.report import (
+    robustness_plots,
+    robustness_tables,
+    run_sections,
+    thumbnails,
+)
 
 Row = dict[str, Any]
 
@@ -32,11 +34,11 @@ def contents(
     """
     if not rows:
         return None
-    style = styles(rows)
+    rows = style(rows)
     return {
-        "corruptions": _corruptions(rows, style),
-        "sequences": _sequences(rows, style),
-        "attacks": _attacks(rows, style),
+        "corruptions": _corruptions(rows),
+        "sequences": _sequences(rows),
+        "attacks": _attacks(rows),
         "gallery": _gallery(sets_directory) if sets_directory else [],
     }
 
@@ -45,8 +47,11 @@ def _key(row: Row) -> tuple[str, int]:
     return row["model"], row["resolution"]
 
 
-def styles(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, Any]]:
-    """Return how each model, at a resolution, is called and drawn."""
+def style(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with how each model, at a resolution, is shown.
+
+    Added are its `title`, the name of its `color`, and the `opacity`.
+    """
     keys = list(dict.fromkeys(map(_key, rows)))
     names = [model for model, _ in keys]
     is_run = "teacher" in names
@@ -66,127 +71,97 @@ def styles(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, Any]]:
             "color": color,
             "opacity": (1.0, 0.6, 0.35)[len(same) % 3],
         }
-    return found
+    return [row | found[_key(row)] for row in rows]
 
 
-def _series(
-    rows: Sequence[Row],
-    style: dict[tuple[str, int], dict[str, Any]],
-    values: Callable[[Row], Sequence[float]],
-) -> list[report_robustness_plots.Series]:
-    return [
-        (
-            style[_key(row)]["title"],
-            style[_key(row)]["color"],
-            style[_key(row)]["opacity"],
-            values(row),
-        )
-        for row in rows
-    ]
-
-
-def _corruptions(rows: Sequence[Row], style: Any) -> dict[str, Any] | None:
+def _corruptions(rows: Sequence[Row]) -> dict[str, Any] | None:
     chosen = robustness_tables.of_measure(rows, robustness.CORRUPTIONS)
     if not chosen:
         return None
     names = list(chosen[0]["errors"])
-    by_corruption = report_robustness_plots.grouped_bars(
-        names,
-        _series(
-            chosen,
-            style,
-            lambda row: [sum(row["errors"][n]) / 5 for n in names],
-        ),
-        description=f"{chosen[0]['set']}: error by corruption",
-        label="error, mean of severities",
-    )
-    by_severity = report_robustness_plots.lines(
-        robustness_sets.SEVERITIES,
-        _series(
-            chosen,
-            style,
-            lambda row: [
-                sum(row["errors"][n][s] for n in robustness_sets.CORRUPTIONS)
-                / len(robustness_sets.CORRUPTIONS)
-                for s in range(len(robustness_sets.SEVERITIES))
-            ],
-        ),
-        description=f"{chosen[0]['set']}: error by severity",
-        x_label="severity",
-        y_label="error, mean of corruptions",
-    )
+    counted = robustness_sets.CORRUPTIONS
     return {
-        "rows": [row | style[_key(row)] for row in chosen],
-        "by_corruption": markupsafe.Markup(by_corruption),
-        "by_severity": markupsafe.Markup(by_severity),
+        "rows": chosen,
+        "by_corruption": robustness_plots.grouped_bars(
+            names,
+            chosen,
+            lambda row: [sum(row["errors"][name]) / 5 for name in names],
+            description=f"{chosen[0]['set']}: error by corruption",
+            label="error, mean of severities",
+        ),
+        "by_severity": robustness_plots.lines(
+            robustness_sets.SEVERITIES,
+            chosen,
+            lambda row: [
+                sum(row["errors"][name][severity - 1] for name in counted)
+                / len(counted)
+                for severity in robustness_sets.SEVERITIES
+            ],
+            description=f"{chosen[0]['set']}: error by severity",
+            x_label="severity",
+            y_label="error, mean of corruptions",
+        ),
     }
 
 
-def _sequences(rows: Sequence[Row], style: Any) -> dict[str, Any] | None:
+def _sequences(rows: Sequence[Row]) -> dict[str, Any] | None:
     chosen = robustness_tables.of_measure(rows, robustness.PERTURBATIONS)
     if not chosen:
         return None
     names = list(chosen[0]["flip_probabilities"])
-    bars = report_robustness_plots.grouped_bars(
-        names,
-        _series(
-            chosen,
-            style,
-            lambda row: [row["flip_probabilities"][n] for n in names],
-        ),
-        description=f"{chosen[0]['set']}: flip probability by perturbation",
-        label="flip probability",
-    )
     return {
         "rows": [
             row
-            | style[_key(row)]
             | {
                 "mean_flip": robustness_tables.mean_flip(row),
                 "flip_rate": robustness_tables.flip_rate(row),
             }
             for row in chosen
         ],
-        "plot": markupsafe.Markup(bars),
+        "plot": robustness_plots.grouped_bars(
+            names,
+            chosen,
+            lambda row: [row["flip_probabilities"][name] for name in names],
+            description=f"{chosen[0]['set']}: flip probability by perturbation",
+            label="flip probability",
+        ),
     }
 
 
-def _attacks(rows: Sequence[Row], style: Any) -> dict[str, Any] | None:
+def _attacks(rows: Sequence[Row]) -> dict[str, Any] | None:
     kinds = robustness_tables.attack_kinds(rows)
     if not kinds:
         return None
     attacks = [row for row in rows if "epsilon_pixels" in row]
-    models = list(dict.fromkeys(map(_key, attacks)))
     found = {
         (_key(row), row["measure"], row["epsilon_pixels"]): row
         for row in attacks
     }
     fgsm = [epsilon for kind, epsilon in kinds if kind == robustness.FGSM]
-    firsts = [found[model, robustness.FGSM, fgsm[0]] for model in models]
-    plot = report_robustness_plots.lines(
-        fgsm,
-        _series(
-            firsts,
-            style,
+    firsts: dict[tuple[str, int], Row] = {}
+    for row in attacks:
+        firsts.setdefault(_key(row), row)
+    return {
+        "kinds": [robustness_tables.attack_title(*kind) for kind in kinds],
+        "rows": [
+            row | {"cells": [found.get((_key(row), *kind)) for kind in kinds]}
+            for row in firsts.values()
+        ],
+        "num_images": attacks[0]["num_images"],
+        "pgd": next(
+            (row for row in attacks if row["measure"] == robustness.PGD), None
+        ),
+        "plot": robustness_plots.lines(
+            fgsm,
+            list(firsts.values()),
             lambda row: [
                 found[_key(row), robustness.FGSM, epsilon]["accuracy"]
                 for epsilon in fgsm
             ],
+            description=f"{attacks[0]['set']}: accuracy under FGSM by epsilon",
+            x_label="epsilon in pixels of [0, 255]",
+            y_label="accuracy under FGSM",
         ),
-        description=f"{firsts[0]['set']}: accuracy under FGSM by epsilon",
-        x_label="epsilon in pixels of [0, 255]",
-        y_label="accuracy under FGSM",
-    )
-    pgd = [row for row in attacks if row["measure"] == robustness.PGD]
-    return {
-        "kinds": [robustness_tables.attack_title(*kind) for kind in kinds],
-        "rows": [
-            style[model] | {"cells": [found.get((model, *k)) for k in kinds]}
-            for model in models
-        ],
-        "num_images": attacks[0]["num_images"],
-        "pgd": pgd[0] if pgd else None,
-        "plot": markupsafe.Markup(plot),
     }
 
 
@@ -224,5 +199,5 @@ def _first(path: str) -> list[str]:
     for record in tf.data.TFRecordDataset(path).take(_SHOWN_IMAGES):
         feature = tf.train.Example.FromString(record.numpy()).features.feature
         encoded = feature[schema.IMAGE].bytes_list.value[0]
-        uris.append(report_pictures.thumbnail(encoded) or "")
+        uris.append(thumbnails.make(encoded) or "")
     return uris

@@ -3,14 +3,13 @@
 import base64
 import collections
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
 from noisy_student_tf import files
 from noisy_student_tf.records import parquet_files, predictions, schema, shards
-from noisy_student_tf.report import labels as report_labels
 
 # Twice the side on the page, for fine screens.
 THUMBNAIL_SIDE = 96
@@ -18,9 +17,9 @@ THUMBNAIL_SIDE = 96
 MAX_SHARDS_READ = 64
 
 
-def thumbnails(
+def read(
     directory: str,
-    picks: Sequence[report_labels.Pick],
+    places: Iterable[tuple[int, bytes]],
     split: str = "unlabeled",
 ) -> dict[bytes, str]:
     """Return thumbnails as data URIs, by id.
@@ -30,14 +29,14 @@ def thumbnails(
 
     Args:
         directory: The unlabeled, or the labeled images.
-        picks: Which of them.
+        places: Shard number and id of each.
         split: Of the directory.
     """
     shard_set = shards.open_split(directory, split)
     wanted: dict[int, set[bytes]] = collections.defaultdict(set)
-    for pick in picks:
-        if pick.shard_index < len(shard_set.paths):
-            wanted[pick.shard_index].add(pick.image_id)
+    for shard_index, image_id in places:
+        if shard_index < len(shard_set.paths):
+            wanted[shard_index].add(image_id)
     fullest = sorted(wanted, key=lambda index: (-len(wanted[index]), index))
     found = {}
     for shard_index in fullest[:MAX_SHARDS_READ]:
@@ -48,7 +47,7 @@ def thumbnails(
             ),
             wanted[shard_index],
         )
-        found.update(_read(shard_set.paths[shard_index], positions))
+        found.update(_read_shard(shard_set.paths[shard_index], positions))
     return found
 
 
@@ -65,7 +64,7 @@ def _positions(path: str, wanted: set[bytes]) -> dict[int, bytes]:
     return positions
 
 
-def _read(path: str, positions: dict[int, bytes]) -> dict[bytes, str]:
+def _read_shard(path: str, positions: dict[int, bytes]) -> dict[bytes, str]:
     """Return the thumbnails of some records of one shard, by id."""
     found: dict[bytes, str] = {}
     for number, record in enumerate(shards.read_records(path)):
@@ -76,7 +75,7 @@ def _read(path: str, positions: dict[int, bytes]) -> dict[bytes, str]:
         # Foreign records carry no id: the index alone names them.
         stored = feature[schema.IMAGE_ID].bytes_list.value
         if not stored or stored[0] == image_id:
-            uri = thumbnail(feature[schema.IMAGE].bytes_list.value[0])
+            uri = make(feature[schema.IMAGE].bytes_list.value[0])
             if uri:
                 found[image_id] = uri
         if number == max(positions):
@@ -84,7 +83,7 @@ def _read(path: str, positions: dict[int, bytes]) -> dict[bytes, str]:
     return found
 
 
-def thumbnail(encoded: bytes) -> str | None:
+def make(encoded: bytes) -> str | None:
     """Return a picture, made small, as a data URI; None if unreadable."""
     try:
         with Image.open(io.BytesIO(encoded)) as opened:
