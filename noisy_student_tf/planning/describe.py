@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from noisy_student_tf import configs
+from noisy_student_tf import configs, texts
 from noisy_student_tf.planning import (
     accelerators,
     compute,
@@ -73,25 +73,6 @@ def _images(data: compute.Data) -> str:
     )
 
 
-def _table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], title: str
-) -> str:
-    widths = [
-        max(len(row[column]) for row in [header, *rows])
-        for column in range(len(header))
-    ]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [row[0].ljust(widths[0])]
-        cells += [
-            cell.rjust(width)
-            for cell, width in zip(row[1:], widths[1:], strict=True)
-        ]
-        return "  ".join(cells).rstrip()
-
-    return "\n".join([title, *map(line, [header, *rows])])
-
-
 def _computing(
     stages: Sequence[compute.Stage],
     accelerator: accelerators.Accelerator,
@@ -112,7 +93,7 @@ def _computing(
                 f"{stage.images:.3g}",
                 f"{stage.forward_multiply_adds / 1e9:.3g} G",
                 f"{stage.multiply_adds:.3g}",
-                _duration(seconds),
+                texts.duration(seconds),
                 f"{seconds * accelerator.num_devices / _HOUR:,.0f}",
             )
         )
@@ -122,7 +103,7 @@ def _computing(
     title = (
         f"computing on {accelerator.name} ({accelerator.num_devices:,} devices "
         f"on {accelerator.num_hosts:,} hosts) at {utilization:.0%} of its "
-        f"peak: {_duration(total)}"
+        f"peak: {texts.duration(total)}"
     )
     header = (
         "stage",
@@ -134,7 +115,7 @@ def _computing(
         "time",
         "device hours",
     )
-    return _table(header, rows, title)
+    return f"{title}\n{texts.align([header, *rows])}"
 
 
 def _paper_check(
@@ -156,7 +137,7 @@ def _paper_check(
     return (
         f"the paper's one published cost (Section 3.1): {_PAPER_DAYS} days for "
         f"this student on {_PAPER_ACCELERATOR}; at its peak it would take "
-        f"{_duration(at_peak)}, so the implied utilization is "
+        f"{texts.duration(at_peak)}, so the implied utilization is "
         f"{at_peak / (_PAPER_DAYS * _DAY):.1%}\nL2 was said to train five "
         f"times as long as B7; per image it has {ratio:.1f} times the "
         "multiply-adds of B7 at 600 px"
@@ -189,9 +170,8 @@ def _feeding(
         f"images/s at {assumptions.host_rate_resolution} px, in proportion to "
         "their area"
     )
-    return _table(
-        ("stage", "needed images/s a host", "available", ""), rows, title
-    )
+    header = ("stage", "needed images/s a host", "available", "")
+    return f"{title}\n{texts.align([header, *rows])}"
 
 
 def _storing(
@@ -208,11 +188,11 @@ def _storing(
     )
     total = sum(line.num_bytes for line in lines)
     rows = [
-        (line.name, _gigabytes(line.num_bytes), line.what) for line in lines
+        (line.name, texts.gigabytes(line.num_bytes), line.what)
+        for line in lines
     ]
-    return _table(
-        ("stage", "size", "holds"), rows, f"storage: {_gigabytes(total)}"
-    )
+    table = texts.align([("stage", "size", "holds"), *rows])
+    return f"storage: {texts.gigabytes(total)}\n{table}"
 
 
 def _schedule(config: configs.Config, data: compute.Data) -> str:
@@ -236,7 +216,7 @@ def _schedule(config: configs.Config, data: compute.Data) -> str:
         "EMA decay",
         "passes over the pseudo-labeled rows",
     )
-    return _table(header, rows, "a student's schedule")
+    return f"a student's schedule\n{texts.align([header, *rows])}"
 
 
 def _selection(config: configs.Config, data: compute.Data) -> str:
@@ -276,16 +256,3 @@ def _selection_lines(
         f"copies, at most {outcome.max_copies:,} of one image; "
         f"{outcome.num_empty_classes:,} classes have no image"
     )
-
-
-def _gigabytes(num_bytes: float) -> str:
-    if num_bytes >= 1e12:
-        return f"{num_bytes / 1e12:,.1f} TB"
-    return f"{num_bytes / 1e9:,.1f} GB"
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", _DAY), ("hours", _HOUR), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds:,.0f} seconds"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from noisy_student_tf import configs, files, recipes, workdirs
+from noisy_student_tf import configs, files, recipes, texts, workdirs
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.model import cost, efficientnet, specs
 from noisy_student_tf.planning import compute, counting, storage
@@ -50,26 +50,30 @@ def describe(config: configs.Config, workdir: workdirs.Workdir) -> str:
     if free is not None and free < needed:
         raise ValueError(
             f"--workdir={workdir.root}: the run needs about "
-            f"{_gigabytes(needed)}, {_gigabytes(free)} are free. Free some, "
-            "or name another directory."
+            f"{texts.gigabytes(needed, 2)}, {texts.gigabytes(free, 2)} are "
+            "free. Free some, or name another directory."
         )
     lines = [
         f"labeled: {counts.train:,} training, {counts.validation:,} "
         f"validation and {counts.test:,} test images of "
         f"{counts.num_classes} classes",
         f"unlabeled: {counts.unlabeled:,} images",
-        f"disk: about {_gigabytes(needed)}, free "
-        + ("unknown (remote)" if free is None else _gigabytes(free)),
+        f"disk: about {texts.gigabytes(needed, 2)}, free "
+        + ("unknown (remote)" if free is None else texts.gigabytes(free, 2)),
         "",
-        f"{'stage':<24}{'state':<10}{'work':<34}about",
     ]
+    rows = [("stage", "state", "work", "about")]
     for stage, estimate in _estimates(config, counts, data):
         is_finished = shards.is_finished(workdir.folder(stage.folder))
-        lines.append(
-            f"{stage.folder:<24}{'finished' if is_finished else 'to do':<10}"
-            f"{estimate.work:<34}{_duration(estimate.seconds)}".rstrip()
+        rows.append(
+            (
+                stage.folder,
+                "finished" if is_finished else "to do",
+                estimate.work,
+                estimate.time,
+            )
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, texts.align(rows, num_names=4)])
 
 
 def _needed_bytes(
@@ -94,6 +98,11 @@ class _Estimate:
 
     work: str
     seconds: float | None
+
+    @property
+    def time(self) -> str:
+        """How long it takes, in words."""
+        return "" if self.seconds is None else texts.duration(self.seconds, 0)
 
 
 def _estimates(
@@ -178,16 +187,3 @@ def measure_rate() -> float:
     seconds = time.monotonic() - started
     images_per_second = _TIMED_CALLS * _TIMED_BATCH_SIZE / seconds
     return images_per_second * cost.multiply_adds(spec)
-
-
-def _gigabytes(num_bytes: float) -> str:
-    return f"{num_bytes / 1e9:,.2f} GB"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.0f} {unit}"
-    return f"{seconds:,.0f} seconds"

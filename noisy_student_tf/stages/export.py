@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf import files
+from noisy_student_tf import files, texts
 from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.model import efficientnet, folding, saved, specs
 from noisy_student_tf.pipeline import decode, orientation
@@ -184,19 +184,26 @@ def compare(
 
 def format_table(rows: Sequence[dict[str, Any]]) -> str:
     """Return what `convert` returned for several formats as a table."""
-    lines = [
-        f"{'format':<16}{'KiB':>8}{'top-1 %':>10}{'checkpoint':>12}"
-        f"{'agreement %':>13}{'largest difference':>20}"
-    ]
-    lines += [
-        f"{row['format']:<16}{row['num_bytes'] / 1024:>8.0f}"
-        f"{100 * row['accuracy']:>10.2f}"
-        f"{100 * row['checkpoint_accuracy']:>12.2f}"
-        f"{100 * row['agreement']:>13.2f}"
-        f"{row['largest_difference']:>20.2g}"
+    header = (
+        "format",
+        "KiB",
+        "top-1 %",
+        "checkpoint",
+        "agreement %",
+        "largest difference",
+    )
+    cells = [
+        (
+            row["format"],
+            f"{row['num_bytes'] / 1024:.0f}",
+            f"{100 * row['accuracy']:.2f}",
+            f"{100 * row['checkpoint_accuracy']:.2f}",
+            f"{100 * row['agreement']:.2f}",
+            f"{row['largest_difference']:.2g}",
+        )
         for row in rows
     ]
-    return "\n".join(lines)
+    return texts.align([header, *cells])
 
 
 def _load(run: runs.Run) -> _Source:
