@@ -2,7 +2,8 @@
 
 Their records hold `image/encoded`, `probabilities` (a float per class),
 `label` and `prob`; an image that is repeated is stored again. The files are
-read where they lie; only a manifest is written.
+read where they lie; only a manifest is written. Every picture is decoded once:
+a file that holds some that cannot be decoded is copied without them.
 
     python -m data_prep.index_published --source='filtered/train-*' \\
         --num_classes=1000 --output_dir=runs/imagenet/pseudo_labeled_1
@@ -22,8 +23,8 @@ from absl import app, flags
 from google.protobuf import message
 
 from data_prep import write_pseudo_labeled
-from data_prep.shards import beam_shards
-from data_prep.sources import items
+from data_prep.shards import beam_shards, manifests
+from data_prep.sources import items, pictures, tfrecords
 from noisy_student_tf import configs, files
 from noisy_student_tf.configs import config_flags
 from noisy_student_tf.records import schema, shards
@@ -36,12 +37,14 @@ class _Found:
     """Records of some files.
 
     Attributes:
-        num_records: Path -> records.
+        paths: File -> path of its copy where it has one, else its own.
         counts: int64 [num_classes], by the stored class.
+        corrupt: `{"key", "reason"}` of the pictures that are left out.
     """
 
-    num_records: dict[str, int]
+    paths: dict[str, str]
     counts: np.ndarray
+    corrupt: list[dict[str, str]]
 
 
 def index(
@@ -50,6 +53,7 @@ def index(
     directory: str,
     num_classes: int,
     iteration: int = 1,
+    max_corrupt_fraction: float = 0.0,
     beam_runner: str = "DirectRunner",
     beam_options: Sequence[str] = (),
 ) -> None:
@@ -60,30 +64,42 @@ def index(
         directory: Where the manifest goes.
         num_classes: Of the probabilities.
         iteration: Which student they are for, from 1.
+        max_corrupt_fraction: Share of pictures that may be left out.
         beam_runner: Apache Beam runner.
         beam_options: Further options of the runner.
 
     Raises:
         FileNotFoundError: No file matches.
-        ValueError: A file is damaged, or a record is no pseudo-label of so
-            many classes.
+        ValueError: A file is damaged, a record is no pseudo-label of so many
+            classes, or too many pictures cannot be decoded.
     """
     paths = items.expand(pattern, pattern)
     # The manifest names them from another directory.
     paths = [p if files.is_remote(p) else os.path.abspath(p) for p in paths]
     files.make_directories(directory)
+    split = write_pseudo_labeled.SPLIT
+    copies = [
+        files.join(directory, shards.shard_name(split, index, len(paths)))
+        for index in range(len(paths))
+    ]
     found = beam_shards.map_reduce(
-        paths,
+        list(zip(paths, copies, strict=True)),
         functools.partial(_read, num_classes),
         _merge,
         directory=directory,
         runner=beam_runner,
         beam_options=beam_options,
     )
-    split = write_pseudo_labeled.SPLIT
+    num_records = int(found.counts.sum())
+    manifests.check_corrupt(
+        pattern,
+        found.corrupt,
+        num_items=num_records + len(found.corrupt),
+        max_corrupt_fraction=max_corrupt_fraction,
+    )
     entry = shards.split_manifest(
-        paths=paths,
-        num_records=sum(found.num_records.values()),
+        paths=[found.paths[path] for path in paths],
+        num_records=num_records,
         schema="published_pseudo_labeled",
         num_classes=num_classes,
     )
@@ -95,24 +111,39 @@ def index(
             "iteration": iteration,
             "counts_per_class": {split: found.counts.tolist()},
             "copies_per_class": {split: found.counts.tolist()},
+            "corrupt": found.corrupt,
         },
     )
 
 
-def _read(num_classes: int, path: str) -> _Found:
+def _read(num_classes: int, paths: tuple[str, str]) -> _Found:
+    """Check a file, and write its copy if pictures must be left out."""
+    path, copy = paths
     counts = np.zeros(num_classes, np.int64)
+    corrupt: dict[int, dict[str, str]] = {}
     number = 0
     try:
         for record in shards.read_records(path):
             example = tf.train.Example.FromString(record)
-            counts[_class_of(example, num_classes, f"{path}/{number}")] += 1
+            key = f"{path}/{number}"
+            class_id = _class_of(example, num_classes, key)
+            try:
+                pictures.check_decodable(
+                    schema.stored_bytes(example, schema.IMAGE)
+                )
+                counts[class_id] += 1
+            except pictures.CorruptImageError as error:
+                corrupt[number] = {"key": key, "reason": str(error)}
             number += 1
     except (tf.errors.DataLossError, message.DecodeError) as error:
         raise ValueError(
             f"{path}: damaged or truncated behind record {number}. Make or "
             "fetch it again."
         ) from error
-    return _Found({path: number}, counts)
+    if corrupt:
+        tfrecords.copy_without(path, copy, corrupt.keys())
+    kept = os.path.basename(copy) if corrupt else path
+    return _Found({path: kept}, counts, list(corrupt.values()))
 
 
 def _class_of(example: tf.train.Example, num_classes: int, where: str) -> int:
@@ -129,7 +160,9 @@ def _class_of(example: tf.train.Example, num_classes: int, where: str) -> int:
     if (
         not schema.stored_bytes(example, schema.IMAGE)
         or len(probabilities) != num_classes
-        or not abs(probabilities.sum() - 1) <= schema.MAX_PROBABILITY_SUM_ERROR
+        or not schema.are_probabilities(
+            probabilities.sum(), probabilities.min()
+        )
         or len(labels) != 1
         or not 0 <= labels[0] < num_classes
     ):
@@ -145,7 +178,9 @@ def _class_of(example: tf.train.Example, num_classes: int, where: str) -> int:
 
 def _merge(first: _Found, second: _Found) -> _Found:
     return _Found(
-        first.num_records | second.num_records, first.counts + second.counts
+        first.paths | second.paths,
+        first.counts + second.counts,
+        first.corrupt + second.corrupt,
     )
 
 
@@ -167,7 +202,12 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         "iteration", 1, "Which student they are for.", flag_values=values
     )
     config_flags.define_fields(
-        configs.DataConfig(), {"runner": "beam_runner"}, values
+        configs.DataConfig(),
+        {
+            "max_corrupt_fraction": "max_corrupt_fraction",
+            "runner": "beam_runner",
+        },
+        values,
     )
 
 
@@ -178,6 +218,7 @@ def main(argv: Sequence[str]) -> None:
         directory=FLAGS.output_dir,
         num_classes=FLAGS.num_classes,
         iteration=FLAGS.iteration,
+        max_corrupt_fraction=FLAGS.max_corrupt_fraction,
         beam_runner=FLAGS.runner,
         beam_options=argv[1:],
     )

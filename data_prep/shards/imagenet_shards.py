@@ -1,4 +1,8 @@
-"""ImageNet's TFRecords, read where they lie: only indexes are written."""
+"""ImageNet's TFRecords, read where they lie: only indexes are written.
+
+Every picture is decoded once. A file that holds some that cannot be decoded is
+copied without them.
+"""
 
 import dataclasses
 import hashlib
@@ -7,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from data_prep.shards import shard_building, sidecars, splits
-from data_prep.sources import items, tfrecords
+from data_prep.sources import items, pictures, tfrecords
 from noisy_student_tf import configs, files
 from noisy_student_tf.records import schema, shards
 
@@ -19,42 +23,55 @@ class ForeignPlan(shard_building.ShardPlan):
     """One file to index.
 
     Attributes:
-        path: The file.
+        source_path: The file.
     """
 
     schema: ClassVar[shards.Schema] = "imagenet"
 
-    path: str
+    source_path: str
 
     @property
     def shard_path(self) -> str:
-        """The shard as the manifest names it: the file itself."""
-        return self.path
+        """The shard as the manifest names it: the file, or its copy's name."""
+        name = shards.shard_name(self.split, self.index, self.count)
+        has_copy = files.exists(files.join(self.directory, name))
+        return name if has_copy else self.source_path
 
     def identity(self) -> str:
         """Return what the index depends on."""
-        size_bytes = files.size_bytes(self.shard_path)
-        return f"{self.index_name} {self.shard_path} {size_bytes}"
+        size_bytes = files.size_bytes(self.source_path)
+        return f"{self.index_name} {self.source_path} {size_bytes}"
 
     def write(self) -> None:
-        """Read the file once and write its index."""
+        """Read the file and write its index, and its copy where needed."""
         rows: list[tuple[Any, ...]] = []
         class_names: dict[str, str] = {}
-        examples = tfrecords.read_examples(self.shard_path)
+        corrupt: dict[int, dict[str, str]] = {}
+        examples = tfrecords.read_examples(self.source_path)
         for number, (_, _, example) in enumerate(examples):
-            key = tfrecords.record_key(self.shard_path, number)
+            key = tfrecords.record_key(self.source_path, number)
             label = tfrecords.imagenet_label(example, key)
             picture = schema.stored_bytes(example, schema.IMAGE)
+            try:
+                pictures.check_decodable(picture)
+            except pictures.CorruptImageError as error:
+                corrupt[number] = {"key": key, "reason": str(error)}
+                continue
             digest = hashlib.sha256(picture).digest()
             image_id = schema.make_id(tfrecords.IMAGENET, key)
             rows.append((image_id, digest, label, key))
             name = tfrecords.imagenet_class_name(example, label)
             class_names[str(label)] = name
-        sidecars.write_index(
-            self.index_path,
-            rows=rows,
-            summary=sidecars.ShardSummary(class_names=class_names),
+        name = shards.shard_name(self.split, self.index, self.count)
+        path = files.join(self.directory, name)
+        if corrupt:
+            tfrecords.copy_without(self.source_path, path, corrupt.keys())
+        summary = sidecars.ShardSummary(
+            sha256=shards.fingerprint(path) if corrupt else "",
+            corrupt=list(corrupt.values()),
+            class_names=class_names,
         )
+        sidecars.write_index(self.index_path, rows=rows, summary=summary)
 
 
 def is_read_in_place(specification: str, data: configs.DataConfig) -> bool:
@@ -129,7 +146,7 @@ def _plan(
     return [
         ForeignPlan(
             specification=specification,
-            path=path,
+            source_path=path,
             directory=directory,
             split=split,
             index=index,

@@ -75,7 +75,12 @@ def summarize(
     """
     found, origins, checksums = _gather(plans)
     for specification, origin in origins.items():
-        _check_corrupt(specification, origin, data.max_corrupt_fraction)
+        check_corrupt(
+            specification,
+            origin.corrupt,
+            num_items=origin.num_items,
+            max_corrupt_fraction=data.max_corrupt_fraction,
+        )
     corrupt = [entry for each in origins.values() for entry in each.corrupt]
     excluded = [key for each in origins.values() for key in each.excluded]
     num_classes = len(class_names)
@@ -166,23 +171,32 @@ class _Origin:
         self.num_items += len(summary.corrupt)
 
 
-def _check_corrupt(
-    specification: str, origin: _Origin, max_corrupt_fraction: float
+def check_corrupt(
+    specification: str,
+    entries: Sequence[dict[str, str]],
+    *,
+    num_items: int,
+    max_corrupt_fraction: float,
 ) -> None:
     """Check the share of corrupt pictures of a source.
+
+    Args:
+        specification: Of the source.
+        entries: `{"key", "reason"}` of each corrupt picture.
+        num_items: Pictures of the source.
+        max_corrupt_fraction: Accepted share.
 
     Raises:
         ValueError: It is beyond the fraction.
     """
-    entries = origin.corrupt
     if not entries:
         return
     named = [f"{entry['key']}: {entry['reason']}" for entry in entries]
     message = (
-        f"{specification}: {len(entries)} of {origin.num_items} images cannot "
+        f"{specification}: {len(entries)} of {num_items} images cannot "
         f"be used ({name_some(named)})"
     )
-    if len(entries) > max_corrupt_fraction * origin.num_items:
+    if len(entries) > max_corrupt_fraction * num_items:
         raise ValueError(
             f"{message}, more than --data.max_corrupt_fraction="
             f"{max_corrupt_fraction}. Remove or mend them, or raise the "

@@ -6,6 +6,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
 
+from noisy_student_tf.pipeline import decode
+
 # Pillow's own limit for decompression bombs: 256 MiB of RGB.
 MAX_PIXELS = 89_478_485
 _TOO_LARGE = f"its header claims more than {MAX_PIXELS} pixels"
@@ -49,7 +51,7 @@ def normalize(encoded: bytes, *, max_side: int = 0) -> bytes:
     width, height = image.size
     shrinks = bool(max_side) and max(width, height) > max_side
     if not shrinks and _is_stored_as_is(image, encoded):
-        _check_decodable(encoded)
+        check_decodable(encoded)
         return encoded
     try:
         picture = _to_upright_rgb(image)
@@ -110,10 +112,14 @@ def _is_lossless(image: Image.Image, encoded: bytes) -> bool:
     return image.format in _LOSSLESS_FORMATS
 
 
-def _check_decodable(encoded: bytes) -> None:
-    """Decode with TensorFlow, as training will; Pillow may be more lenient."""
+def check_decodable(encoded: bytes) -> None:
+    """Decode as training will; Pillow may be more lenient.
+
+    Raises:
+        CorruptImageError: TensorFlow cannot.
+    """
     try:
-        tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        decode.decode(tf.constant(encoded))
     except tf.errors.InvalidArgumentError as error:
         raise CorruptImageError("truncated or damaged data") from error
 

@@ -1,7 +1,7 @@
 """Images in TFRecord files: ImageNet's, and our own shards."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import tensorflow as tf
 
@@ -86,6 +86,14 @@ def read_examples(path: str) -> Iterator[tuple[int, int, tf.train.Example]]:
             f"{path}: the file is no TFRecord file, or damaged or truncated "
             f"behind byte {offset}. Fetch or make it again."
         ) from error
+
+
+def copy_without(path: str, target: str, left_out: Set[int]) -> None:
+    """Copy a TFRecord file but for the records of some numbers."""
+    with shards.open_writer(target) as writer:
+        for number, record in enumerate(shards.read_records(path)):
+            if number not in left_out:
+                writer.write(record)
 
 
 def record_key(path: str, index: int) -> str:

@@ -21,6 +21,11 @@ _MIN_OBJECT_COVERED = 0.1
 _MAX_ATTEMPTS = 10
 
 
+def test_crop(small_image_strides: bool) -> TestCrop:
+    """Return how a model's test images are cut: small ones are taken whole."""
+    return "whole" if small_image_strides else "center"
+
+
 def decode(encoded: tf.Tensor) -> tf.Tensor:
     """Decode JPEG, PNG, WebP, BMP or the first frame of a GIF.
 

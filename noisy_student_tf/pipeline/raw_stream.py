@@ -8,6 +8,9 @@ starts anywhere without reading what lies before.
 Remote shards that neither fit in memory nor are copied are the exception: they
 are read from front to back. The order of shards is drawn for each epoch,
 several are read at once, and a buffer shuffles what they give.
+
+A record that cannot be read or decoded is an error with its name: what was
+damaged before a set was built or indexed is not in it.
 """
 
 import dataclasses
@@ -17,14 +20,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from noisy_student_tf import files
-from noisy_student_tf.pipeline import (
-    permutation,
-    record_store,
-    remote_rows,
-)
+from noisy_student_tf import configs, files
+from noisy_student_tf.pipeline import permutation, record_store, remote_rows
 from noisy_student_tf.records import shards
 
+_MEGABYTE = 2**20
 # Finished batches that wait; one more is being made.
 _BATCHES_AHEAD = 2
 
@@ -53,55 +53,17 @@ class BatchPart:
         return numbers * self.num_hosts + self.host
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Rows:
-    """A stream of rows that are yet to be read, some at once.
-
-    Attributes:
-        dataset: Endless pairs: numbers int64 [n], in the host's own count,
-            and what `read` takes.
-        read: What the dataset gives -> string [n], the records; empty where
-            one is damaged.
-        name: Number int64 [] -> string [], where the row comes from.
-        first_number: Number of the first row.
-        num_rows: Rows of an epoch.
-    """
-
-    dataset: tf.data.Dataset
-    read: Callable[[Any], tf.Tensor]
-    name: Callable[[tf.Tensor], tf.Tensor]
-    first_number: int
-    num_rows: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How records are held and read.
-
-    Attributes:
-        shuffle_buffer_size: Records held for shuffling remote shards.
-        cache_bytes: Sets up to this size are held in memory.
-        cache_directory: Local folder that larger sets are copied to; empty:
-            they are read where they lie.
-        max_corrupt: Damaged records tolerated, as a share of all.
-    """
-
-    shuffle_buffer_size: int
-    cache_bytes: int
-    cache_directory: str = ""
-    max_corrupt: float = 0.0
-
-
 def make_rows(
     shard_set: shards.ShardSet,
     *,
     seed: int,
     part: BatchPart,
     start_step: int,
-    options: ReadOptions,
     chunk_size: int,
-) -> Rows:
-    """Return the stream's rows from a step on.
+    runtime: configs.RuntimeConfig,
+    shuffle_buffer_size: int,
+) -> tf.data.Dataset:
+    """Return the stream's rows from a step on, some at once.
 
     Args:
         shard_set: What is read. Each image occurs as often in an epoch as its
@@ -109,8 +71,14 @@ def make_rows(
         seed: Of the order in all epochs.
         part: What this stream takes of every global batch.
         start_step: Batches that were given before.
-        options: How records are held and read.
         chunk_size: Rows that are handled at once; they may lie in two batches.
+        runtime: Says what is held in memory, or copied.
+        shuffle_buffer_size: Records held for shuffling remote shards.
+
+    Returns:
+        Endless chunks: numbers int64 [chunk_size], in the host's own count;
+        records string [chunk_size]; and their names string [chunk_size], for
+        errors. A damaged record raises tf.errors.InvalidArgumentError.
 
     Raises:
         ValueError: The set is empty, damaged, or of another number of rows
@@ -122,93 +90,124 @@ def make_rows(
             f"The shards {where} hold no records. Build them again "
             "from a source with images."
         )
+    first_number = start_step * part.size
     size_bytes = sum(files.size_bytes(path) for path in shard_set.paths)
-    if size_bytes <= options.cache_bytes:
-        store = record_store.in_memory(
-            shard_set, max_corrupt=options.max_corrupt
-        )
-        return _store_rows(store, seed, part, start_step, chunk_size)
-    if options.cache_directory:
-        shard_set = record_store.copy_to(options.cache_directory, shard_set)
+    if size_bytes <= runtime.cache_megabytes * _MEGABYTE:
+        store = record_store.in_memory(shard_set)
+        return _store_rows(store, seed, part, first_number, chunk_size)
+    if runtime.cache_directory:
+        shard_set = record_store.copy_to(runtime.cache_directory, shard_set)
     if not any(map(files.is_remote, shard_set.paths)):
         store = record_store.on_disk(shard_set)
-        return _store_rows(store, seed, part, start_step, chunk_size)
-    return _remote_rows(
+        return _store_rows(store, seed, part, first_number, chunk_size)
+    records = remote_rows.make_stream(
         shard_set,
-        seed,
-        part,
-        start_step,
-        chunk_size,
-        options.shuffle_buffer_size,
+        seed=seed,
+        start_position=start_step * part.batch_size,
+        shuffle_buffer_size=shuffle_buffer_size,
     )
+    name = f"a record of {shard_set.paths[0]} ..."
+    rows = records.shard(part.num_hosts, part.host).enumerate(first_number)
+    rows = rows.map(lambda number, record: (number, record, name))
+    return rows.batch(chunk_size, drop_remainder=True)
 
 
 def _store_rows(
     store: record_store.Store,
     seed: int,
     part: BatchPart,
-    start_step: int,
+    first_number: int,
     chunk_size: int,
-) -> Rows:
-    num_rows = store.num_rows
-
-    # Traced once, for two places that call it.
-    @tf.function(
-        input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False
-    )
-    def records_of(numbers: tf.Tensor) -> tf.Tensor:
+) -> tf.data.Dataset:
+    @tf.autograph.experimental.do_not_convert
+    def read(begin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        numbers = begin + tf.range(chunk_size, dtype=tf.int64)
         positions = part.positions(numbers)
         rows = permutation.shuffled(
-            positions % num_rows,
-            epochs=positions // num_rows,
-            size=num_rows,
+            positions % store.num_rows,
+            epochs=positions // store.num_rows,
+            size=store.num_rows,
             seed=seed,
         )
-        return store.records_of(rows)
+        wanted = tf.ensure_shape(store.records_of(rows), [chunk_size])
+        records, names = store.read(wanted), store.name(wanted)
+        problems = tf.where(
+            records == b"", "it is damaged. " + record_store.MEND, ""
+        )
+        with tf.control_dependencies([check(problems, names)]):
+            return numbers, tf.identity(records), names
+
+    chunks = tf.data.Dataset.range(first_number, tf.int64.max, chunk_size)
+    return map_in_order(chunks, read)
+
+
+def check(problems: tf.Tensor, names: tf.Tensor) -> tf.Operation:
+    """Fail at the first row that has a problem, and name it.
+
+    Args:
+        problems: string [n], empty where there is none.
+        names: string [n], of the rows.
+    """
+    # An empty row behind the others, for when none has a problem.
+    lines = tf.strings.join([names, ": ", problems])
+    first = tf.concat([tf.boolean_mask(lines, problems != ""), [""]], 0)[0]
+    return tf.debugging.Assert(tf.reduce_all(problems == ""), [first])
+
+
+def map_rows(
+    function: Callable[..., dict[str, tf.Tensor]],
+    names: tf.Tensor,
+    *arguments: tf.Tensor,
+) -> dict[str, tf.Tensor]:
+    """Call a function of each row's picture; one that fails is named.
+
+    Only tf.data can go on after an error: the rows are a small pipeline inside
+    the function of a larger one. Where it gives nothing, another one looks for
+    the row.
+
+    Args:
+        function: One row of each argument -> tensors of static shapes.
+        names: string [n], of the rows.
+        *arguments: [n, ...] each.
+
+    Returns:
+        The results, [n, ...] each.
+    """
+    num_rows = names.shape[0]
+    traced = tf.function(function, autograph=False)
+    signature = tf.nest.map_structure(
+        lambda result: tf.TensorSpec(result.shape, result.dtype),
+        traced.get_concrete_function(
+            *(tf.TensorSpec(rows.shape[1:], rows.dtype) for rows in arguments)
+        ).structured_outputs,
+    )
 
     @tf.autograph.experimental.do_not_convert
-    def make_chunk(begin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        numbers = begin + tf.range(chunk_size, dtype=tf.int64)
-        return numbers, numbers
+    def call_all(*rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        return tf.map_fn(
+            lambda row: traced(*row), rows, fn_output_signature=signature
+        )
 
-    first = start_step * part.size
-    chunks = tf.data.Dataset.range(first, tf.int64.max, chunk_size)
-    return Rows(
-        dataset=chunks.map(make_chunk),
-        read=lambda numbers: store.read(
-            tf.ensure_shape(records_of(numbers), numbers.shape)
-        ),
-        name=lambda number: store.name(records_of(number[tf.newaxis])[0]),
-        first_number=first,
-        num_rows=num_rows,
-    )
+    @tf.autograph.experimental.do_not_convert
+    def fail(name: tf.Tensor, *row: tf.Tensor) -> dict[str, tf.Tensor]:
+        problem = "the picture cannot be decoded. " + record_store.MEND
+        failed = check(tf.constant([problem]), name[tf.newaxis])
+        with tf.control_dependencies([failed]):
+            return traced(*map(tf.identity, row))
 
+    @tf.autograph.experimental.do_not_convert
+    def call_or_fail(name: tf.Tensor, *row: tf.Tensor) -> tf.data.Dataset:
+        made = tf.data.Dataset.from_tensors(row).map(traced)
+        failed = tf.data.Dataset.from_tensors((name, *row)).map(fail)
+        return made.ignore_errors(log_warning=True).concatenate(failed).take(1)
 
-def _remote_rows(
-    shard_set: shards.ShardSet,
-    seed: int,
-    part: BatchPart,
-    start_step: int,
-    chunk_size: int,
-    shuffle_buffer_size: int,
-) -> Rows:
-    dataset = remote_rows.make_stream(
-        shard_set,
-        seed=seed,
-        start_position=start_step * part.batch_size,
-        shuffle_buffer_size=shuffle_buffer_size,
+    at_once = tf.data.Dataset.from_tensors(arguments).map(call_all)
+    rows = tf.data.Dataset.from_tensor_slices((names, *arguments))
+    one_by_one = rows.flat_map(call_or_fail).batch(
+        num_rows, drop_remainder=True
     )
-    dataset = dataset.shard(part.num_hosts, part.host)
-    first_number = start_step * part.size
-    dataset = dataset.enumerate(first_number)
-    dataset = dataset.map(lambda number, row: (number, row[1]))
-    return Rows(
-        dataset=dataset.batch(chunk_size, drop_remainder=True),
-        read=lambda records: records,
-        name=lambda _: tf.constant(f"{shard_set.paths[0]} ..."),
-        first_number=first_number,
-        num_rows=shard_set.num_copies,
-    )
+    made = at_once.ignore_errors().concatenate(one_by_one)
+    return made.take(1).get_single_element()
 
 
 def map_in_order(

@@ -3,119 +3,107 @@
 Sets that fit are held in memory. Larger ones on local disks are read record by
 record where an index of offsets, made when the stream is opened, finds them:
 8 bytes of memory a record. Remote shards can be copied to a local folder first.
+
+A TFRecord file is a chain: 8 bytes of length, 4 bytes of their checksum, the
+record, 4 bytes of its checksum. Following the lengths finds every record
+without reading any.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+import mmap
+import os
+import struct
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from noisy_student_tf import files
-from noisy_student_tf.records import offsets, schema, shards
+from noisy_student_tf.records import (
+    parquet_files,
+    predictions,
+    schema,
+    shards,
+)
 
-# Named in a log line or an error; the others are counted.
-_MAX_NAMED = 5
+# What to do about records that were intact once.
+MEND = (
+    "It was intact when the shards were built or indexed: build them again, "
+    "or fetch the files again and index them again."
+)
+
+_HEADER_BYTES = 12
+_FOOTER_BYTES = 4
+_READ_BATCH = 1024
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Store:
     """The records of a shard set.
 
     Attributes:
-        num_rows: Rows of an epoch, copies counted.
-        records_of: int64 [n] rows in [0, num_rows) -> int64 [n] records. The
-            copies of a record are rows of their own.
-        read: int64 [n] records -> string [n]; empty where one is damaged.
-        name: int64 [] record -> string [], its shard and place in it.
+        paths: string [num_shards].
+        firsts: int64 [num_shards], the number of each shard's first record.
+        content: string [num_records], the records in memory; or int64
+            [num_records], where each begins in its file.
+        copies: int64 [num_records], rows of an epoch that show a record.
     """
 
-    num_rows: int
-    records_of: Callable[[tf.Tensor], tf.Tensor]
-    read: Callable[[tf.Tensor], tf.Tensor]
-    name: Callable[[tf.Tensor], tf.Tensor]
+    paths: tf.Tensor
+    firsts: tf.Tensor
+    content: tf.Tensor
+    copies: np.ndarray
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of an epoch, copies counted."""
+        return int(self.copies.sum())
+
+    def records_of(self, rows: tf.Tensor) -> tf.Tensor:
+        """Return the records, int64 [n], that rows in [0, num_rows) show."""
+        if (self.copies == 1).all():
+            return rows
+        ends = tf.constant(np.cumsum(self.copies))
+        return tf.searchsorted(ends, rows, side="right", out_type=tf.int64)
+
+    def read(self, records: tf.Tensor) -> tf.Tensor:
+        """Return records, string [n]; empty where one is damaged."""
+        content = tf.gather(self.content, records)
+        if content.dtype == tf.string:
+            return content
+        return _read_at(
+            tf.gather(self.paths, self._shards_of(records)), content
+        )
+
+    def name(self, records: tf.Tensor) -> tf.Tensor:
+        """Return records' shards and places there, string [n]."""
+        places = self._shards_of(records)
+        numbers = records - tf.gather(self.firsts, places)
+        return tf.strings.join(
+            [
+                tf.gather(self.paths, places),
+                ", record ",
+                tf.strings.as_string(numbers),
+            ]
+        )
+
+    def _shards_of(self, records: tf.Tensor) -> tf.Tensor:
+        return tf.searchsorted(self.firsts, records, side="right") - 1
 
 
-def in_memory(shard_set: shards.ShardSet, *, max_corrupt: float) -> Store:
+def in_memory(shard_set: shards.ShardSet) -> Store:
     """Read all records.
 
-    Args:
-        shard_set: What is read.
-        max_corrupt: Damaged records that are left out, as a share of all.
-
     Raises:
-        ValueError: More are damaged, or there are more or fewer records than
-            the manifest says.
+        ValueError: A record is damaged, or there are more or fewer records
+            than the manifest says.
     """
-    records: list[bytes] = []
-    names: list[bytes] = []
-    damaged: list[str] = []
-    for path in shard_set.paths:
-        intact, indices = offsets.read_intact(path)
-        records += intact
-        names += [_name(path, index).encode() for index in indices]
-        if len(indices) < (indices or [-1])[-1] + 1 or not indices:
-            damaged += _missing(path, indices)
-    _check_damaged(shard_set, damaged, max_corrupt)
+    parts = [_read_all(path) for path in shard_set.paths]
+    records = tf.constant([record for part in parts for record in part])
     copies = np.ones([len(records)], np.int64)
     if shard_set.num_copies != shard_set.num_records:
-        copies = np.array([schema.parse_copies(r) for r in records], np.int64)
-    if not damaged:
-        _check_rows(shard_set, int(copies.sum()))
-    all_records, all_names = tf.constant(records), tf.constant(names)
-    return Store(
-        num_rows=int(copies.sum()),
-        records_of=_records_of(copies),
-        read=lambda records: tf.gather(all_records, records),
-        name=lambda record: tf.gather(all_names, record),
-    )
-
-
-def _missing(path: str, indices: list[int]) -> list[str]:
-    num_records = len(offsets.record_offsets(path))
-    lost = sorted(set(range(num_records)) - set(indices))
-    return [_name(path, index) for index in lost]
-
-
-def _name(path: str, index: int) -> str:
-    return f"{path}, record {index}"
-
-
-def _check_damaged(
-    shard_set: shards.ShardSet, damaged: list[str], max_corrupt: float
-) -> None:
-    if not damaged:
-        return
-    named = "; ".join(damaged[:_MAX_NAMED])
-    message = (
-        f"{len(damaged)} of {shard_set.num_records} records are damaged "
-        f"({named}{'; ...' if len(damaged) > _MAX_NAMED else ''})"
-    )
-    if len(damaged) > max_corrupt * shard_set.num_records:
-        raise ValueError(
-            f"{message}, more than --data.max_corrupt_fraction={max_corrupt} "
-            "allows. Build the shards again, or raise the fraction."
-        )
-    logging.warning("%s: they are left out.", message)
-
-
-def _check_rows(shard_set: shards.ShardSet, num_rows: int) -> None:
-    if num_rows != shard_set.num_copies:
-        raise ValueError(
-            f"The shards {shard_set.paths[0]} ... hold {num_rows} rows, and "
-            f"their manifest says {shard_set.num_copies}. Build them again."
-        )
-
-
-def _records_of(copies: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
-    if (copies == 1).all():
-        return lambda rows: rows
-    ends = tf.constant(np.cumsum(copies))
-    return lambda rows: tf.searchsorted(
-        ends, rows, side="right", out_type=tf.int64
-    )
+        copies = schema.parse_copies(records).numpy()
+    return _make(shard_set, [len(part) for part in parts], records, copies)
 
 
 def on_disk(shard_set: shards.ShardSet) -> Store:
@@ -125,34 +113,161 @@ def on_disk(shard_set: shards.ShardSet) -> Store:
         ValueError: A shard is truncated, or there are more or fewer records
             than the manifest says.
     """
-    begins = [offsets.record_offsets(path) for path in shard_set.paths]
-    copies = np.ones([sum(map(len, begins))], np.int64)
+    parts = [record_offsets(path) for path in shard_set.paths]
+    begins = np.concatenate(parts)
+    copies = np.ones([len(begins)], np.int64)
     if shard_set.num_copies != shard_set.num_records:
-        copies = np.concatenate(
-            [offsets.read_copies(path) for path in shard_set.paths]
+        copies = np.concatenate([read_copies(path) for path in shard_set.paths])
+    sizes = [len(part) for part in parts]
+    return _make(shard_set, sizes, tf.constant(begins), copies)
+
+
+def _make(
+    shard_set: shards.ShardSet,
+    sizes: list[int],
+    content: tf.Tensor,
+    copies: np.ndarray,
+) -> Store:
+    store = Store(
+        paths=tf.constant(shard_set.paths),
+        firsts=tf.constant(np.cumsum([0, *sizes[:-1]]), tf.int64),
+        content=content,
+        copies=copies,
+    )
+    if store.num_rows != shard_set.num_copies:
+        raise ValueError(
+            f"The shards {shard_set.paths[0]} ... hold {store.num_rows} rows, "
+            f"and their manifest says {shard_set.num_copies}. Build them again."
         )
-    _check_rows(shard_set, int(copies.sum()))
-    ends = np.cumsum([len(part) for part in begins])
-    firsts = tf.constant(np.concatenate([[0], ends[:-1]]).astype(np.int64))
-    all_begins = tf.constant(np.concatenate(begins))
-    paths = tf.constant(shard_set.paths)
+    return store
 
-    def shards_of(records: tf.Tensor) -> tf.Tensor:
-        return tf.searchsorted(firsts, records, side="right") - 1
 
-    def name(record: tf.Tensor) -> tf.Tensor:
-        shard = shards_of(record[tf.newaxis])[0]
-        place = tf.strings.as_string(record - firsts[shard])
-        return tf.strings.join([paths[shard], ", record ", place])
+def record_offsets(path: str) -> np.ndarray:
+    """Return where each record of a local shard begins.
 
-    return Store(
-        num_rows=int(copies.sum()),
-        records_of=_records_of(copies),
-        read=lambda records: offsets.read_at(
-            tf.gather(paths, shards_of(records)),
-            tf.gather(all_begins, records),
-        ),
-        name=name,
+    Returns:
+        int64 [num_records], in bytes.
+
+    Raises:
+        ValueError: A length leads beyond the file: it is truncated or
+            damaged there, and what follows cannot be found.
+    """
+    size = os.path.getsize(path)
+    if not size:
+        return np.zeros([0], np.int64)
+    offsets = []
+    with open(path, "rb") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            offset = 0
+            while offset < size:
+                offsets.append(offset)
+                if offset + _HEADER_BYTES > size:
+                    raise _damaged(path, len(offsets) - 1)
+                (length,) = struct.unpack_from("<Q", content, offset)
+                offset += _HEADER_BYTES + length + _FOOTER_BYTES
+                if offset > size:
+                    raise _damaged(path, len(offsets) - 1)
+    return np.array(offsets, np.int64)
+
+
+def _damaged(path: str, number: int) -> ValueError:
+    return ValueError(
+        f"{path}, record {number}: it is damaged, or the file is truncated or "
+        f"no TFRecord file. {MEND}"
+    )
+
+
+def _read_at(paths: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
+    """Return the records that begin at some bytes, inside tf.data.
+
+    Args:
+        paths: string [n].
+        offsets: int64 [n].
+
+    Returns:
+        string [n]; empty where a record does not fit its checksum.
+    """
+
+    @tf.autograph.experimental.do_not_convert
+    def read(path: tf.Tensor, offset: tf.Tensor) -> tf.data.Dataset:
+        dataset = tf.data.experimental.from_variant(
+            tf.raw_ops.TFRecordDatasetV2(
+                filenames=path[tf.newaxis],
+                compression_type="",
+                # Unbuffered: it reads this record and nothing beyond.
+                buffer_size=tf.constant(0, tf.int64),
+                byte_offsets=offset[tf.newaxis],
+            ),
+            tf.TensorSpec([], tf.string),
+        )
+        dataset = dataset.take(1).ignore_errors()
+        lost = tf.data.Dataset.from_tensors(b"")
+        return dataset.concatenate(lost).take(1)
+
+    places = tf.data.Dataset.from_tensor_slices((paths, offsets))
+    records = places.flat_map(read)
+    size = tf.size(offsets, tf.int64)
+    found = records.batch(size).get_single_element()
+    return tf.ensure_shape(found, offsets.shape)
+
+
+def _read_all(path: str) -> list[bytes]:
+    """Return the records of a shard.
+
+    Raises:
+        ValueError: One is damaged.
+    """
+    records: list[bytes] = []
+    dataset = tf.data.TFRecordDataset(path)
+    try:
+        for batch in dataset.batch(_READ_BATCH):
+            records.extend(batch.numpy())
+    except tf.errors.DataLossError as error:
+        num_before = dataset.ignore_errors().reduce(0, lambda n, _: n + 1)
+        raise _damaged(path, int(num_before)) from error
+    return records
+
+
+def read_copies(path: str) -> np.ndarray:
+    """Return how often an epoch shows each record of a shard.
+
+    They come from the index beside the shard, or else from the records.
+
+    Returns:
+        int64 [num_records].
+    """
+    index_path = path.removesuffix(".tfrecord") + ".index.parquet"
+    if not files.exists(index_path):
+        return schema.parse_copies(tf.constant(_read_all(path))).numpy()
+    with parquet_files.open_reader(index_path) as reader:
+        if predictions.COPIES not in reader.schema_arrow.names:
+            return np.ones([reader.metadata.num_rows], np.int64)
+        table = reader.read([predictions.COPIES])
+        return table[predictions.COPIES].to_numpy().astype(np.int64)
+
+
+def of_host(
+    shard_set: shards.ShardSet, *, index: int, num_hosts: int
+) -> shards.ShardSet:
+    """Return every num_hosts-th shard of a set, the index-th of them first.
+
+    Raises:
+        ValueError: There are fewer shards than hosts.
+    """
+    if len(shard_set.paths) < num_hosts:
+        raise ValueError(
+            f"{len(shard_set.paths)} shards ({shard_set.paths[:1]}...) for "
+            f"{num_hosts} hosts: every host needs one of its own. Build at "
+            f"least --data.num_shards={num_hosts}, or read with "
+            "--runtime.host_sharding=rows."
+        )
+    paths = shard_set.paths[index::num_hosts]
+    copies = np.concatenate([read_copies(path) for path in paths])
+    return dataclasses.replace(
+        shard_set,
+        paths=paths,
+        num_records=len(copies),
+        num_copies=int(copies.sum()),
     )
 
 

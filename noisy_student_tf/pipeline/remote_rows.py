@@ -31,7 +31,7 @@ def make_stream(
         shuffle_buffer_size: Records held for shuffling.
 
     Returns:
-        Endless pairs: position int64 [], record string [].
+        Endless records, string [].
     """
     num_rows = shard_set.num_copies
     first_epoch, num_skipped = divmod(start_position, num_rows)
@@ -48,8 +48,8 @@ def make_stream(
         )
         return rows.skip(tf.cast(skip, tf.int64))
 
-    stream = tf.data.Dataset.range(first_epoch, tf.int64.max)
-    return stream.flat_map(one_epoch).enumerate(start_position)
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+    return epochs.flat_map(one_epoch)
 
 
 def _epoch_rows(

@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from noisy_student_tf import configs
 from noisy_student_tf.configs import derived
-from noisy_student_tf.pipeline import raw_stream
-from noisy_student_tf.records import offsets, schema, shards
+from noisy_student_tf.records import schema, shards
 
 # Each half draws its order and its noise from a seed of its own.
 _LABELED, _UNLABELED = range(2)
@@ -35,7 +34,6 @@ class Source:
         images_key: Name of its images in the batch.
         labels_name: What its labels are called in errors.
         has_labels: Whether its records have what the model learns.
-        blank: A record without a picture, for those that cannot be read.
         parse: Records, string [n] -> (encoded string [n], targets by their
             name in the batch, [n, ...] each, and what is wrong with them,
             string [n], or nothing).
@@ -50,7 +48,6 @@ class Source:
     images_key: str
     labels_name: str
     has_labels: bool
-    blank: bytes
     parse: Callable[[tf.Tensor], Parsed]
 
 
@@ -87,7 +84,6 @@ def labeled(
         images_key="labeled_images",
         labels_name="labels",
         has_labels=True,
-        blank=schema.blank(shard_set.schema, num_classes=num_classes),
         parse=parse,
         **_seeds(config.seed, _LABELED),
     )
@@ -119,7 +115,6 @@ def unlabeled(
         images_key="unlabeled_images",
         labels_name="soft_labels",
         has_labels=parse_record is not None,
-        blank=schema.blank(shard_set.schema, num_classes=num_classes),
         parse=parse,
         **_seeds(config.seed, _UNLABELED),
     )
@@ -129,21 +124,6 @@ def _seeds(seed: int, half: int) -> dict[str, Any]:
     # Far apart: neighboring seeds are used within an image.
     order, noise = np.random.SeedSequence([seed, half]).generate_state(2)
     return {"order_seed": int(order), "noise_seed": int(noise)}
-
-
-def of_host(
-    source: Source, *, host: int, num_hosts: int
-) -> tuple[Source, raw_stream.BatchPart]:
-    """Return the source of one host's own shards.
-
-    Raises:
-        ValueError: There are fewer shards than hosts.
-    """
-    shard_set = offsets.of_host(
-        source.shard_set, index=host, num_hosts=num_hosts
-    )
-    part = raw_stream.BatchPart(batch_size=source.batch_size // num_hosts)
-    return dataclasses.replace(source, shard_set=shard_set), part
 
 
 def check(
@@ -178,16 +158,12 @@ def check(
 
 
 def _check_first_record(source: Source) -> None:
-    """Refuse shards of another schema; their rows would all be unreadable."""
-    if not source.shard_set.paths:
-        return
-    path = source.shard_set.paths[0]
+    """Refuse shards of another schema; no row of them could be parsed."""
+    path = next(iter(source.shard_set.paths), None)
     try:
-        for record in tf.data.TFRecordDataset(path).take(1):
+        for record in tf.data.TFRecordDataset(path or []).take(1):
             source.parse(record[tf.newaxis])
-    except tf.errors.DataLossError:
-        return  # A damaged record: it is counted when it is read.
-    except tf.errors.InvalidArgumentError as error:
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise ValueError(
             f"{path}: its records are not of the schema "
             f"{source.shard_set.schema!r} ({error.message}). Build the shards "

@@ -21,8 +21,8 @@ records have them, and clean twins, the test crops of the same pictures, where
 they are asked for.
 """
 
-from collections.abc import Callable
-from typing import Any
+import dataclasses
+import functools
 
 import tensorflow as tf
 
@@ -30,23 +30,35 @@ from noisy_student_tf import configs
 from noisy_student_tf.pipeline import (
     decode,
     raw_stream,
+    record_store,
     train_sources,
-    unreadable,
 )
 from noisy_student_tf.pipeline.augmentation import augment, mixing, randaugment
 from noisy_student_tf.records import shards
 
-# (encoded string [n], positions int64 [n], from one position to the next) ->
-# images by their names, [n, ...] each, and whether they are there, bool [n].
-MakeImages = Callable[
-    [tf.Tensor, tf.Tensor, int], tuple[dict[str, tf.Tensor], tf.Tensor]
-]
-
-_MEGABYTE = 2**20
 # Rows are made some at once: the more, the less each costs; the fewer, the
 # sooner the first batch is there, and the less memory the threads take.
 _CHUNK_PIXELS = 2**20
 _MIN_CHUNK_SIZE, _MAX_CHUNK_SIZE = 4, 128
+
+_NO_NOISE = configs.PolicyConfig(
+    crop="none", horizontal_flip=False, policy="none", num_ops=0
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _View:
+    """How images are shown.
+
+    Attributes:
+        resolution: Side in pixels.
+        clean_resolution: Of the unlabeled images' clean twins; 0: none.
+        crop: Of test images.
+    """
+
+    resolution: int
+    clean_resolution: int
+    crop: decode.TestCrop
 
 
 def make_train_stream(
@@ -79,82 +91,105 @@ def make_train_stream(
         input_pipeline_index: Which part: every n-th row from this one on.
 
     Returns:
-        Endless batches, as described above.
+        Endless batches, as described above. A record that is damaged, cannot
+        be decoded or has wrong labels raises tf.errors.InvalidArgumentError
+        with its shard and place.
 
     Raises:
         ValueError: A set is empty, damaged, or of another number of classes or
             schema, a batch size does not divide by the hosts, there are fewer
             shards than hosts, or a pad crop does not fit.
     """
+    if unnoised:
+        config = dataclasses.replace(
+            config,
+            augmentation=configs.AugmentationConfig(
+                labeled=_NO_NOISE, unlabeled=_NO_NOISE
+            ),
+        )
     sources = [train_sources.labeled(labeled, config, num_classes)]
     if pseudo_labeled is not None:
         sources.append(
             train_sources.unlabeled(pseudo_labeled, config, num_classes)
         )
-    halves = [
-        _half(
+    view = _View(
+        resolution=resolution,
+        clean_resolution=clean_unlabeled_resolution,
+        crop=decode.test_crop(config.model.small_image_strides),
+    )
+    halves = []
+    for source in sources:
+        train_sources.check(
             source,
-            config,
-            resolution=resolution,
             num_classes=num_classes,
-            start_step=start_step,
-            unnoised=unnoised,
-            clean_resolution=clean_unlabeled_resolution,
+            resolution=resolution,
+            num_hosts=input_pipelines,
+        )
+        part = raw_stream.BatchPart(
+            batch_size=source.batch_size,
             host=input_pipeline_index,
             num_hosts=input_pipelines,
         )
-        for source in sources
-    ]
+        batches = _half(source, config, view, part, start_step)
+        mix = mixing.make_mixer(
+            config.augmentation,
+            num_classes=num_classes,
+            batch_size=source.batch_size,
+            seed=source.noise_seed,
+        )
+        halves.append(batches.map(mix) if mix else batches)
     return raw_stream.finish(tf.data.Dataset.zip(*halves).map(_merge))
-
-
-def test_crop(config: configs.Config) -> decode.TestCrop:
-    """Return how test images are cut: small ones are taken whole."""
-    return "whole" if config.model.small_image_strides else "center"
 
 
 def _half(
     source: train_sources.Source,
     config: configs.Config,
-    *,
-    resolution: int,
-    num_classes: int,
+    view: _View,
+    part: raw_stream.BatchPart,
     start_step: int,
-    unnoised: bool,
-    clean_resolution: int,
-    host: int,
-    num_hosts: int,
 ) -> tf.data.Dataset:
-    """Return one host's batches of one half."""
-    train_sources.check(
-        source,
-        num_classes=num_classes,
-        resolution=resolution,
-        num_hosts=num_hosts,
-    )
-    rows = _rows(
-        source,
-        config,
+    """Return one host's batches of one half, before they are mixed."""
+    shard_set, order_part = source.shard_set, part
+    if part.num_hosts > 1 and config.runtime.host_sharding == "files":
+        shard_set = record_store.of_host(
+            shard_set, index=part.host, num_hosts=part.num_hosts
+        )
+        order_part = raw_stream.BatchPart(batch_size=part.size)
+    rows = raw_stream.make_rows(
+        shard_set,
+        seed=source.order_seed,
+        part=order_part,
         start_step=start_step,
-        host=host,
-        num_hosts=num_hosts,
-        make_images=_image_maker(
-            source,
-            resolution=resolution,
-            unnoised=unnoised,
-            clean_resolution=clean_resolution,
-            crop=test_crop(config),
-        ),
-        chunk_size=_chunk_size(resolution, source.batch_size // num_hosts),
+        chunk_size=_chunk_size(view.resolution, part.size),
+        runtime=config.runtime,
+        shuffle_buffer_size=config.training.shuffle_buffer_size,
     )
-    batches = rows.rebatch(source.batch_size // num_hosts, drop_remainder=True)
-    mix = mixing.make_mixer(
-        config.augmentation,
-        num_classes=num_classes,
-        batch_size=source.batch_size,
-        seed=source.noise_seed,
-    )
-    return batches.map(mix) if mix and not unnoised else batches
+
+    # No Python branch depends on data here; looking for one takes seconds.
+    @tf.autograph.experimental.do_not_convert
+    def make_chunk(
+        numbers: tf.Tensor, records: tf.Tensor, names: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        encoded, targets, problems = source.parse(records)
+        with tf.control_dependencies([raw_stream.check(problems, names)]):
+            encoded = tf.identity(encoded)
+        positions = part.positions(numbers)
+        draws = augment.draw(
+            source.policy,
+            seed=source.noise_seed,
+            first_position=positions[0],
+            count=positions.shape[0],
+            stride=part.num_hosts,
+        )
+        make_one = functools.partial(_make_images, source, view)
+        images = raw_stream.map_rows(make_one, names, encoded, positions, draws)
+        key = source.images_key
+        if randaugment.is_small(view.resolution):
+            images[key] = augment.noise(images[key], source.policy, draws)
+        return {**images, **targets, "position": positions}
+
+    chunks = raw_stream.map_in_order(rows, make_chunk)
+    return chunks.rebatch(part.size, drop_remainder=True)
 
 
 def _chunk_size(resolution: int, batch_size: int) -> int:
@@ -163,120 +198,32 @@ def _chunk_size(resolution: int, batch_size: int) -> int:
     return min(max(size, _MIN_CHUNK_SIZE), _MAX_CHUNK_SIZE, batch_size)
 
 
-def _rows(
+def _make_images(
     source: train_sources.Source,
-    config: configs.Config,
-    *,
-    start_step: int,
-    host: int,
-    num_hosts: int,
-    make_images: MakeImages,
-    chunk_size: int,
-) -> tf.data.Dataset:
-    """Return one host's rows of one half, in order, some at once."""
-    part = raw_stream.BatchPart(
-        batch_size=source.batch_size, host=host, num_hosts=num_hosts
+    view: _View,
+    encoded: tf.Tensor,
+    position: tf.Tensor,
+    draws: tf.Tensor,
+) -> dict[str, tf.Tensor]:
+    """Return a row's images; small ones are noised later, many at once."""
+    image = augment.crop_picture(
+        encoded,
+        resolution=view.resolution,
+        policy=source.policy,
+        seed=tf.stack([tf.constant(source.noise_seed, tf.int64), position]),
+        test_crop=view.crop,
     )
-    noise_part = part
-    if num_hosts > 1 and config.runtime.host_sharding == "files":
-        source, part = train_sources.of_host(
-            source, host=host, num_hosts=num_hosts
+    if not randaugment.is_small(view.resolution):
+        noised = augment.noise(
+            image[tf.newaxis], source.policy, draws[tf.newaxis]
         )
-    rows = raw_stream.make_rows(
-        source.shard_set,
-        seed=source.order_seed,
-        part=part,
-        start_step=start_step,
-        options=_read_options(config),
-        chunk_size=chunk_size,
-    )
-
-    # No Python branch depends on data here; looking for one takes seconds.
-    @tf.autograph.experimental.do_not_convert
-    def make_chunk(numbers: tf.Tensor, handles: tf.Tensor) -> tuple[Any, ...]:
-        records = rows.read(handles)
-        is_empty = tf.strings.length(records) == 0
-        records = tf.where(is_empty, source.blank, records)
-        encoded, targets, problems = source.parse(records)
-        positions = noise_part.positions(numbers)
-        images, is_there = make_images(encoded, positions, num_hosts)
-        parts = {**images, **targets, "position": positions}
-        return numbers, is_there, problems, parts
-
-    return unreadable.replace(
-        raw_stream.map_in_order(rows.dataset, make_chunk),
-        first_number=rows.first_number,
-        rows_per_epoch=max(rows.num_rows // part.num_hosts, 1),
-        max_lost_per_epoch=config.data.max_corrupt_fraction * rows.num_rows,
-        name=rows.name,
-    )
-
-
-def _read_options(config: configs.Config) -> raw_stream.ReadOptions:
-    return raw_stream.ReadOptions(
-        shuffle_buffer_size=config.training.shuffle_buffer_size,
-        cache_bytes=config.runtime.cache_megabytes * _MEGABYTE,
-        cache_directory=config.runtime.cache_directory,
-        max_corrupt=config.data.max_corrupt_fraction,
-    )
-
-
-def _image_maker(
-    source: train_sources.Source,
-    *,
-    resolution: int,
-    unnoised: bool,
-    clean_resolution: int,
-    crop: decode.TestCrop,
-) -> MakeImages:
-    """Return a function that makes the images of a chunk of rows."""
-    key, policy = source.images_key, source.policy
-    is_noised_at_once = randaugment.is_small(resolution)
-
-    def make_one(
-        encoded: tf.Tensor, position: tf.Tensor, draws: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        images = {}
-        if clean_resolution and key == "unlabeled_images":
-            images["clean_unlabeled_images"] = augment.clean_image(
-                encoded, clean_resolution, test_crop=crop
-            )
-        if unnoised:
-            images[key] = augment.clean_image(
-                encoded, resolution, test_crop=crop
-            )
-            return images
-        image = augment.crop_picture(
-            encoded,
-            resolution=resolution,
-            policy=policy,
-            seed=tf.stack([tf.constant(source.noise_seed, tf.int64), position]),
-            test_crop=crop,
+        image = noised[0]
+    images = {source.images_key: image}
+    if view.clean_resolution and source.images_key == "unlabeled_images":
+        images["clean_unlabeled_images"] = augment.clean_image(
+            encoded, view.clean_resolution, test_crop=view.crop
         )
-        if not is_noised_at_once:
-            image = augment.noise(image[tf.newaxis], policy, draws[tf.newaxis])
-            image = image[0]
-        images[key] = image
-        return images
-
-    def make(
-        encoded: tf.Tensor, positions: tf.Tensor, stride: int
-    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        draws = augment.draw(
-            policy,
-            seed=source.noise_seed,
-            first_position=positions[0],
-            count=positions.shape[0],
-            stride=stride,
-        )
-        images, is_there = unreadable.map_readable(
-            make_one, encoded, positions, draws
-        )
-        if is_noised_at_once and not unnoised:
-            images[key] = augment.noise(images[key], policy, draws)
-        return images, is_there
-
-    return make
+    return images
 
 
 @tf.autograph.experimental.do_not_convert

@@ -115,7 +115,7 @@ def _count(plans: Sequence[shard_building.ShardPlan]) -> int:
         total_bytes = sum(files.size_bytes(path) for _, path in by_file)
         listed += round(num_first * total_bytes / files.size_bytes(first))
     in_place = [
-        plan.shard_path
+        plan.source_path
         for plan in plans
         if isinstance(plan, imagenet_shards.ForeignPlan)
     ]

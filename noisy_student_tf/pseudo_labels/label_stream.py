@@ -16,7 +16,6 @@ from noisy_student_tf.records import schema
 
 LabelBatch = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
-_MAX_SUM_ERROR = 1e-3
 # Batches that are computed before the first one's results are waited for.
 _BATCHES_AHEAD = 2
 
@@ -146,8 +145,7 @@ def _id_array(image_ids: np.ndarray, path: str) -> np.ndarray:
 def _check_probabilities(
     ids: np.ndarray, sums: np.ndarray, minima: np.ndarray, path: str
 ) -> None:
-    # Written so that not-a-number fails too.
-    good = (np.abs(sums - 1) <= _MAX_SUM_ERROR) & (minima >= 0)
+    good = schema.are_probabilities(sums, minima)
     if not good.all():
         first = int(np.flatnonzero(~good)[0])
         raise ValueError(

@@ -194,9 +194,7 @@ def check_probabilities(probabilities: np.ndarray, path: str) -> None:
         ValueError: A row is negative, not finite, or does not sum to 1.
     """
     sums = probabilities.sum(axis=1, dtype=np.float32)
-    # Written so that not-a-number fails too.
-    good = np.abs(sums - 1) <= schema.MAX_PROBABILITY_SUM_ERROR
-    good &= probabilities.min(axis=1, initial=0) >= 0
+    good = schema.are_probabilities(sums, probabilities.min(axis=1, initial=0))
     if not good.all():
         raise ValueError(
             f"{path}: the probabilities of an image sum to {sums[~good][0]}, "

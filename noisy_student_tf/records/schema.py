@@ -80,36 +80,18 @@ def stored_bytes(example: tf.train.Example, key: str) -> bytes:
     return values[0] if values else b""
 
 
-def blank(schema: str, *, num_classes: int) -> bytes:
-    """Return a record that can be parsed but has no picture.
-
-    It stands in for records that cannot be read where many are parsed at once.
+def are_probabilities(sums: Any, minima: Any) -> Any:
+    """Tell which rows are probabilities, as far as a half float can.
 
     Args:
-        schema: A name of `shards.Schema`.
-        num_classes: Of soft labels.
+        sums: float [...] of the rows, array or tensor.
+        minima: float [...] of the rows.
+
+    Returns:
+        bool [...]: none is negative and their sum is 1 but for
+        `MAX_PROBABILITY_SUM_ERROR`; False for not-a-number.
     """
-    if schema == "image":
-        return encode_image(image=b"", image_id=b"", label=0)
-    sure = np.eye(1, num_classes)[0]
-    if schema == "pseudo_labeled":
-        return add_pseudo_label(
-            encode_image(image=b"", image_id=b""),
-            class_id=0,
-            probabilities=sure,
-            confidence=1.0,
-            copies=1,
-            iteration=0,
-        )
-    example = tf.train.Example()
-    feature = example.features.feature
-    feature[IMAGE].bytes_list.value[:] = [b""]
-    if schema == "imagenet":
-        feature[IMAGENET_LABEL].int64_list.value[:] = [1]
-    else:
-        feature[PUBLISHED_PROBABILITIES].float_list.value[:] = sure
-        feature[PUBLISHED_CONFIDENCE].float_list.value[:] = [1.0]
-    return example.SerializeToString()
+    return (abs(sums - 1) <= MAX_PROBABILITY_SUM_ERROR) & (minima >= 0)
 
 
 def add_pseudo_label(record: bytes, **pseudo_label: Any) -> bytes:
@@ -288,27 +270,21 @@ def _soft_label(
         num_classes: The model's.
     """
     total = tf.reduce_sum(probabilities, -1, keepdims=True)
-    is_near_one = tf.abs(total[..., 0] - 1.0) <= MAX_PROBABILITY_SUM_ERROR
-    problem = _first_problem(
-        {
-            "A soft label has another number of classes than the model. "
-            "Label the images again with a teacher of this data.": is_whole,
-            "A soft label is negative or not a number.": tf.reduce_all(
-                probabilities >= 0, -1
-            ),
-            "The probabilities of a soft label do not sum to 1.": is_near_one,
-        }
+    lowest = tf.reduce_min(probabilities, -1)
+    problem = tf.where(
+        are_probabilities(total[..., 0], lowest),
+        "",
+        "A soft label is negative or not a number, or its probabilities do not "
+        "sum to 1.",
+    )
+    problem = tf.where(
+        is_whole,
+        problem,
+        "A soft label has another number of classes than the model. Label the "
+        "images again with a teacher of this data.",
     )
     shape = [*is_whole.shape, num_classes]
     return {
         "probabilities": tf.ensure_shape(probabilities / total, shape),
         "problem": problem,
     }
-
-
-def _first_problem(conditions: dict[str, tf.Tensor]) -> tf.Tensor:
-    """Return the first text whose condition does not hold, or nothing."""
-    problem = tf.constant("")
-    for text, holds in reversed(conditions.items()):
-        problem = tf.where(holds, problem, text)
-    return problem

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from noisy_student_tf import configs, files, recipes, workdirs
-from noisy_student_tf.pipeline import eval_stream, train_stream
+from noisy_student_tf.pipeline import decode, eval_stream
 from noisy_student_tf.pipeline.augmentation import randaugment
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import model_training
@@ -156,7 +156,7 @@ def _clean_images(
         shards.open_split(workdir.labeled, "train"),
         resolution=resolution,
         batch_size=num_images,
-        crop=train_stream.test_crop(config),
+        crop=decode.test_crop(config.model.small_image_strides),
     )
     batch = next(iter(stream))
     images = batch["images"].numpy()[batch["is_valid"].numpy()]

@@ -174,8 +174,8 @@ def test_stream(
 
 
 def test_crop(spec: specs.ModelSpec) -> decode.TestCrop:
-    """Return the test crop: small images are shown whole."""
-    return "whole" if spec.small_image_strides else "center"
+    """Return how a model's test images are cut."""
+    return decode.test_crop(spec.small_image_strides)
 
 
 def class_names(run: Run) -> list[str]:

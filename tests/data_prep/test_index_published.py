@@ -1,18 +1,24 @@
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from data_prep import index_published
 from noisy_student_tf.records import schema, shards
+from tests.data_prep import small_pictures
 
 
-def write_shard(path, rows):
+def write_shard(path, rows, unreadable=()):
     """Write records as the authors' code does: (probabilities, label)."""
     with shards.open_writer(str(path)) as writer:
         for number, (probabilities, label) in enumerate(rows):
             example = tf.train.Example()
             feature = example.features.feature
-            feature["image/encoded"].bytes_list.value[:] = [b"%d" % number]
+            picture = small_pictures.png(number)
+            if number in unreadable:
+                picture = picture[:-40]
+            feature["image/encoded"].bytes_list.value[:] = [picture]
             feature["probabilities"].float_list.value[:] = probabilities
             feature["label"].int64_list.value[:] = [label]
             feature["prob"].float_list.value[:] = [max(probabilities)]
@@ -34,7 +40,33 @@ def test_the_authors_shards_are_read_where_they_lie(tmp_path):
     parsed = schema.parse_published(record, num_classes=3)
     np.testing.assert_allclose(parsed["probabilities"], [0.25, 0.5, 0.25])
     assert float(parsed["confidence"]) == 0.5
-    assert parsed["image"] == b"0"
+    assert parsed["image"] == small_pictures.png(0)
+
+
+def test_unreadable_pictures_are_left_out_up_to_the_limit(tmp_path):
+    sure = [([1.0, 0, 0], 0), ([0, 1.0, 0], 1), ([0, 0, 1.0], 2)]
+    write_shard(tmp_path / "a-0", sure, unreadable={1})
+    write_shard(tmp_path / "a-1", sure)
+    build = functools.partial(
+        index_published.index,
+        f"{tmp_path}/a-*",
+        directory=f"{tmp_path}/out",
+        num_classes=3,
+    )
+    with pytest.raises(
+        ValueError, match=r"1 of 6 images cannot be used .*a-0/1: truncated"
+    ):
+        build(max_corrupt_fraction=0.1)
+    build(max_corrupt_fraction=0.2)
+    found = shards.open_split(f"{tmp_path}/out", "pseudo_labeled")
+    assert found.num_records == 5
+    assert found.paths[1] == f"{tmp_path}/a-1"
+    original = list(shards.read_records(f"{tmp_path}/a-0"))
+    kept = list(shards.read_records(found.paths[0]))
+    assert kept == [original[0], original[2]]
+    manifest = shards.read_manifest(f"{tmp_path}/out")
+    assert manifest["counts_per_class"] == {"pseudo_labeled": [2, 1, 2]}
+    assert [e["key"] for e in manifest["corrupt"]] == [f"{tmp_path}/a-0/1"]
 
 
 @pytest.mark.parametrize(

@@ -7,34 +7,44 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.pipeline import permutation, raw_stream
-from noisy_student_tf.records import offsets, schema, shards
+from noisy_student_tf import configs
+from noisy_student_tf.pipeline import permutation, raw_stream, record_store
+from noisy_student_tf.records import schema, shards
 
 # Held in memory, and found by their offsets.
-BOTH_WAYS = pytest.mark.parametrize("cache_bytes", [2**20, 0])
+BOTH_WAYS = pytest.mark.parametrize("cache_megabytes", [1, 0])
 
 
-def _rows(
-    shard_set, count, cache_bytes, *, start_step=0, seed=3, part=None, **options
+def _stream(
+    shard_set,
+    cache_megabytes,
+    *,
+    start_step=0,
+    seed=3,
+    part=None,
+    chunk_size=4,
+    cache_directory="",
 ):
-    """Return the first (position, record) pairs."""
-    part = part or raw_stream.BatchPart(batch_size=10)
-    rows = raw_stream.make_rows(
+    return raw_stream.make_rows(
         shard_set,
         seed=seed,
-        part=part,
+        part=part or raw_stream.BatchPart(batch_size=10),
         start_step=start_step,
-        options=raw_stream.ReadOptions(
-            shuffle_buffer_size=16, cache_bytes=cache_bytes, **options
+        chunk_size=chunk_size,
+        runtime=configs.RuntimeConfig(
+            cache_megabytes=cache_megabytes, cache_directory=cache_directory
         ),
-        chunk_size=4,
+        shuffle_buffer_size=16,
     )
-    pairs = rows.dataset.map(
-        lambda numbers, handles: (part.positions(numbers), rows.read(handles))
-    ).unbatch()
+
+
+def _rows(shard_set, count, cache_megabytes, *, part=None, **options):
+    """Return the first (position, record) pairs."""
+    part = part or raw_stream.BatchPart(batch_size=10)
+    rows = _stream(shard_set, cache_megabytes, part=part, **options).unbatch()
     return [
-        (int(position), record.numpy())
-        for position, record in itertools.islice(pairs, count)
+        (int(part.positions(number)), record.numpy())
+        for number, record, _ in itertools.islice(rows, count)
     ]
 
 
@@ -47,9 +57,9 @@ def _labels(rows):
 
 @BOTH_WAYS
 def test_an_epoch_has_every_image_as_often_as_it_has_copies(
-    pseudo_labeled, cache_bytes
+    pseudo_labeled, cache_megabytes
 ):
-    rows = _rows(pseudo_labeled, 120, cache_bytes)
+    rows = _rows(pseudo_labeled, 120, cache_megabytes)
     assert [position for position, _ in rows] == list(range(120))
     for epoch in (rows[:60], rows[60:]):
         counts = collections.Counter(record for _, record in epoch)
@@ -59,7 +69,7 @@ def test_an_epoch_has_every_image_as_often_as_it_has_copies(
 
 
 def test_rows_do_not_depend_on_where_records_are_held(pseudo_labeled, tmp_path):
-    held = _rows(pseudo_labeled, 90, 2**20)
+    held = _rows(pseudo_labeled, 90, 1)
     assert _rows(pseudo_labeled, 90, 0) == held
     copied = _rows(pseudo_labeled, 90, 0, cache_directory=str(tmp_path / "x"))
     assert copied == held
@@ -67,8 +77,8 @@ def test_rows_do_not_depend_on_where_records_are_held(pseudo_labeled, tmp_path):
 
 
 def test_epochs_and_seeds_have_orders_of_their_own(labeled):
-    rows = _rows(labeled, 80, 2**20)
-    other = _rows(labeled, 40, 2**20, seed=4)
+    rows = _rows(labeled, 80, 1)
+    other = _rows(labeled, 40, 1, seed=4)
     orders = {
         tuple(record for _, record in epoch)
         for epoch in (rows[:40], rows[40:], other)
@@ -77,50 +87,53 @@ def test_epochs_and_seeds_have_orders_of_their_own(labeled):
 
 
 @BOTH_WAYS
-def test_a_later_start_gives_the_tail(pseudo_labeled, cache_bytes):
-    rows = _rows(pseudo_labeled, 150, cache_bytes)
-    tail = _rows(pseudo_labeled, 80, cache_bytes, start_step=7)
+def test_a_later_start_gives_the_tail(pseudo_labeled, cache_megabytes):
+    rows = _rows(pseudo_labeled, 150, cache_megabytes)
+    tail = _rows(pseudo_labeled, 80, cache_megabytes, start_step=7)
     assert tail == rows[70:]
 
 
 def test_the_order_does_not_depend_on_a_global_seed(labeled):
-    rows = _rows(labeled, 50, 2**20)
+    rows = _rows(labeled, 50, 1)
     tf.random.set_seed(99)
-    assert _rows(labeled, 50, 2**20) == rows
+    assert _rows(labeled, 50, 1) == rows
 
 
 def test_hosts_take_every_nth_row(labeled):
-    whole = _rows(labeled, 40, 2**20)
+    whole = _rows(labeled, 40, 1)
     for host in range(2):
         part = raw_stream.BatchPart(batch_size=10, host=host, num_hosts=2)
-        assert _rows(labeled, 20, 2**20, part=part) == whole[host::2]
+        assert _rows(labeled, 20, 1, part=part) == whole[host::2]
 
 
 def test_a_far_start_reads_only_its_own_rows(labeled, tmp_path):
     """Its records are intact, all others are not: any other read would show."""
     records, begins = [], []
     path = tmp_path / shards.shard_name("train", 0, 1)
-    first = _rows(labeled, 1, 2**20, start_step=10**6)[0][1]
+    first = _rows(labeled, 1, 1, start_step=10**6)[0][1]
     for shard in labeled.paths:
         records += list(shards.read_records(shard))
     with shards.open_writer(str(path)) as writer:
         for record in records:
             writer.write(record)
-    begins = offsets.record_offsets(str(path))
+    begins = record_store.record_offsets(str(path))
     content = bytearray(path.read_bytes())
     for record, begin in zip(records, begins, strict=True):
         if record != first:
             content[begin + 20] ^= 0xFF
     path.write_bytes(content)
     damaged = dataclasses.replace(labeled, paths=(str(path),))
-    rows = _rows(damaged, 2, 0, start_step=10**6)
-    assert rows[0] == (10**7, first)
-    assert rows[1] == (10**7 + 1, b"")
+    options = {"start_step": 10**6, "chunk_size": 1}
+    assert _rows(damaged, 1, 0, **options) == [(10**7, first)]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="is damaged"):
+        _rows(damaged, 2, 0, **options)
 
 
 @BOTH_WAYS
-def test_shards_sorted_by_class_give_the_mix_of_chance(labeled, cache_bytes):
-    rows = _rows(labeled, 800, cache_bytes)
+def test_shards_sorted_by_class_give_the_mix_of_chance(
+    labeled, cache_megabytes
+):
+    rows = _rows(labeled, 800, cache_megabytes)
     labels = np.array(_labels(rows)).reshape(100, 8)
     counts = np.stack([(labels == c).sum(1) for c in range(4)])
     # Drawn without replacement: 8 * 1/4 * 3/4 * 32/39 = 1.23; five deviations
@@ -187,46 +200,60 @@ def test_an_empty_split_is_an_error(labeled):
 
 
 @BOTH_WAYS
-def test_a_wrong_number_of_rows_is_an_error_at_once(labeled, cache_bytes):
+def test_a_wrong_number_of_rows_is_an_error_at_once(labeled, cache_megabytes):
     wrong = dataclasses.replace(labeled, num_records=41, num_copies=41)
     with pytest.raises(ValueError, match="hold 40 rows, and their manifest"):
-        _rows(wrong, 1, cache_bytes)
+        _rows(wrong, 1, cache_megabytes)
 
 
 def _damaged_shard(labeled, tmp_path):
     """A copy of the first shard, whose record 4 of 10 is damaged."""
     path = tmp_path / shards.shard_name("train", 0, 1)
     content = bytearray(pathlib.Path(labeled.paths[0]).read_bytes())
-    content[offsets.record_offsets(labeled.paths[0])[4] + 30] ^= 0xFF
+    content[record_store.record_offsets(labeled.paths[0])[4] + 30] ^= 0xFF
     path.write_bytes(content)
     return dataclasses.replace(
         labeled, paths=(str(path),), num_records=10, num_copies=10
     )
 
 
-def test_a_damaged_record_is_left_out_up_to_the_limit(labeled, tmp_path):
+@BOTH_WAYS
+def test_a_damaged_record_is_an_error_with_its_name(
+    labeled, tmp_path, cache_megabytes
+):
     damaged = _damaged_shard(labeled, tmp_path)
     with pytest.raises(
-        ValueError, match=r"1 of 10 records are damaged .*record 4\), more than"
+        (ValueError, tf.errors.InvalidArgumentError),
+        match=r"train-00000-of-00001.tfrecord, record 4: it is damaged.*build",
     ):
-        _rows(damaged, 10, 2**20, max_corrupt=0.05)
-    rows = _rows(damaged, 9, 2**20, max_corrupt=0.1)
-    assert len({record for _, record in rows}) == 9
-    assert sum(not record for _, record in _rows(damaged, 10, 0)) == 1
+        _rows(damaged, 10, cache_megabytes)
+
+
+@BOTH_WAYS
+def test_rows_have_the_names_of_their_records(pseudo_labeled, cache_megabytes):
+    names = {}
+    for path in pseudo_labeled.paths:
+        for number, record in enumerate(shards.read_records(path)):
+            names[record] = f"{path}, record {number}"
+    rows = _stream(pseudo_labeled, cache_megabytes).unbatch()
+    for _, record, name in itertools.islice(rows, 60):
+        assert name.numpy().decode() == names[record.numpy()]
 
 
 def test_a_truncated_shard_is_an_error(labeled, tmp_path):
     damaged = _damaged_shard(labeled, tmp_path)
     path = pathlib.Path(damaged.paths[0])
     path.write_bytes(path.read_bytes()[:-7])
-    for cache_bytes in (0, 2**20):
-        with pytest.raises(ValueError, match="beyond the end of the file"):
-            _rows(damaged, 1, cache_bytes)
+    for cache_megabytes, number in ((0, 9), (1, 4)):
+        message = f"record {number}: .* the file is truncated"
+        with pytest.raises(ValueError, match=message):
+            _rows(damaged, 1, cache_megabytes)
 
 
 def test_hosts_have_shards_of_their_own(pseudo_labeled):
     parts = [
-        offsets.of_host(pseudo_labeled, index=i, num_hosts=2) for i in range(2)
+        record_store.of_host(pseudo_labeled, index=i, num_hosts=2)
+        for i in range(2)
     ]
     assert [part.paths for part in parts] == [
         pseudo_labeled.paths[::2],
@@ -238,7 +265,7 @@ def test_hosts_have_shards_of_their_own(pseudo_labeled):
 
 def test_fewer_shards_than_hosts_are_an_error(labeled):
     with pytest.raises(ValueError, match=r"4 shards .* for 5 hosts: .*rows"):
-        offsets.of_host(labeled, index=0, num_hosts=5)
+        record_store.of_host(labeled, index=0, num_hosts=5)
 
 
 def test_positions_of_the_hosts_do_not_overlap():

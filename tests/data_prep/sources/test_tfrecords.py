@@ -12,7 +12,7 @@ from tests.data_prep import small_pictures
 SYNSETS = ("n01440764", "n01443537", "n01484850")
 
 
-def imagenet_record(seed: int, label: int) -> bytes:
+def imagenet_record(seed: int, label: int, cut: int = 0) -> bytes:
     """Return a record with the keys of the published ImageNet records."""
 
     def text(value: str) -> tf.train.Feature:
@@ -24,6 +24,7 @@ def imagenet_record(seed: int, label: int) -> bytes:
         return tf.train.Feature(int64_list=values)
 
     picture = small_pictures.encode(small_pictures.pixels(seed), "JPEG")
+    picture = picture[: len(picture) - cut]
     feature = {
         "image/encoded": tf.train.Feature(
             bytes_list=tf.train.BytesList(value=[picture])
@@ -99,6 +100,33 @@ def test_imagenet_files_are_read_where_they_lie(data, tmp_path):
     ).to_pylist()
     assert [row["label"] for row in index] == [0, 1, 2, 0, 1, 2]
     assert index[1]["key"] == "validation-00001-of-00002/1"
+
+
+def test_unreadable_imagenet_pictures_are_left_out_up_to_the_limit(
+    data, tmp_path
+):
+    foreign = tmp_path / "validation-00001-of-00002"
+    records = [
+        imagenet_record(200 + i, i % 3 + 1, 60 * (i == 4)) for i in range(6)
+    ]
+    with tf.io.TFRecordWriter(str(foreign)) as writer:
+        for record in records:
+            writer.write(record)
+    with pytest.raises(
+        ValueError, match=r"1 of 12 images .*validation-00001-of-00002/4"
+    ):
+        build(data, tmp_path / "labeled", max_corrupt_fraction=0.05)
+    manifest = build(data, tmp_path / "labeled", max_corrupt_fraction=0.1)
+    assert manifest["num_corrupt"] == 1
+    assert manifest["counts_per_class"]["test"] == [4, 3, 4]
+    found = shards.open_split(str(tmp_path / "labeled"), "test")
+    assert found.num_records == 11
+    assert found.paths[0] == f"{tmp_path}/validation-00000-of-00002"
+    kept = list(shards.read_records(found.paths[1]))
+    assert kept == records[:4] + records[5:]
+    assert {"test-00001-of-00002.tfrecord"} == {
+        path.name for path in (tmp_path / "labeled").glob("*.tfrecord")
+    }
 
 
 def test_test_files_are_held_out_without_an_evaluation_source(data, tmp_path):
