@@ -6,17 +6,15 @@ batches, workers or runs gives the same bits.
 """
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 _CALIBRATION_BINS = 15
 TOP_K = 5
 # Reals are summed in multiples of 2**-32: int64 holds 2**31 confidences.
 _FIXED_POINT = 1 << 32
-# Two-sided 95 % of the normal distribution.
-_NORMAL_QUANTILE = 1.959963984540054
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,14 +202,7 @@ def wilson_interval(num_correct: int, num_images: int) -> list[float]:
         num_correct: In [0, num_images].
         num_images: At least 1.
     """
-    share = num_correct / num_images
-    z_squared = _NORMAL_QUANTILE**2
-    center = share + z_squared / (2 * num_images)
-    spread = _NORMAL_QUANTILE * math.sqrt(
-        share * (1 - share) / num_images + z_squared / (4 * num_images**2)
+    interval = stats.binomtest(num_correct, num_images).proportion_ci(
+        method="wilson"
     )
-    scale = 1 + z_squared / num_images
-    return [
-        max(0.0, (center - spread) / scale),
-        min(1.0, (center + spread) / scale),
-    ]
+    return [float(interval.low), float(interval.high)]
