@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf.evaluation import label_sets, metrics
+from noisy_student_tf.evaluation import metrics
 
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]
 
@@ -58,60 +58,16 @@ def evaluate_views(
         name: metrics.zeros(num_classes if classes is None else len(classes))
         for name, classes in views.items()
     }
-    for logits, labels, _ in _valid(logits_fn, stream, num_classes):
+    for logits, labels, _ in valid_batches(logits_fn, stream, num_classes):
         for name, classes in views.items():
             seen = (logits, labels)
             if classes is not None:
-                seen = label_sets.restrict(logits, labels, classes)
+                seen = metrics.restrict(logits, labels, classes)
             totals[name] = metrics.merge(totals[name], metrics.of_batch(*seen))
     return {name: metrics.result(total) for name, total in totals.items()}
 
 
-def evaluate_multi_label(
-    logits_fn: LogitsFn,
-    stream: tf.data.Dataset,
-    num_classes: int,
-    right_classes: Mapping[bytes, Sequence[int]],
-) -> dict[str, Any]:
-    """Return the accuracies where an image may have several right classes.
-
-    Args:
-        logits_fn: See `evaluate`.
-        stream: See `evaluate`; its labels are not read.
-        num_classes: Classes of the logits.
-        right_classes: Id -> right classes; images without any do not count.
-
-    Returns:
-        What `metrics.result` returns; loss, calibration error and what is
-        said of single classes are None: one right class would be needed.
-
-    Raises:
-        ValueError: No image has a right class, or the logits do not fit.
-    """
-    totals = {"num_images": 0, "num_correct": 0, "num_in_top5": 0}
-    for logits, _, image_ids in _valid(logits_fn, stream, num_classes):
-        counts = label_sets.multi_label_result(
-            logits, [right_classes[image_id] for image_id in image_ids]
-        )
-        totals = {name: totals[name] + counts[name] for name in totals}
-    num_images = totals["num_images"]
-    if not num_images:
-        raise ValueError("No image of the set has a right class.")
-    return {
-        "num_images": num_images,
-        "accuracy": totals["num_correct"] / num_images,
-        "top5_accuracy": totals["num_in_top5"] / num_images,
-        "loss": None,
-        "calibration_error": None,
-        "interval_95": metrics.wilson_interval(
-            totals["num_correct"], num_images
-        ),
-        "per_class_accuracy": None,
-        "reliability": None,
-    }
-
-
-def _valid(
+def valid_batches(
     logits_fn: LogitsFn, stream: tf.data.Dataset, num_classes: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, list[bytes]]]:
     """Yield logits, labels and ids of the images that are no padding."""

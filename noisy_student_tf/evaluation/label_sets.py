@@ -6,10 +6,12 @@ or several right classes an image (ReaL).
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from noisy_student_tf.evaluation import metrics
+from noisy_student_tf.evaluation import evaluate, metrics
 
 _SYNSET = re.compile(r"n\d{8}")
 _VALIDATION_FILE = re.compile(r"ILSVRC2012_val_(\d{8})")
@@ -64,23 +66,6 @@ def _some(names: Sequence[str]) -> str:
     return f"[{shown}, ...]" if len(names) > _NUM_NAMED else f"[{shown}]"
 
 
-def restrict(
-    logits: np.ndarray, labels: np.ndarray, classes: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Leave only some classes to choose from.
-
-    Args:
-        logits: float [batch, num_classes].
-        labels: int [batch], each one of `classes`.
-        classes: In ascending order.
-
-    Returns:
-        Logits float [batch, len(classes)], and labels as places in `classes`.
-    """
-    places = np.searchsorted(classes, labels)
-    return logits[:, list(classes)], places
-
-
 def real_labels(
     content: Sequence[Sequence[int]], keys: Sequence[str], where: str
 ) -> list[list[int]]:
@@ -133,3 +118,49 @@ def multi_label_result(
         counts["num_correct"] += int(best[0] in right)
         counts["num_in_top5"] += int(any(c in right for c in best))
     return counts
+
+
+def evaluate_multi_label(
+    logits_fn: evaluate.LogitsFn,
+    stream: tf.data.Dataset,
+    num_classes: int,
+    right_classes: Mapping[bytes, Sequence[int]],
+) -> dict[str, Any]:
+    """Return the accuracies where an image may have several right classes.
+
+    Args:
+        logits_fn: See `evaluate.evaluate`.
+        stream: See `evaluate.evaluate`; its labels are not read.
+        num_classes: Classes of the logits.
+        right_classes: Id -> right classes; images without any do not count.
+
+    Returns:
+        What `metrics.result` returns; loss, calibration error and what is
+        said of single classes are None: one right class would be needed.
+
+    Raises:
+        ValueError: No image has a right class, or the logits do not fit.
+    """
+    totals = {"num_images": 0, "num_correct": 0, "num_in_top5": 0}
+    for logits, _, image_ids in evaluate.valid_batches(
+        logits_fn, stream, num_classes
+    ):
+        counts = multi_label_result(
+            logits, [right_classes[image_id] for image_id in image_ids]
+        )
+        totals = {name: totals[name] + counts[name] for name in totals}
+    num_images = totals["num_images"]
+    if not num_images:
+        raise ValueError("No image of the set has a right class.")
+    return {
+        "num_images": num_images,
+        "accuracy": totals["num_correct"] / num_images,
+        "top5_accuracy": totals["num_in_top5"] / num_images,
+        "loss": None,
+        "calibration_error": None,
+        "interval_95": metrics.wilson_interval(
+            totals["num_correct"], num_images
+        ),
+        "per_class_accuracy": None,
+        "reliability": None,
+    }

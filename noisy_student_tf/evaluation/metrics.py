@@ -6,6 +6,7 @@ batches, workers or runs gives the same bits.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,23 @@ class Totals:
     bin_counts: np.ndarray
     bin_correct: np.ndarray
     bin_confidences: np.ndarray
+
+
+def restrict(
+    logits: np.ndarray, labels: np.ndarray, classes: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leave only some classes to choose from.
+
+    Args:
+        logits: float [batch, num_classes].
+        labels: int [batch], each one of `classes`.
+        classes: In ascending order.
+
+    Returns:
+        Logits float [batch, len(classes)], and labels as places in `classes`.
+    """
+    places = np.searchsorted(classes, labels)
+    return logits[:, list(classes)], places
 
 
 def zeros(num_classes: int) -> Totals:

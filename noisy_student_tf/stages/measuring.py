@@ -207,7 +207,7 @@ def _plain(
         subject, each.source, options.batch_size
     )
     if each.name == REAL:
-        return evaluate.evaluate_multi_label(
+        return label_sets.evaluate_multi_label(
             subject.logits_fn,
             stream,
             subject.num_classes,

@@ -90,3 +90,10 @@ def test_what_cannot_be_measured_is_refused(logits, labels, message):
 def test_no_image_is_refused():
     with pytest.raises(ValueError, match="no image to evaluate on"):
         metrics.result(metrics.zeros(2))
+
+
+def test_restricted_logits_choose_among_some_classes():
+    logits = np.array([[9.0, 1.0, 2.0], [9.0, 3.0, 1.0]])
+    restricted, labels = metrics.restrict(logits, np.array([1, 1]), [1, 2])
+    assert restricted.argmax(1).tolist() == [1, 0]
+    assert labels.tolist() == [0, 0]
