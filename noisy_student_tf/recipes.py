@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Literal
 
 from noisy_student_tf import configs
-from noisy_student_tf.configs import derived
 
 # Of the selection by a teacher that does not teach.
 SELECTION_ONLY = 0
@@ -238,7 +237,7 @@ def _teacher(config: configs.Config) -> Model:
         folder="teacher",
         title="Teacher",
         iteration=0,
-        architecture=derived.teacher_model(config),
+        architecture=config.teacher_model,
         epochs=config.training.teacher_epochs,
         start=config.model.initial_weights,
         adopted_from=config.self_training.teacher_directory,

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from noisy_student_tf import configs, files, workdirs
-from noisy_student_tf.configs import derived
 from noisy_student_tf.records import shards
 from study import peers
 
@@ -104,7 +103,7 @@ def request(
     rest is the toolkit's.
     """
     training, model = config.training, config.model
-    steps_per_epoch = num_labeled / derived.kept_labeled_batch_size(training)
+    steps_per_epoch = num_labeled / training.kept_labeled_batch_size
     return {
         "images": files.join(directory, "images"),
         "answer": files.join(directory, "answer.json"),

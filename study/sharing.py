@@ -8,7 +8,7 @@ teacher. Such a stage is copied, its manifest last, and counts as finished.
 from collections.abc import Iterator
 
 from noisy_student_tf import configs, files, recipes, workdirs
-from noisy_student_tf.configs import config_tree, derived
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
 # What was taken, and from where, in the folder of the run that took it.
@@ -88,7 +88,7 @@ def _shareable(have: configs.Config, want: configs.Config) -> Iterator[str]:
         )
         if first != second and not _is_among(name, _MACHINE)
     }
-    first_teachers = [derived.teacher_model(each) for each in (have, want)]
+    first_teachers = [each.teacher_model for each in (have, want)]
     if first_teachers[0] != first_teachers[1]:
         differing.add(_TEACHERS_ARCHITECTURE)
     had = {stage.folder for stage in recipes.of(have).stages}

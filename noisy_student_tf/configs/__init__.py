@@ -7,6 +7,7 @@ follow from it are functions of it, not fields.
 """
 
 import dataclasses
+from typing import Any
 
 from noisy_student_tf.configs import options
 from noisy_student_tf.configs.data import (
@@ -90,12 +91,29 @@ class Config:
 
     def __post_init__(self) -> None:
         options.check_fields(self)
-        training = self.training
-        ratio = training.unlabeled_ratio
-        kept = training.labeled_batch_size * training.labeled_keep_probability
         options.check(
-            round(kept * ratio) >= 1,
+            self.training.unlabeled_batch_size >= 1,
             "training.unlabeled_ratio",
-            ratio,
+            self.training.unlabeled_ratio,
             "a ratio that gives at least one unlabeled image a batch",
         )
+
+    @property
+    def teacher_model(self) -> ModelConfig:
+        """The architecture of the first teacher."""
+        overrides = self.self_training
+        changes: dict[str, Any] = {}
+        if overrides.teacher_name:
+            # Another variant brings its own multipliers.
+            changes = {
+                "name": overrides.teacher_name,
+                "width": 0.0,
+                "depth": 0.0,
+            }
+        if overrides.teacher_width:
+            changes["width"] = overrides.teacher_width
+        if overrides.teacher_depth:
+            changes["depth"] = overrides.teacher_depth
+        if overrides.teacher_resolution:
+            changes["resolution"] = overrides.teacher_resolution
+        return dataclasses.replace(self.model, **changes)

@@ -163,5 +163,18 @@ class TrainingConfig:
         "Raw records held for shuffling, per stream (ImageNet: 2 GB).",
     )
 
+    @property
+    def kept_labeled_batch_size(self) -> float:
+        """Labeled images of a global batch whose loss counts."""
+        return self.labeled_batch_size * self.labeled_keep_probability
+
+    @property
+    def unlabeled_batch_size(self) -> int:
+        """Unlabeled images of a student's global batch.
+
+        They follow the labeled images kept, as in the authors' code.
+        """
+        return round(self.kept_labeled_batch_size * self.unlabeled_ratio)
+
     def __post_init__(self) -> None:
         options.check_fields(self, "training.")

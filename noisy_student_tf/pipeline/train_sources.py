@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.configs import derived
 from noisy_student_tf.records import schema, shards
 
 # Each half draws its order and its noise from a seed of its own.
@@ -108,7 +107,7 @@ def unlabeled(
 
     return Source(
         shard_set=shard_set,
-        batch_size=derived.unlabeled_batch_size(config.training),
+        batch_size=config.training.unlabeled_batch_size,
         batch_size_flag="--training.labeled_batch_size times "
         "--training.unlabeled_ratio",
         policy=config.augmentation.unlabeled,

@@ -3,7 +3,6 @@
 import dataclasses
 
 from noisy_student_tf import configs
-from noisy_student_tf.configs import derived
 from noisy_student_tf.model import cost, efficientnet
 from noisy_student_tf.planning import accelerators, compute, storage
 
@@ -37,7 +36,7 @@ def per_device(config: configs.Config, num_devices: int) -> Memory:
     num_parameters = efficientnet.count_parameters(spec)
     training = config.training
     images = (
-        training.labeled_batch_size + derived.unlabeled_batch_size(training)
+        training.labeled_batch_size + training.unlabeled_batch_size
     ) / num_devices
     number_bytes = (
         _BFLOAT16_BYTES

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from noisy_student_tf import configs
-from noisy_student_tf.configs import derived
 from noisy_student_tf.model import efficientnet, heads, saved, specs
 
 
@@ -35,12 +34,12 @@ def check(config: configs.Config) -> None:
         source = saved.load_spec(initial)
         named = f"--model.initial_weights={initial}"
         if not teacher:
-            teacher_model = derived.teacher_model(config)
+            teacher_model = config.teacher_model
             heads.check_same_body(_like(teacher_model), source, flag=named)
         if students_from == "initial_weights":
             heads.check_same_body(_like(config.model), source, flag=named)
     if students_from == "teacher":
-        teacher = teacher or _like(derived.teacher_model(config))
+        teacher = teacher or _like(config.teacher_model)
         heads.check_same_body(_like(config.model), teacher, flag=flag)
 
 

@@ -7,7 +7,6 @@ the global batch, and by which weight.
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.configs import derived
 
 _LABELED_METRICS = ("loss", "labeled_loss", "labeled_accuracy")
 _UNLABELED_METRICS = ("unlabeled_loss", "unlabeled_agreement")
@@ -45,7 +44,7 @@ def of_batch(
     metrics = _labeled_metrics(config, batch, logits[:num_labeled], is_kept)
     weights = weights_of_means(
         config.loss,
-        labeled_batch_size=derived.kept_labeled_batch_size(config.training),
+        labeled_batch_size=config.training.kept_labeled_batch_size,
         unlabeled_batch_size=unlabeled_batch_size,
     )
     metrics["loss"] = weights[0] * metrics["labeled_loss"]
@@ -73,7 +72,7 @@ def _labeled_metrics(
     if is_kept is not None:
         values *= is_kept
     batch_size = config.training.labeled_batch_size
-    num_kept = derived.kept_labeled_batch_size(config.training)
+    num_kept = config.training.kept_labeled_batch_size
     is_published = config.loss.labeled_mean == "batch"
     hits = tf.argmax(logits, axis=-1) == labels
     return {

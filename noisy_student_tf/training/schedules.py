@@ -7,7 +7,6 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.configs import derived
 
 # An integer scalar, the number of updates made so far -> float32 scalar.
 Schedule = Callable[[tf.Tensor], tf.Tensor]
@@ -63,7 +62,7 @@ def make_durations(
             "one is needed. Look at --data.labeled and the splits' fractions."
         )
     training = config.training
-    steps_per_epoch = num_labeled / derived.kept_labeled_batch_size(training)
+    steps_per_epoch = num_labeled / training.kept_labeled_batch_size
     total_steps = max(1, round(epochs * steps_per_epoch))
     steps_per_loop = min(training.steps_per_loop, total_steps)
 
@@ -75,7 +74,7 @@ def make_durations(
         steps_per_epoch=steps_per_epoch,
         labeled_batch_size=training.labeled_batch_size,
         unlabeled_batch_size=(
-            derived.unlabeled_batch_size(training) if has_unlabeled else 0
+            training.unlabeled_batch_size if has_unlabeled else 0
         ),
         steps_per_loop=steps_per_loop,
         evaluate_every_steps=whole_loops(training.evaluate_every_steps),
@@ -96,7 +95,7 @@ def learning_rate(durations: Durations, config: configs.Config) -> Schedule:
             lengths in labeled epochs.
     """
     optimizer = config.optimizer
-    kept = derived.kept_labeled_batch_size(config.training)
+    kept = config.training.kept_labeled_batch_size
     peak = optimizer.base_learning_rate * kept / _REFERENCE_BATCH_SIZE
     if optimizer.schedule == "exponential":
         decayed = exponential(
@@ -118,7 +117,7 @@ def last_base_learning_rate(
     """Return the rate of a run's last step, per 256 labeled images."""
     last_step = tf.constant(durations.total_steps - 1)
     last = float(learning_rate(durations, config)(last_step))
-    kept = derived.kept_labeled_batch_size(config.training)
+    kept = config.training.kept_labeled_batch_size
     return last / (kept / _REFERENCE_BATCH_SIZE)
 
 

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from noisy_student_tf import configs
-from noisy_student_tf.configs import config_tree, derived
+from noisy_student_tf.configs import config_tree
 
 
 def test_json_round_trip_keeps_every_field():
@@ -73,7 +73,7 @@ def test_ratio_that_leaves_the_unlabeled_batch_empty_is_refused():
 
 def test_ratio_below_one_rounds_to_whole_images():
     training = configs.TrainingConfig(labeled_batch_size=8, unlabeled_ratio=0.5)
-    assert derived.unlabeled_batch_size(training) == 4
+    assert training.unlabeled_batch_size == 4
 
 
 def test_teacher_of_another_variant_has_its_own_multipliers():
@@ -85,14 +85,14 @@ def test_teacher_of_another_variant_has_its_own_multipliers():
             "self_training.teacher_resolution": 600,
         },
     )
-    teacher = derived.teacher_model(run)
+    teacher = run.teacher_model
     assert (teacher.name, teacher.width) == ("efficientnet-b7", 0.0)
     assert teacher.resolution == 600
 
 
 def test_teacher_is_the_student_unless_told_otherwise():
     run = configs.Config()
-    assert derived.teacher_model(run) == run.model
+    assert run.teacher_model == run.model
 
 
 def test_fields_of_the_machine_are_marked_where_they_are_declared():

@@ -1,6 +1,6 @@
 import pytest
 
-from noisy_student_tf.configs import config_tree, derived, presets
+from noisy_student_tf.configs import config_tree, presets
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
@@ -44,7 +44,7 @@ def test_l2_chain_is_the_papers():
     first, second, third = (
         presets.preset(f"imagenet_l2_iteration{i}") for i in (1, 2, 3)
     )
-    assert derived.teacher_model(first).name == "efficientnet-b7"
+    assert first.teacher_model.name == "efficientnet-b7"
     assert [p.training.unlabeled_ratio for p in (first, second, third)] == [
         14,
         14,
@@ -65,7 +65,7 @@ def test_digits_are_never_mirrored(name):
 
 def test_svhn_is_the_published_run():
     svhn = presets.preset("svhn")
-    assert derived.unlabeled_batch_size(svhn.training) == 640
+    assert svhn.training.unlabeled_batch_size == 640
     # 109,474 steps of 128 over 69,257 images.
     steps = svhn.training.student_epochs * 69_257 / 128
     assert steps == pytest.approx(109_474, rel=1e-3)

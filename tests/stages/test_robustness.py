@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf import files, self_training, workdirs
-from noisy_student_tf.configs import config_tree, derived, presets
+from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.model import efficientnet, saved, specs
 from noisy_student_tf.records import robustness_sets, shards
@@ -18,7 +18,7 @@ from noisy_student_tf.stages import classifiers, data, robustness, runs
 
 def write_model(run, directory, resolution, name):
     spec = specs.from_config(
-        derived.teacher_model(run.config),
+        run.config.teacher_model,
         num_classes=10,
         class_names=tuple(runs.class_names(run)),
     )

@@ -1,6 +1,5 @@
 import pytest
 
-from noisy_student_tf.configs import derived
 from study import arms
 
 
@@ -21,7 +20,7 @@ def test_baseline_has_the_students_size_and_noise_and_is_no_shorter():
         arms.resolve(arms.arm(name), seed=0, workdir="")
         for name in ("supervised", "noisy_student")
     )
-    assert derived.teacher_model(supervised) == noisy.model
+    assert supervised.teacher_model == noisy.model
     assert supervised.training.teacher_epochs >= noisy.training.student_epochs
     assert supervised.augmentation.labeled == noisy.augmentation.labeled
     assert supervised.optimizer == noisy.optimizer
