@@ -6,7 +6,7 @@ models or stages goes through this list.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from noisy_student_tf import configs
@@ -43,7 +43,8 @@ class Model:
             empty: none.
         adopted_from: Directory of a trained model that is taken as it is;
             empty: it is trained.
-        labels: What it learns from beside the labeled images.
+        labelings: The labels of what it learns from beside the labeled images,
+            in the order of their making; the last ones are its own.
         online_teacher: The model that labels within each step; None: the
             labels are stored.
         is_finetuned: Whether it is FixRes': clean test crops, a constant
@@ -58,9 +59,14 @@ class Model:
     epochs: float
     start: "Model | str" = ""
     adopted_from: str = ""
-    labels: "Labeling | None" = None
+    labelings: "tuple[Labeling, ...]" = ()
     online_teacher: "Model | None" = None
     is_finetuned: bool = False
+
+    @property
+    def pseudo_labeled(self) -> str:
+        """Folder of the pseudo-labeled images it learns from; empty: none."""
+        return self.labelings[-1].pseudo_labeled if self.labelings else ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,20 +109,7 @@ class Labeling:
         return "unlabeled", "unlabeled"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Iteration:
-    """One turn of the loop.
-
-    Attributes:
-        labelings: In order; the last one is the student's.
-        student: What learns from it.
-    """
-
-    labelings: tuple[Labeling, ...]
-    student: Model
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Stage:
     """What leaves one finished folder in a run's directory.
 
@@ -139,14 +132,14 @@ class Recipe:
 
     Attributes:
         teacher: The first teacher.
-        iterations: The students, each with its labels.
+        students: Each with its labels.
         finetuned: The last model at a higher resolution, or None.
         finds_duplicates: Whether near duplicates are looked for.
         measures_robustness: Whether robustness is measured.
     """
 
     teacher: Model
-    iterations: tuple[Iteration, ...]
+    students: tuple[Model, ...]
     finetuned: Model | None
     finds_duplicates: bool
     measures_robustness: bool
@@ -154,15 +147,12 @@ class Recipe:
     @property
     def models(self) -> list[Model]:
         """All models, in the order of their making."""
-        made = [self.teacher, *(each.student for each in self.iterations)]
-        return [*made, self.finetuned] if self.finetuned else made
+        return [*filter(None, (self.teacher, *self.students, self.finetuned))]
 
     @property
     def labelings(self) -> list[Labeling]:
         """All labelings, in order."""
-        return [
-            labeling for each in self.iterations for labeling in each.labelings
-        ]
+        return [each for model in self.students for each in model.labelings]
 
     @property
     def stages(self) -> list[Stage]:
@@ -175,10 +165,10 @@ class Recipe:
         Raises:
             ValueError: The run has no such student.
         """
-        if not 0 <= iteration <= len(self.iterations):
+        if not 0 <= iteration <= len(self.students):
             raise ValueError(
                 f"--iteration={iteration}: this run has "
-                f"{len(self.iterations)} students; accepted are 0, the "
+                f"{len(self.students)} students; accepted are 0, the "
                 "teacher, to that number. More take "
                 "--self_training.num_iterations and another --workdir."
             )
@@ -200,25 +190,20 @@ class Recipe:
                 "--self_training.selection_teacher_directory."
             )
         raise ValueError(
-            f"--iteration={iteration}: this run has {len(self.iterations)} "
+            f"--iteration={iteration}: this run has {len(self.students)} "
             "students; accepted are 1 to that number."
         )
 
 
 def of(config: configs.Config) -> Recipe:
     """Return what a run of this configuration consists of."""
-    teacher = _teacher(config)
-    iterations: list[Iteration] = []
+    models = [_teacher(config)]
     for number in range(1, config.self_training.num_iterations + 1):
-        before = iterations[-1].student if iterations else teacher
-        first = iterations[0].labelings[0] if iterations else None
-        labelings = _labelings(config, number, before, first)
-        student = _student(config, number, before, labelings[-1])
-        iterations.append(Iteration(labelings=labelings, student=student))
-    last = iterations[-1].student if iterations else teacher
+        models.append(_student(config, number, models))
+    *_, last = models
     return Recipe(
-        teacher=teacher,
-        iterations=tuple(iterations),
+        teacher=models[0],
+        students=tuple(models[1:]),
         finetuned=_finetuned(config, last)
         if config.fixres.resolution
         else None,
@@ -244,46 +229,17 @@ def _teacher(config: configs.Config) -> Model:
     )
 
 
-def _labelings(
-    config: configs.Config,
-    number: int,
-    teacher: Model,
-    first: Labeling | None,
-) -> tuple[Labeling, ...]:
-    """Return one iteration's labels.
-
-    Its own teacher's predictions select the images, unless an earlier
-    selection is kept: then the teacher only labels those.
-    """
-    settings = config.self_training
-    selecting = settings.selection_teacher_directory
-    leaves_out = _finds_duplicates(config)
-    if first and (settings.keep_selection or selecting):
-        return (Labeling(iteration=number, teacher=teacher, kept_from=first),)
-    if selecting:
-        first = Labeling(
-            iteration=SELECTION_ONLY,
-            teacher=selecting,
-            leaves_out_duplicates=leaves_out,
-        )
-        return first, Labeling(
-            iteration=number, teacher=teacher, kept_from=first
-        )
-    return (
-        Labeling(
-            iteration=number, teacher=teacher, leaves_out_duplicates=leaves_out
-        ),
-    )
-
-
 def _student(
-    config: configs.Config, number: int, teacher: Model, labels: Labeling
+    config: configs.Config, number: int, before: Sequence[Model]
 ) -> Model:
+    """Return a student of the last of the models before it."""
+    *_, teacher = before
     starts: dict[str, Model | str] = {
         "scratch": "",
         "initial_weights": config.model.initial_weights,
         "teacher": teacher,
     }
+    first = before[1].labelings[0] if len(before) > 1 else None
     return Model(
         name=f"student_{number}",
         folder=f"student_{number}",
@@ -292,12 +248,44 @@ def _student(
         architecture=config.model,
         epochs=config.training.student_epochs,
         start=starts[config.self_training.initialize_students_from],
-        labels=labels,
+        labelings=tuple(_labelings(config, number, teacher, first)),
         online_teacher=teacher if config.self_training.online_teacher else None,
     )
 
 
-def _finetuned(config: configs.Config, last: Model) -> Model:
+def _labelings(
+    config: configs.Config,
+    number: int,
+    teacher: Model,
+    first: Labeling | None,
+) -> Iterator[Labeling]:
+    """Yield the labels that one student needs.
+
+    Its own teacher's predictions select the images, unless an earlier
+    selection is kept: then the teacher only labels those.
+    """
+    settings = config.self_training
+    leaves_out = _finds_duplicates(config)
+    if not first and settings.selection_teacher_directory:
+        first = Labeling(
+            iteration=SELECTION_ONLY,
+            teacher=settings.selection_teacher_directory,
+            leaves_out_duplicates=leaves_out,
+        )
+        yield first
+    keeps = settings.keep_selection or settings.selection_teacher_directory
+    kept = first if keeps else None
+    yield Labeling(
+        iteration=number,
+        teacher=teacher,
+        kept_from=kept,
+        leaves_out_duplicates=leaves_out and not kept,
+    )
+
+
+def _finetuned(config: configs.Config, last: Model) -> Model | None:
+    if not config.fixres.resolution:
+        return None
     return Model(
         name=f"{last.name}_fixres",
         folder="fixres",
@@ -313,37 +301,17 @@ def _finetuned(config: configs.Config, last: Model) -> Model:
 
 
 def _stages(recipe: Recipe) -> Iterator[Stage]:
-    yield Stage(kind="labeled", folder="labeled")
-    yield Stage(kind="unlabeled", folder="unlabeled")
+    yield Stage("labeled", "labeled")
+    yield Stage("unlabeled", "unlabeled")
     if recipe.finds_duplicates:
-        yield Stage(kind="duplicates", folder="duplicates")
-    yield Stage(
-        kind="model", folder=recipe.teacher.folder, model=recipe.teacher
-    )
-    for iteration in recipe.iterations:
-        for labeling in iteration.labelings:
-            yield from _labeling_stages(labeling)
-        student = iteration.student
-        yield Stage(kind="model", folder=student.folder, model=student)
-    if recipe.finetuned:
-        yield Stage(
-            kind="model",
-            folder=recipe.finetuned.folder,
-            model=recipe.finetuned,
-        )
-    yield Stage(kind="export", folder="export")
+        yield Stage("duplicates", "duplicates")
+    for model in recipe.models:
+        for each in model.labelings:
+            yield Stage("predictions", each.predictions, labeling=each)
+            if not each.kept_from:
+                yield Stage("selection", each.selection, labeling=each)
+            yield Stage("pseudo_labeled", each.pseudo_labeled, labeling=each)
+        yield Stage("model", model.folder, model)
+    yield Stage("export", "export")
     if recipe.measures_robustness:
-        yield Stage(kind="robustness", folder="robustness")
-
-
-def _labeling_stages(labeling: Labeling) -> Iterator[Stage]:
-    yield Stage(
-        kind="predictions", folder=labeling.predictions, labeling=labeling
-    )
-    if not labeling.kept_from:
-        yield Stage(
-            kind="selection", folder=labeling.selection, labeling=labeling
-        )
-    yield Stage(
-        kind="pseudo_labeled", folder=labeling.pseudo_labeled, labeling=labeling
-    )
+        yield Stage("robustness", "robustness")

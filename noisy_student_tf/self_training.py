@@ -33,9 +33,9 @@ def run_all(run: runs.Run) -> list[dict[str, Any]]:
     recipe = run.recipe
     runs.on_chief(run, lambda: _build_data(run))
     models.make(run, recipe.teacher)
-    for iteration in recipe.iterations:
-        labels.label(run, iteration)
-        models.make(run, iteration.student)
+    for student in recipe.students:
+        labels.label(run, student)
+        models.make(run, student)
         runs.on_chief(run, lambda: write_results(run))
     if recipe.finetuned:
         models.make(run, recipe.finetuned)

@@ -45,10 +45,10 @@ def test_stages_in_the_order_of_the_algorithm():
 
 def test_a_student_teaches_the_next_one():
     recipe = recipe_of()
-    first, second = recipe.iterations
+    first, second = recipe.students
     assert first.labelings[-1].teacher is recipe.teacher
-    assert second.labelings[-1].teacher is first.student
-    assert second.student.labels is second.labelings[-1]
+    assert second.labelings[-1].teacher is first
+    assert second.pseudo_labeled == "pseudo_labeled_2"
 
 
 def test_a_kept_selection_is_made_once():
@@ -105,10 +105,10 @@ def test_the_fine_tuned_model_is_the_last_one_at_another_resolution():
     finetuned = recipe.models[-1]
     assert finetuned is recipe.finetuned
     assert finetuned.name == "student_2_fixres"
-    assert finetuned.start is recipe.iterations[-1].student
+    assert finetuned.start is recipe.students[-1]
     assert finetuned.epochs == 2.0
     assert finetuned.architecture.resolution == 300
-    assert finetuned.labels is None
+    assert not finetuned.pseudo_labeled
 
 
 def test_without_iterations_the_teacher_is_fine_tuned():
@@ -129,8 +129,8 @@ def test_without_iterations_the_teacher_is_fine_tuned():
 
 def test_an_online_teacher_is_the_one_before():
     recipe = recipe_of(self_training__online_teacher=True)
-    assert recipe.iterations[1].student.online_teacher is recipe.model(1)
-    assert recipe_of().iterations[1].student.online_teacher is None
+    assert recipe.students[1].online_teacher is recipe.model(1)
+    assert recipe_of().students[1].online_teacher is None
 
 
 def test_an_iteration_that_the_run_does_not_have_is_refused():

@@ -87,7 +87,7 @@ def _trained(config: configs.Config, model: recipes.Model, data: Data) -> Stage:
         config,
         num_labeled=data.num_labeled,
         epochs=model.epochs,
-        has_unlabeled=model.labels is not None,
+        has_unlabeled=bool(model.labelings),
     )
     architecture = model.architecture
     return Stage(

@@ -27,7 +27,7 @@ from noisy_student_tf.records import duplicates, shards
 from noisy_student_tf.stages import labeler, runs
 
 
-def label(run: runs.Run, iteration: recipes.Iteration) -> None:
+def label(run: runs.Run, student: recipes.Model) -> None:
     """Make the pseudo-labels of one student.
 
     Pseudo-labeled shards that are there, own or the authors', are taken. Of
@@ -37,13 +37,13 @@ def label(run: runs.Run, iteration: recipes.Iteration) -> None:
     Raises:
         ValueError: Labels that are there are of another teacher.
     """
-    wanted = iteration.labelings[-1].pseudo_labeled
+    wanted = student.pseudo_labeled
     if shards.is_finished(run.workdir.folder(wanted)):
-        for labeling in iteration.labelings:
+        for labeling in student.labelings:
             _check_teacher(run, labeling)
         logging.info("%s: finished already.", wanted)
         return
-    for labeling in iteration.labelings:
+    for labeling in student.labelings:
         _predict_together(run, labeling)
         runs.on_chief(run, functools.partial(_select_and_write, run, labeling))
 

@@ -131,7 +131,7 @@ def _durations(
         config,
         num_labeled=shards.open_split(workdir.labeled, "train").num_records,
         epochs=model.epochs,
-        has_unlabeled=model.labels is not None,
+        has_unlabeled=bool(model.labelings),
     )
 
 
@@ -165,9 +165,9 @@ def stream_maker(
     """
     labeled = shards.open_split(workdir.labeled, "train")
     pseudo_labeled = None
-    if model.labels:
+    if model.labelings:
         pseudo_labeled = shards.open_split(
-            workdir.folder(model.labels.pseudo_labeled), "pseudo_labeled"
+            workdir.folder(model.pseudo_labeled), "pseudo_labeled"
         )
     clean_resolution = 0
     if model.online_teacher:

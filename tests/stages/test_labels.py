@@ -49,7 +49,7 @@ def base(tmp_path_factory):
 def labeled(base, tmp_path_factory):
     """The same run with the pseudo-labels of student 1."""
     run = again(base, tmp_path_factory.mktemp("labeled"))
-    labels.label(run, run.recipe.iterations[0])
+    labels.label(run, run.recipe.students[0])
     return run
 
 
@@ -154,15 +154,15 @@ def test_labels_of_a_teacher_that_was_trained_anew_are_refused(
     labeled, tmp_path
 ):
     run = again(labeled, tmp_path)
-    labels.label(run, run.recipe.iterations[0])
+    labels.label(run, run.recipe.students[0])
     save_model(run.workdir.teacher, seed=3)
     with pytest.raises(ValueError, match="it was trained anew"):
-        labels.label(run, run.recipe.iterations[0])
+        labels.label(run, run.recipe.students[0])
     with pytest.raises(ValueError, match="it was trained anew"):
         labels.predict(run, run.recipe.labeling(1))
     # What was used may be dropped.
     shutil.rmtree(run.workdir.teacher)
-    labels.label(run, run.recipe.iterations[0])
+    labels.label(run, run.recipe.students[0])
 
 
 def test_a_selection_of_nothing_is_refused(labeled, tmp_path):
@@ -171,7 +171,7 @@ def test_a_selection_of_nothing_is_refused(labeled, tmp_path):
     shutil.rmtree(run.workdir.selection(1))
     for _ in range(2):
         with pytest.raises(ValueError, match=r"threshold=0\.999: none of"):
-            labels.label(run, run.recipe.iterations[0])
+            labels.label(run, run.recipe.students[0])
 
 
 def test_teacher_labels_on_two_replicas(base, labeled, tmp_path):
@@ -207,7 +207,7 @@ def test_a_kept_selection_is_relabeled_by_the_next_teacher(
             "self_training.num_iterations": 2,
         },
     )
-    labels.label(run, run.recipe.iterations[1])
+    labels.label(run, run.recipe.students[1])
     assert selected(run, 2) == selected(run, 1)
     assert not files.exists(run.workdir.selection(2))
     manifest = shards.read_manifest(run.workdir.pseudo_labeled(2))
@@ -226,7 +226,7 @@ def test_another_model_selects_for_the_teacher(base, tmp_path):
             "self_training.selection_teacher_directory": base.workdir.student(1)
         },
     )
-    labels.label(run, run.recipe.iterations[0])
+    labels.label(run, run.recipe.students[0])
     assert selected(run, 1) == selected(run, 0)
     manifest = shards.read_manifest(run.workdir.pseudo_labeled(1))
     assert manifest["selected_by"] == saved.fingerprint(base.workdir.student(1))
@@ -247,7 +247,7 @@ def test_every_image_is_on_the_page_and_in_the_table(base, tmp_path, capsys):
         f"{run.workdir.duplicates}/{duplicates.file_name(0, 2)}",
         [duplicates.Duplicate(ids[5], kept, "test", 0, 2)],
     )
-    labels.label(run, run.recipe.iterations[0])
+    labels.label(run, run.recipe.students[0])
     root = run.workdir.root
     scripts.run(
         inspect_pseudo_labels,
