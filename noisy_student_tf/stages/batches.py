@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from noisy_student_tf import configs, files, recipes, workdirs
 from noisy_student_tf.pipeline import decode, eval_stream
-from noisy_student_tf.pipeline.augmentation import randaugment
+from noisy_student_tf.pipeline.augmentation import operations, randaugment
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import model_training
 
@@ -131,7 +131,7 @@ def write_contact_sheet(
         if iteration
         else config.augmentation.labeled
     )
-    for operation in randaugment.OPERATIONS:
+    for operation in operations.OPERATIONS:
         rows[operation] = np.stack(
             [
                 randaugment.apply_one(

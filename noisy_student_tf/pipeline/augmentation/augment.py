@@ -228,19 +228,8 @@ def apply_policy(
         return images
     draws = draws[:, _NUM_OWN_DRAWS:]
     if policy.policy == "randaugment":
-        return randaugment.apply(
-            images,
-            num_ops=policy.num_ops,
-            magnitude=policy.magnitude,
-            translate_pixels=policy.translate_pixels,
-            cutout_pixels=policy.cutout_pixels,
-            draws=tf.reshape(
-                draws,
-                [images.shape[0], policy.num_ops, _DRAWS_PER_OPERATION],
-            ),
-            is_clipped=policy.level_range == "clipped",
-            corrects_contrast=policy.contrast == "corrected",
-        )
+        shape = [images.shape[0], policy.num_ops, _DRAWS_PER_OPERATION]
+        return randaugment.apply(images, policy, tf.reshape(draws, shape))
     # Imported where it is used: it takes seconds, and few runs need it.
     from noisy_student_tf.pipeline.augmentation import keras_cv_policy
 

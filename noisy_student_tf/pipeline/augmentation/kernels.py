@@ -42,27 +42,14 @@ def lookup(image: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     Returns:
         uint8 [height, width, 3].
     """
-    return tf.reshape(tf.gather(table, _entries(image)), image.shape)
-
-
-def _entries(image: tf.Tensor) -> tf.Tensor:
     first = np.tile(np.arange(3, dtype=np.int32) * NUM_VALUES, image.shape[1])
-    return tf.cast(_rows(image), tf.int32) + first
+    entries = tf.cast(_rows(image), tf.int32) + first
+    return tf.reshape(tf.gather(table, entries), image.shape)
 
 
 def _rows(image: tf.Tensor) -> tf.Tensor:
     height, width = image.shape[:2]
     return tf.reshape(image, [height, width * 3])
-
-
-@compiled
-def channels(image: tf.Tensor) -> tf.Tensor:
-    """Return the values of each channel in a row: int32 [3, height * width].
-
-    Args:
-        image: uint8 [height, width, 3] in [0, 255].
-    """
-    return tf.cast(tf.transpose(tf.reshape(image, [-1, 3])), tf.int32)
 
 
 @compiled

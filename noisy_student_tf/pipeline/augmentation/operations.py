@@ -6,10 +6,15 @@ beyond an operation's nominal range do what the published code does with them.
 
 Written for speed on CPU, of loops that XLA compiles (`kernels`). All but
 `equalize` can be part of a larger compiled function.
+
+An operation is added here alone: its function, and its entry in `OPERATIONS`.
 """
 
+import dataclasses
 import functools
 import math
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -26,11 +31,13 @@ def autocontrast(image: tf.Tensor) -> tf.Tensor:
 
 def equalize(image: tf.Tensor) -> tf.Tensor:
     """Make each channel's histogram as flat as a table of values can."""
-    return kernels.lookup(image, _tables(kernels.channels(image))[0])
+    return kernels.lookup(image, equalize_tables(image[tf.newaxis])[0])
 
 
 def equalize_tables(images: tf.Tensor) -> tf.Tensor:
     """Return what `equalize` makes of each value, for `kernels.lookup`.
+
+    Histograms are what XLA is slow at.
 
     Args:
         images: uint8 [batch, height, width, 3]; the batch may be unknown.
@@ -40,20 +47,9 @@ def equalize_tables(images: tf.Tensor) -> tf.Tensor:
     """
     height, width = images.shape[1:3]
     pixels = tf.reshape(images, [-1, height * width, 3])
-    rows = tf.reshape(tf.transpose(pixels, [0, 2, 1]), [-1, height * width])
-    return _tables(tf.cast(rows, tf.int32))
-
-
-def _tables(channels: tf.Tensor) -> tf.Tensor:
-    """Return the tables, uint8 [batch, 768].
-
-    Histograms are what XLA is slow at.
-
-    Args:
-        channels: int32 [batch * 3, pixels].
-    """
+    channels = tf.reshape(tf.transpose(pixels, [0, 2, 1]), [-1, height * width])
     histograms = tf.raw_ops.DenseBincount(
-        input=channels,
+        input=tf.cast(channels, tf.int32),
         size=kernels.NUM_VALUES,
         weights=tf.constant([], tf.int32),
         binary_output=False,
@@ -259,3 +255,94 @@ def _blend(constant: tf.Tensor, image: tf.Tensor, factor: float) -> tf.Tensor:
     return kernels.constant_blend(
         constant, image, tf.constant(factor, tf.float32)
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Strength:
+    """What arguments follow from.
+
+    Attributes:
+        share: RandAugment's magnitude over its nominal top.
+        translate_pixels: Shift at share 1.
+        cutout_pixels: Half the side of cutout's square at share 1.
+    """
+
+    share: float
+    translate_pixels: float
+    cutout_pixels: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """One of RandAugment's operations.
+
+    Attributes:
+        function: Image, the argument where there is one, and what is drawn ->
+            image.
+        level: Its argument: degrees, a blending factor, bits, a threshold or
+            pixels; None where it has none.
+        draws: The function is also given a sign that turns the argument
+            around, or the center of a place.
+    """
+
+    function: Callable[..., tf.Tensor]
+    level: Callable[[Strength], float | int | None] = lambda _: None
+    draws: Literal["nothing", "sign", "center"] = "nothing"
+
+    def apply(
+        self, image: tf.Tensor, argument: Any, draws: tf.Tensor
+    ) -> tf.Tensor:
+        """Apply it to an image.
+
+        Args:
+            image: uint8 [height, width, 3] in [0, 255].
+            argument: What `level` returned.
+            draws: float32 [3] in [0, 1): sign, center row, center column.
+        """
+        arguments = [] if argument is None else [argument]
+        if self.draws == "sign":
+            arguments.append(draws[0] < 0.5)
+        elif self.draws == "center":
+            arguments.append(draws[1:])
+        return self.function(image, *arguments)
+
+
+def _geometric(name: str, level: Callable[[Strength], float]) -> Operation:
+    return Operation(
+        lambda image, argument, is_negative: geometric(
+            image, name, argument, is_negative
+        ),
+        level,
+        "sign",
+    )
+
+
+def _enhance(strength: Strength) -> float:
+    return strength.share * 1.8 + 0.1
+
+
+# In the published order, which draws follow.
+OPERATIONS = {
+    "autocontrast": Operation(autocontrast),
+    "equalize": Operation(equalize),
+    "invert": Operation(invert),
+    "posterize": Operation(posterize, lambda s: int(s.share * 4)),
+    "solarize": Operation(solarize, lambda s: int(s.share * 256)),
+    "solarize_add": Operation(solarize_add, lambda s: int(s.share * 110)),
+    "color": Operation(color, _enhance),
+    "contrast": Operation(contrast, _enhance),
+    "brightness": Operation(brightness, _enhance),
+    "sharpness": Operation(sharpness, _enhance),
+    "rotate": _geometric("rotate", lambda s: s.share * 30.0),
+    "shear_x": _geometric("shear_x", lambda s: s.share * 0.3),
+    "shear_y": _geometric("shear_y", lambda s: s.share * 0.3),
+    "translate_x": _geometric(
+        "translate_x", lambda s: s.share * s.translate_pixels
+    ),
+    "translate_y": _geometric(
+        "translate_y", lambda s: s.share * s.translate_pixels
+    ),
+    "cutout": Operation(
+        cutout, lambda s: int(s.share * s.cutout_pixels), "center"
+    ),
+}

@@ -12,9 +12,9 @@ long to start. Of large ones each runs the operations that it drew.
 Reference: RandAugment, arXiv 1909.13719.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
@@ -25,72 +25,25 @@ _NOMINAL_MAGNITUDE = 10.0
 # Largest images that are noised many at once.
 _MAX_SMALL_PIXELS = 64 * 64
 
-Arguments = dict[str, float | int | None]
-
-POINT_OPERATIONS: dict[str, Callable[..., tf.Tensor]] = {
-    "autocontrast": operations.autocontrast,
-    "equalize": operations.equalize,
-    "invert": operations.invert,
-    "posterize": operations.posterize,
-    "solarize": operations.solarize,
-    "solarize_add": operations.solarize_add,
-    "color": operations.color,
-    "contrast": operations.contrast,
-    "brightness": operations.brightness,
-    "sharpness": operations.sharpness,
-}
-# These turn an image either way, with equal chance.
-GEOMETRIC_OPERATIONS = (
-    "rotate",
-    "shear_x",
-    "shear_y",
-    "translate_x",
-    "translate_y",
-)
-OPERATIONS = (*POINT_OPERATIONS, *GEOMETRIC_OPERATIONS, "cutout")
+Levels = dict[str, float | int | None]
 
 
-def level(
-    operation: str,
-    *,
-    magnitude: float,
-    translate_pixels: float = 100.0,
-    cutout_pixels: float = 40.0,
-    is_clipped: bool = False,
-) -> float | int | None:
-    """Return an operation's argument at a magnitude, its sign left out.
+def levels(policy: configs.PolicyConfig) -> Levels:
+    """Return each operation's argument, its sign left out.
 
     Args:
-        operation: One of `OPERATIONS`.
-        magnitude: RandAugment's M.
-        translate_pixels: Shift at magnitude 10.
-        cutout_pixels: Half the side of cutout's square at magnitude 10.
-        is_clipped: Keep to the nominal range.
-
-    Returns:
-        Degrees, a blending factor, bits, a threshold or pixels; None where
-        the operation has no argument.
+        policy: Magnitude, its range and pixels are read.
     """
-    share = magnitude / _NOMINAL_MAGNITUDE
-    if is_clipped:
+    share = policy.magnitude / _NOMINAL_MAGNITUDE
+    if policy.level_range == "clipped":
         share = min(share, 1.0)
-    enhance = share * 1.8 + 0.1
-    levels: dict[str, float | int] = {
-        "posterize": int(share * 4),
-        "solarize": int(share * 256),
-        "solarize_add": int(share * 110),
-        "color": enhance,
-        "contrast": enhance,
-        "brightness": enhance,
-        "sharpness": enhance,
-        "rotate": share * 30.0,
-        "shear_x": share * 0.3,
-        "shear_y": share * 0.3,
-        "translate_x": share * translate_pixels,
-        "translate_y": share * translate_pixels,
-        "cutout": int(share * cutout_pixels),
+    strength = operations.Strength(
+        share, policy.translate_pixels, policy.cutout_pixels
+    )
+    return {
+        name: operation.level(strength)
+        for name, operation in operations.OPERATIONS.items()
     }
-    return levels.get(operation)
 
 
 def is_small(resolution: int) -> bool:
@@ -99,47 +52,31 @@ def is_small(resolution: int) -> bool:
 
 
 def apply(
-    images: tf.Tensor,
-    *,
-    num_ops: int,
-    magnitude: float,
-    translate_pixels: float,
-    cutout_pixels: float,
-    draws: tf.Tensor,
-    is_clipped: bool = False,
-    corrects_contrast: bool = False,
+    images: tf.Tensor, policy: configs.PolicyConfig, draws: tf.Tensor
 ) -> tf.Tensor:
     """Apply operations drawn at random, one after the other.
 
     Args:
         images: uint8 [batch, height, width, 3] in [0, 255], of static shape.
-        num_ops: RandAugment's N.
-        magnitude: RandAugment's M; 10 is the nominal top.
-        translate_pixels: Shift at magnitude 10.
-        cutout_pixels: Half the side of cutout's square at magnitude 10.
+        policy: RandAugment's N and M, and what belongs to them.
         draws: float32 [batch, num_ops, 4] in [0, 1): of each operation which
             one it is, its sign, and the row and column of cutout's center.
-        is_clipped: Count magnitudes above 10 as 10.
-        corrects_contrast: Blend with the mean gray level.
 
     Returns:
         uint8 [batch, height, width, 3] in [0, 255].
     """
-    arguments = _arguments(
-        magnitude, translate_pixels, cutout_pixels, is_clipped
-    )
+    found, available = levels(policy), _operations(policy.contrast)
     if not is_small(max(images.shape[1:3])):
-        functions = _functions(corrects_contrast)
         return map_images(
-            lambda image, each: _apply_large(image, each, arguments, functions),
+            lambda image, each: _apply_large(image, each, found, available),
             images,
             draws,
         )
-    step = _compiled_step(tuple(arguments.items()), corrects_contrast)
-    equalize = OPERATIONS.index("equalize")
-    for i in range(num_ops):
-        chosen = tf.cast(draws[:, i, 0] * len(OPERATIONS), tf.int32)
-        tables = _tables(images, chosen == equalize)
+    step = _compiled_step(tuple(found.items()), policy.contrast)
+    names = list(available)
+    for i in range(policy.num_ops):
+        chosen = tf.cast(draws[:, i, 0] * len(names), tf.int32)
+        tables = _tables(images, chosen == names.index("equalize"))
         images = step(images, chosen, draws[:, i, 1:], tables)
     return images
 
@@ -169,28 +106,37 @@ def map_images(
 def _apply_large(
     image: tf.Tensor,
     draws: tf.Tensor,
-    arguments: Arguments,
-    functions: dict[str, Callable[..., tf.Tensor]],
+    levels: Levels,
+    available: dict[str, operations.Operation],
 ) -> tf.Tensor:
     shape = image.shape
     for i in range(draws.shape[0]):
-        chosen = tf.cast(draws[i, 0] * len(OPERATIONS), tf.int32)
-        # A switch runs the chosen branch and no other.
-        image = tf.switch_case(
-            chosen,
-            [
-                _branch(image, operation, functions, argument, draws[i, 1:])
-                for operation, argument in arguments.items()
-            ],
-        )
+        chosen = tf.cast(draws[i, 0] * len(available), tf.int32)
+        image = _apply_chosen(image, chosen, draws[i, 1:], levels, available)
         image = tf.ensure_shape(image, shape)
     return image
 
 
+def _apply_chosen(
+    image: tf.Tensor,
+    chosen: tf.Tensor,
+    draws: tf.Tensor,
+    levels: Levels,
+    available: dict[str, operations.Operation],
+) -> tf.Tensor:
+    # A switch runs the chosen branch and no other.
+    return tf.switch_case(
+        chosen,
+        [
+            functools.partial(operation.apply, image, levels[name], draws)
+            for name, operation in available.items()
+        ],
+    )
+
+
 @functools.cache
 def _compiled_step(
-    arguments: tuple[tuple[str, float | int | None], ...],
-    corrects_contrast: bool,
+    levels: tuple[tuple[str, float | int | None], ...], contrast: str
 ) -> Callable[..., tf.Tensor]:
     """Return a function that applies one operation to each image of a batch.
 
@@ -200,17 +146,13 @@ def _compiled_step(
     def apply_one_of(
         image: tf.Tensor, chosen: tf.Tensor, draws: tf.Tensor, table: tf.Tensor
     ) -> tf.Tensor:
-        functions = {
-            **_functions(corrects_contrast),
-            "equalize": lambda image: kernels.lookup(image, table),
+        available = {
+            **_operations(contrast),
+            "equalize": operations.Operation(
+                lambda image: kernels.lookup(image, table)
+            ),
         }
-        return tf.switch_case(
-            chosen,
-            [
-                _branch(image, operation, functions, argument, draws)
-                for operation, argument in arguments
-            ],
-        )
+        return _apply_chosen(image, chosen, draws, dict(levels), available)
 
     @kernels.compiled
     def step(
@@ -249,75 +191,24 @@ def apply_one(
 
     Args:
         image: uint8 [height, width, 3] in [0, 255].
-        operation: One of `OPERATIONS`.
+        operation: One of `operations.OPERATIONS`.
         policy: Magnitude and constants are read.
         seed: Of its sign and place.
 
     Returns:
         uint8 [height, width, 3].
     """
-    arguments = _arguments(
-        policy.magnitude,
-        policy.translate_pixels,
-        policy.cutout_pixels,
-        policy.level_range == "clipped",
-    )
-    functions = _functions(policy.contrast == "corrected")
     draws = tf.random.stateless_uniform([3], [seed, 0])
-    return _branch(image, operation, functions, arguments[operation], draws)()
+    available = _operations(policy.contrast)
+    return available[operation].apply(image, levels(policy)[operation], draws)
 
 
-def _arguments(
-    magnitude: float,
-    translate_pixels: float,
-    cutout_pixels: float,
-    is_clipped: bool,
-) -> Arguments:
-    return {
-        operation: level(
-            operation,
-            magnitude=magnitude,
-            translate_pixels=translate_pixels,
-            cutout_pixels=cutout_pixels,
-            is_clipped=is_clipped,
-        )
-        for operation in OPERATIONS
-    }
-
-
-def _functions(corrects_contrast: bool) -> dict[str, Callable[..., tf.Tensor]]:
-    if corrects_contrast:
-        return {**POINT_OPERATIONS, "contrast": operations.corrected_contrast}
-    return POINT_OPERATIONS
-
-
-def _branch(
-    image: tf.Tensor,
-    operation: str,
-    functions: dict[str, Callable[..., tf.Tensor]],
-    argument: Any,
-    draws: tf.Tensor,
-) -> Callable[[], tf.Tensor]:
-    """Return a function without arguments that applies one operation.
-
-    Args:
-        image: uint8 [height, width, 3].
-        operation: One of `OPERATIONS`.
-        functions: As `POINT_OPERATIONS`.
-        argument: What `level` returned.
-        draws: float32 [3] in [0, 1): sign, center row, center column.
-    """
-
-    def run() -> tf.Tensor:
-        if operation in GEOMETRIC_OPERATIONS:
-            return operations.geometric(
-                image, operation, argument, is_negative=draws[0] < 0.5
-            )
-        if operation == "cutout":
-            return operations.cutout(image, argument, draws[1:])
-        function = functions[operation]
-        return (
-            function(image) if argument is None else function(image, argument)
-        )
-
-    return run
+def _operations(contrast: str) -> dict[str, operations.Operation]:
+    """Return the operations, with published or corrected contrast."""
+    if contrast == "published":
+        return operations.OPERATIONS
+    corrected = dataclasses.replace(
+        operations.OPERATIONS["contrast"],
+        function=operations.corrected_contrast,
+    )
+    return {**operations.OPERATIONS, "contrast": corrected}

@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.pipeline.augmentation import operations, randaugment
+from noisy_student_tf.pipeline.augmentation import operations
 
 GOLDEN = np.load(
     pathlib.Path(__file__).parents[2] / "golden" / "randaugment_ops.npz"
 )
+GEOMETRIC_OPERATIONS = [
+    name
+    for name, operation in operations.OPERATIONS.items()
+    if operation.draws == "sign"
+]
 CASES = [name for name in GOLDEN.files if name != "images"]
 INTEGER_ARGUMENTS = ("posterize", "solarize", "solarize_add")
 
@@ -16,9 +21,9 @@ INTEGER_ARGUMENTS = ("posterize", "solarize", "solarize_add")
 def _apply(case: str, image: np.ndarray) -> np.ndarray:
     operation, _, argument = case.partition("|")
     image = tf.constant(image)
-    if operation in randaugment.GEOMETRIC_OPERATIONS:
+    if operation in GEOMETRIC_OPERATIONS:
         return operations.geometric(image, operation, float(argument)).numpy()
-    function = randaugment.POINT_OPERATIONS[operation]
+    function = operations.OPERATIONS[operation].function
     if not argument:
         return function(image).numpy()
     number = int if operation in INTEGER_ARGUMENTS else float
@@ -33,10 +38,10 @@ def test_operations_equal_the_published_ones_pixel_by_pixel(case):
 
 def test_golden_cases_cover_every_operation_but_cutout():
     covered = {case.partition("|")[0] for case in CASES}
-    assert covered == set(randaugment.OPERATIONS) - {"cutout"}
+    assert covered == set(operations.OPERATIONS) - {"cutout"}
 
 
-@pytest.mark.parametrize("operation", randaugment.GEOMETRIC_OPERATIONS)
+@pytest.mark.parametrize("operation", GEOMETRIC_OPERATIONS)
 def test_a_negative_sign_turns_geometry_around(operation):
     image = tf.constant(GOLDEN["images"][0])
     negative = operations.geometric(

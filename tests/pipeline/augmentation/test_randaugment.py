@@ -23,12 +23,17 @@ def _our_name(published: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", published).lower()
 
 
+def _levels(**policy):
+    return randaugment.levels(configs.PolicyConfig(**policy))
+
+
 @pytest.mark.parametrize("magnitude", LEVELS)
 def test_levels_equal_the_published_formulas(magnitude):
     expected = {_our_name(name): v for name, v in LEVELS[magnitude].items()}
-    assert set(expected) == set(randaugment.OPERATIONS)
+    assert set(expected) == set(operations.OPERATIONS)
+    levels = _levels(magnitude=float(magnitude))
     for operation, value in expected.items():
-        ours = randaugment.level(operation, magnitude=float(magnitude))
+        ours = levels[operation]
         if value is None:
             assert ours is None
         else:
@@ -38,41 +43,41 @@ def test_levels_equal_the_published_formulas(magnitude):
 
 
 def test_constants_of_translate_and_cutout_are_parameters():
-    level = randaugment.level(
-        "translate_x", magnitude=5.0, translate_pixels=4.0
-    )
-    assert level == 2.0
-    assert randaugment.level("cutout", magnitude=5.0, cutout_pixels=4.0) == 2
+    levels = _levels(magnitude=5.0, translate_pixels=4.0, cutout_pixels=4.0)
+    assert levels["translate_x"] == 2.0
+    assert levels["cutout"] == 2
 
 
 def _apply(images, draws, magnitude=4.0, num_ops=1) -> np.ndarray:
     return randaugment.apply(
         tf.constant(images),
-        num_ops=num_ops,
-        magnitude=magnitude,
-        translate_pixels=10.0,
-        cutout_pixels=5.0,
-        draws=tf.constant(draws, tf.float32),
+        configs.PolicyConfig(
+            num_ops=num_ops,
+            magnitude=magnitude,
+            translate_pixels=10.0,
+            cutout_pixels=5.0,
+        ),
+        tf.constant(draws, tf.float32),
     ).numpy()
 
 
 def _possible_outcomes(magnitude: float) -> dict[str, bytes]:
     outcomes = {}
-    for operation in randaugment.OPERATIONS:
-        argument = randaugment.level(
-            operation, magnitude=magnitude, translate_pixels=10.0
-        )
-        image = tf.constant(IMAGE)
-        if operation == "cutout":
+    levels = _levels(magnitude=magnitude, translate_pixels=10.0)
+    image = tf.constant(IMAGE)
+    for name, operation in operations.OPERATIONS.items():
+        argument = levels[name]
+        if operation.draws == "center":
             continue
-        if operation in randaugment.GEOMETRIC_OPERATIONS:
+        if operation.draws == "sign":
             for sign in (1, -1):
-                turned = operations.geometric(image, operation, sign * argument)
-                outcomes[f"{operation} {sign}"] = turned.numpy().tobytes()
+                turned = operations.geometric(image, name, sign * argument)
+                outcomes[f"{name} {sign}"] = turned.numpy().tobytes()
             continue
-        function = randaugment.POINT_OPERATIONS[operation]
-        noised = function(image, *([] if argument is None else [argument]))
-        outcomes[operation] = noised.numpy().tobytes()
+        noised = operation.function(
+            image, *([] if argument is None else [argument])
+        )
+        outcomes[name] = noised.numpy().tobytes()
     return outcomes
 
 
@@ -121,12 +126,11 @@ def test_all_operations_run_at_all_magnitudes(magnitude):
     assert noised.dtype == np.uint8
 
 
-@pytest.mark.parametrize("operation", randaugment.OPERATIONS)
-def test_clipped_levels_stay_in_the_nominal_range(operation):
-    clipped = randaugment.level(operation, magnitude=27.0, is_clipped=True)
-    assert clipped == randaugment.level(operation, magnitude=10.0)
-    inside = randaugment.level(operation, magnitude=7.0, is_clipped=True)
-    assert inside == randaugment.level(operation, magnitude=7.0)
+def test_clipped_levels_stay_in_the_nominal_range():
+    clipped = _levels(magnitude=27.0, level_range="clipped")
+    assert clipped == _levels(magnitude=10.0)
+    inside = _levels(magnitude=7.0, level_range="clipped")
+    assert inside == _levels(magnitude=7.0)
 
 
 def test_corrected_contrast_blends_with_the_mean_gray_level():
