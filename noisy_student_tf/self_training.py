@@ -7,6 +7,7 @@ run and only prints a finished one.
 from typing import Any
 
 from noisy_student_tf import files, workdirs
+from noisy_student_tf.model import starts
 from noisy_student_tf.report import run_page
 from noisy_student_tf.stages import (
     data,
@@ -15,7 +16,6 @@ from noisy_student_tf.stages import (
     models,
     robustness,
     runs,
-    starts,
 )
 
 

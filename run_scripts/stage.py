@@ -6,7 +6,8 @@ from absl import flags, logging
 from noisy_student_tf import configs, files, workdirs
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.devices import runtime
-from noisy_student_tf.stages import runs, starts
+from noisy_student_tf.model import starts
+from noisy_student_tf.stages import runs
 from run_scripts import flags as config_flags
 
 # They log at the level of a run's own progress.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from noisy_student_tf import configs
 from noisy_student_tf.configs import derived
-from noisy_student_tf.model import cost, specs
+from noisy_student_tf.model import architectures, cost, specs
 from noisy_student_tf.training import plan as plans
 
 # Forward, and two of the same size backward: for inputs and for weights.
@@ -158,6 +158,6 @@ def model_spec(
     model: configs.ModelConfig, config: configs.Config
 ) -> specs.ModelSpec:
     """Return the architecture with the run's number of classes."""
-    return specs.from_config(
+    return architectures.make_spec(
         model, num_classes=config.data.num_classes, class_names=()
     )

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from noisy_student_tf import configs
-from noisy_student_tf.model import efficientnet
+from noisy_student_tf.model import cost
 from noisy_student_tf.planning import (
     accelerators,
     compute,
@@ -208,7 +208,7 @@ def _storing(
         data,
         labeled_image_bytes=assumptions.labeled_image_bytes,
         unlabeled_image_bytes=assumptions.unlabeled_image_bytes,
-        num_parameters=efficientnet.count_parameters(spec),
+        num_parameters=cost.count_parameters(spec),
     )
     total = sum(line.num_bytes for line in lines)
     rows = [

@@ -24,9 +24,8 @@ from data_prep.shards import (
 from data_prep.sources import pictures
 from noisy_student_tf import configs, files, workdirs
 from noisy_student_tf.configs import derived
-from noisy_student_tf.model import cost, efficientnet, specs
+from noisy_student_tf.model import architectures, cost, starts
 from noisy_student_tf.records import shards
-from noisy_student_tf.stages import starts
 from noisy_student_tf.training import plan as plans
 
 _SAMPLED_PICTURES = 16
@@ -321,7 +320,7 @@ def _training(
 def _forward_cost(model: configs.ModelConfig, counts: Counts) -> float:
     """Return the multiply-adds of one image."""
     return cost.multiply_adds(
-        specs.from_config(
+        architectures.make_spec(
             model,
             num_classes=counts.num_classes,
             class_names=tuple(map(str, range(counts.num_classes))),
@@ -331,12 +330,12 @@ def _forward_cost(model: configs.ModelConfig, counts: Counts) -> float:
 
 def measure_rate() -> float:
     """Time a small network here; return its multiply-adds per second."""
-    spec = specs.from_config(
+    spec = architectures.make_spec(
         configs.ModelConfig(width=0.5, depth=0.4, resolution=_TIMED_RESOLUTION),
         num_classes=10,
         class_names=tuple("0123456789"),
     )
-    model = efficientnet.build(spec)
+    model = architectures.build(spec)
     forward = tf.function(
         lambda images: model(images, training=False), autograph=False
     )

@@ -4,7 +4,7 @@ import dataclasses
 
 from noisy_student_tf import configs
 from noisy_student_tf.configs import derived
-from noisy_student_tf.model import cost, efficientnet
+from noisy_student_tf.model import cost
 from noisy_student_tf.planning import accelerators, compute, storage
 
 _FLOAT32_BYTES = 4
@@ -34,7 +34,7 @@ class Memory:
 def per_device(config: configs.Config, num_devices: int) -> Memory:
     """Return what a student's step needs on each of some devices."""
     spec = compute.model_spec(config.model, config)
-    num_parameters = efficientnet.count_parameters(spec)
+    num_parameters = cost.count_parameters(spec)
     training = config.training
     images = (
         training.labeled_batch_size + derived.unlabeled_batch_size(training)

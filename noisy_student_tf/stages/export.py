@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from noisy_student_tf import files
 from noisy_student_tf.evaluation import metrics
-from noisy_student_tf.model import efficientnet, folding, saved, specs
+from noisy_student_tf.model import architectures, efficientnet, saved, specs
 from noisy_student_tf.pipeline import decode, eval_stream, orientation
 from noisy_student_tf.records import shards
 from noisy_student_tf.serving import conversion, exported, graph, saved_model
@@ -50,7 +50,7 @@ def export(run: runs.Run) -> None:
     source = _load(run)
     preprocess = make_preprocess(source.spec)
     saved_model.export(
-        model=folding.FoldedEfficientNet(source.model),
+        model=architectures.fold(source.model),
         spec=source.spec,
         directory=run.workdir.saved_model,
         training_fingerprint=source.fingerprint,
@@ -246,7 +246,7 @@ def _convert(
     """Write a format's files; return its size in bytes, and its logits."""
     spec = source.spec
     content = conversion.convert(
-        folding.FoldedEfficientNet(source.model, multiplies=False),
+        architectures.fold(source.model, multiplies=False),
         format=format,
         resolution=spec.resolution,
         representative_images=_representative_images(run, spec),

@@ -14,10 +14,16 @@ import tensorflow as tf
 from noisy_student_tf import configs, files
 from noisy_student_tf.devices import replicas
 from noisy_student_tf.evaluation import evaluate, results
-from noisy_student_tf.model import efficientnet, heads, saved, specs
+from noisy_student_tf.model import (
+    architectures,
+    efficientnet,
+    saved,
+    specs,
+    starts,
+)
 from noisy_student_tf.pipeline import eval_stream, train_stream
 from noisy_student_tf.records import shards
-from noisy_student_tf.stages import runs, starts
+from noisy_student_tf.stages import runs
 from noisy_student_tf.training import engine, loop
 from noisy_student_tf.training import plan as plans
 from noisy_student_tf.training import state as states
@@ -165,7 +171,7 @@ def _build(
     run: runs.Run, spec: specs.ModelSpec, seed: int
 ) -> efficientnet.EfficientNet:
     """Build a model to train."""
-    model = efficientnet.build(
+    model = architectures.build(
         spec,
         synchronized_batch_norm=run.strategy.num_replicas_in_sync > 1,
         batch_norm_group_size=run.config.model.batch_norm_group_size,
@@ -174,7 +180,7 @@ def _build(
     )
     initializer = run.config.model.head_initializer
     if initializer != "published":
-        heads.initialize(model, initializer, seed=seed)
+        starts.initialize(model, initializer, seed=seed)
     return model
 
 
@@ -293,7 +299,7 @@ def make_spec(
 ) -> specs.ModelSpec:
     """Return the specification of a model for the run's classes."""
     class_names = runs.class_names(run)
-    return specs.from_config(
+    return architectures.make_spec(
         model_config,
         num_classes=len(class_names),
         class_names=tuple(class_names),

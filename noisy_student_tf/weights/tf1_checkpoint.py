@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf import files
-from noisy_student_tf.model import specs
+from noisy_student_tf.model import architectures
 from noisy_student_tf.weights import names, weight_file
 
 _EMA = "/ExponentialMovingAverage"
@@ -106,7 +106,11 @@ def open_checkpoint(
         hints=weight_file.Hints(
             origin=f"{graph}, the graph",
             name=next(
-                (part for part in scope.split("/") if part in specs.VARIANTS),
+                (
+                    part
+                    for part in scope.split("/")
+                    if part in architectures.VARIANTS
+                ),
                 None,
             ),
             small_image_strides=_strides_of_graph(graph),

@@ -15,7 +15,7 @@ SPEC_KEY = "noisy_student_tf"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Hints:
-    """What a file, or its neighbor, says about a model beside its weights.
+    """What a file, its neighbor or the user says about a model.
 
     Each field is None where nothing is said.
 

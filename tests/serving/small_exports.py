@@ -5,7 +5,7 @@ import io
 import numpy as np
 import PIL.Image
 
-from noisy_student_tf.model import folding
+from noisy_student_tf.model import architectures
 from noisy_student_tf.pipeline import decode, orientation
 from noisy_student_tf.serving import graph, saved_model
 from tests.model import small_specs
@@ -29,7 +29,7 @@ def prepare(image, encoded):
 
 def write(model, directory: str) -> None:
     saved_model.export(
-        model=folding.FoldedEfficientNet(model),
+        model=architectures.fold(model),
         spec=model.spec,
         directory=directory,
         training_fingerprint="0123abcd4567efgh",

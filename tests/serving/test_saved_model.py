@@ -15,7 +15,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from noisy_student_tf import files
-from noisy_student_tf.model import folding
+from noisy_student_tf.model import architectures
 from noisy_student_tf.pipeline import decode, orientation
 from noisy_student_tf.serving import exported, graph, saved_model
 from tests.model import small_specs
@@ -216,7 +216,7 @@ def test_failed_export_leaves_the_earlier_one(model, tmp_path):
 
 
 def test_folded_model_serves_the_same_logits(model, tmp_path):
-    folded = folding.FoldedEfficientNet(model)
+    folded = architectures.fold(model)
     folded.spec = model.spec
     path = str(tmp_path / "saved_model")
     write(folded, path)

@@ -1,15 +1,13 @@
 """From a model directory of ours to files that timm and Keras load."""
 
-from typing import Literal
-
 import numpy as np
 
 from noisy_student_tf import files
-from noisy_student_tf.model import saved
+from noisy_student_tf.model import efficientnet_variants, saved
 from noisy_student_tf.weights import (
     compare,
     formats,
-    keras_writer,
+    keras_files,
     names,
     timm_files,
     weight_file,
@@ -19,7 +17,7 @@ _SUFFIXES = (".safetensors", ".weights.h5", ".h5")
 
 
 def export_weights(
-    directory: str, output: str, *, weights: Literal["ema", "raw"] = "ema"
+    directory: str, output: str, *, weights: saved.Weights = "ema"
 ) -> str:
     """Write a model's weights in another library's format, and check them.
 
@@ -47,7 +45,7 @@ def export_weights(
     model, spec = saved.load(directory, weights=weights)
     is_timm = output.endswith(".safetensors")
     naming = names.TIMM if is_timm else names.KERAS
-    blocks = names.blocks_of(spec)
+    blocks = efficientnet_variants.blocks(spec)
     arrays = {
         naming.name(variable.path, blocks): naming.to_file(
             variable.path, variable.numpy()
@@ -60,8 +58,14 @@ def export_weights(
                 output, arrays, spec_text=weight_file.spec_to_text(spec)
             )
         else:
-            keras_writer.write(output, arrays, spec)
-        _check_round_trip(output, arrays)
+            keras_files.write(output, arrays, spec)
+        file = formats.open_file(output)
+        for name, array in arrays.items():
+            if not np.array_equal(file.read(name), array):
+                raise ValueError(
+                    f"{output}: {name} did not read back equal. Nothing is "
+                    "kept; check the disk and repeat."
+                )
     except BaseException:
         files.remove(output)
         raise
@@ -75,14 +79,3 @@ def export_weights(
             "ImageNet's, and would give other logits."
         )
     return "\n".join(lines)
-
-
-def _check_round_trip(output: str, arrays: dict[str, np.ndarray]) -> None:
-    """Compare what was written with the model, bit for bit."""
-    file = formats.open_file(output)
-    for name, array in arrays.items():
-        if not np.array_equal(file.read(name), array):
-            raise ValueError(
-                f"{output}: {name} did not read back equal. Nothing is kept; "
-                "check the disk and repeat."
-            )
