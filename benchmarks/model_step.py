@@ -15,6 +15,7 @@ last line is one JSON object.
 benchmarks/environments/torch.txt lists what that environment holds.
 """
 
+import dataclasses
 import json
 import os
 import statistics
@@ -37,7 +38,6 @@ from noisy_student_tf import configs
 from noisy_student_tf.serving import saved_model
 from noisy_student_tf.model import architectures, specs
 from noisy_student_tf.pipeline import decode
-from noisy_student_tf.serving import graph
 from noisy_student_tf.training import schedules, state, step
 
 flags.DEFINE_string("torch_python", "", "Python with torch and timm, or none.")
@@ -225,10 +225,10 @@ def our_inference(case: Case, images: np.ndarray) -> Contender:
     with tempfile.TemporaryDirectory() as directory:
         saved_model.export(
             model=architectures.fold(architectures.build(spec)),
-            spec=spec,
+            spec=dataclasses.asdict(spec),
             directory=os.path.join(directory, "saved_model"),
             training_fingerprint="",
-            preprocess=graph.Preprocess(
+            preprocess=saved_model.Preprocess(
                 decode=decode.decode,
                 prepare=lambda image, encoded: decode.crop_and_resize(
                     image, spec.resolution, crop="whole"

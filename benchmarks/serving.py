@@ -125,7 +125,7 @@ def write_and_open(
     path = os.path.join(directory, "saved_model")
     saved_model.export(
         model=architectures.fold(model),
-        spec=spec,
+        spec=dataclasses.asdict(spec),
         directory=path,
         training_fingerprint="",
         preprocess=export_stages.make_preprocess(spec),

@@ -1,5 +1,6 @@
 """A small exported model, its classes named after animals."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -7,7 +8,7 @@ import PIL.Image
 
 from noisy_student_tf.model import architectures
 from noisy_student_tf.pipeline import decode, orientation
-from noisy_student_tf.serving import graph, saved_model
+from noisy_student_tf.serving import saved_model
 from tests.model import small_specs
 
 CLASS_NAMES = ("cat", "dog", "elk")
@@ -30,10 +31,12 @@ def prepare(image, encoded):
 def write(model, directory: str) -> None:
     saved_model.export(
         model=architectures.fold(model),
-        spec=model.spec,
+        spec=dataclasses.asdict(model.spec),
         directory=directory,
         training_fingerprint="0123abcd4567efgh",
-        preprocess=graph.Preprocess(decode=decode.decode, prepare=prepare),
+        preprocess=saved_model.Preprocess(
+            decode=decode.decode, prepare=prepare
+        ),
         crop="whole",
     )
 

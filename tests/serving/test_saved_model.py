@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from noisy_student_tf import files
 from noisy_student_tf.model import architectures
 from noisy_student_tf.pipeline import decode, orientation
-from noisy_student_tf.serving import exported, graph, saved_model
+from noisy_student_tf.serving import exported, saved_model
 from tests.model import small_specs
 
 RESOLUTION = 16
@@ -32,7 +33,7 @@ def prepare(image, encoded):
     return resized[0]
 
 
-preprocess = graph.Preprocess(
+preprocess = saved_model.Preprocess(
     decode=lambda encoded: tf.io.decode_image(
         encoded, 3, expand_animations=False
     ),
@@ -47,7 +48,7 @@ def encode(image):
 def write(model, directory, **options):
     saved_model.export(
         model=model,
-        spec=model.spec,
+        spec=dataclasses.asdict(model.spec),
         directory=directory,
         training_fingerprint="0123abcd",
         preprocess=preprocess,
@@ -205,10 +206,10 @@ def test_failed_export_leaves_the_earlier_one(model, tmp_path):
     with pytest.raises(NotImplementedError):
         saved_model.export(
             model=model,
-            spec=model.spec,
+            spec=dataclasses.asdict(model.spec),
             directory=path,
             training_fingerprint="",
-            preprocess=graph.Preprocess(decode=fail, prepare=prepare),
+            preprocess=saved_model.Preprocess(decode=fail, prepare=prepare),
             crop="whole",
         )
     assert files.list_directory(str(tmp_path)) == ["saved_model"]
@@ -239,10 +240,12 @@ def test_exif_orientation_is_applied_inside(model, tmp_path):
     path = str(tmp_path / "saved_model")
     saved_model.export(
         model=model,
-        spec=model.spec,
+        spec=dataclasses.asdict(model.spec),
         directory=path,
         training_fingerprint="",
-        preprocess=graph.Preprocess(decode=decode.decode, prepare=upright),
+        preprocess=saved_model.Preprocess(
+            decode=decode.decode, prepare=upright
+        ),
         crop="whole",
     )
     # As stored by a camera held sideways; 6: turn it clockwise.
