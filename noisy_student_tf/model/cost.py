@@ -4,6 +4,7 @@ With recomputation, only the inputs of blocks are kept for the backward pass.
 """
 
 import itertools
+from collections.abc import Iterator
 
 from noisy_student_tf.model import architectures, specs
 
@@ -62,24 +63,7 @@ def describe(spec: specs.ModelSpec, *, bytes_per_number: int = 4) -> str:
         spec: The architecture, its resolution and its number of classes.
         bytes_per_number: Of activations: 4 in float32, 2 in bfloat16.
     """
-    rows = [_HEADINGS]
-    parts = architectures.parts(spec)
-    for name, group in itertools.groupby(parts, lambda part: part.name):
-        members = list(group)
-        kept = sum(part.kept for part in members) * bytes_per_number / 1e6
-        rows.append(
-            (
-                name,
-                str(len(members)) if name.startswith("stage") else "",
-                str(members[0].kernel_size),
-                str(members[0].strides),
-                f"{members[-1].channels:,}",
-                f"{members[-1].side}",
-                f"{sum(part.parameters for part in members):,}",
-                f"{sum(part.multiply_adds for part in members):,}",
-                f"{kept:,.1f}",
-            )
-        )
+    rows = [_HEADINGS, *_stage_rows(spec, bytes_per_number)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = [
         row[0].ljust(widths[0])
@@ -108,3 +92,24 @@ def describe(spec: specs.ModelSpec, *, bytes_per_number: int = 4) -> str:
             f"{kept_again:,.1f} MB ({kept / kept_again:.1f} times less)",
         ]
     )
+
+
+def _stage_rows(
+    spec: specs.ModelSpec, bytes_per_number: int
+) -> Iterator[tuple[str, ...]]:
+    """Yield what stem, stages, head and classifier cost."""
+    parts = architectures.parts(spec)
+    for name, group in itertools.groupby(parts, lambda part: part.name):
+        members = list(group)
+        kept = sum(part.kept for part in members) * bytes_per_number / 1e6
+        yield (
+            name,
+            str(len(members)) if name.startswith("stage") else "",
+            str(members[0].kernel_size),
+            str(members[0].strides),
+            f"{members[-1].channels:,}",
+            f"{members[-1].side}",
+            f"{sum(part.parameters for part in members):,}",
+            f"{sum(part.multiply_adds for part in members):,}",
+            f"{kept:,.1f}",
+        )

@@ -76,14 +76,9 @@ def _drop(
     seed: tf.Tensor,
     noised: tf.Tensor | None,
 ) -> tf.Tensor:
-    """Multiply by 0 where dropped, 1 / (1 - rate) where kept.
+    """Multiply by 0 where dropped and by 1 / (1 - rate) where kept.
 
-    Args:
-        values: float [batch, ...].
-        shape: Of what is drawn: [batch, ...], as `values` or 1.
-        rate: Probability of dropping, in [0, 1).
-        seed: int32 [2].
-        noised: bool [batch]; others are multiplied by 1. None: all.
+    What is dropped is drawn in a shape that is broadcast to that of `values`.
     """
     if rate == 0:
         return values

@@ -61,9 +61,8 @@ def convert(
     )
     if format == "onnx":
         return _to_onnx(compiled, shape)
-    function = compiled.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function], model
+        [compiled.get_concrete_function()], model
     )
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if format == "tflite_float16":
@@ -75,9 +74,8 @@ def convert(
             "tflite_int8 needs representative images: give some that the "
             "model was trained on."
         )
-    converter.representative_dataset = lambda: (
-        [image[np.newaxis]] for image in images
-    )
+    batches = [[image[np.newaxis]] for image in images]
+    converter.representative_dataset = lambda: iter(batches)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     return converter.convert()
 

@@ -91,12 +91,6 @@ def open_file(
         arrays = _numbered(datasets, layer_names, path)
     else:
         arrays = _named(datasets)
-    if "stem_conv/kernel" not in arrays:
-        some = ", ".join(sorted(arrays)[:3]) or "no arrays at all"
-        raise ValueError(
-            f"{path}: no EfficientNet of keras.applications: there is no "
-            f"stem_conv/kernel, but {some}."
-        )
     # Its layer has no name of its own, and Keras may have numbered it.
     statistics = {
         name: arrays.pop(name)
@@ -107,6 +101,7 @@ def open_file(
         _name_classifier(arrays),
         path=path,
         format=f"HDF5 of Keras {3 if is_numbered else 2}",
+        library="keras.applications",
         naming=names.KERAS,
         hints=weight_file.hints_of_text(text, path)
         if text

@@ -76,13 +76,7 @@ def import_weights(source: str, directory: str, options: Options) -> str:
         ValueError: The file is damaged, of another kind, or does not hold the
             model; or the directory holds something.
     """
-    if files.exists(directory) and (
-        not files.is_directory(directory) or files.list_directory(directory)
-    ):
-        raise ValueError(
-            f"--output={directory} exists and is not empty. Name another "
-            "directory, or remove this one."
-        )
+    _check_empty(directory)
     file = formats.open_file(
         source,
         use_raw_variables=options.use_raw_variables,
@@ -111,6 +105,16 @@ def import_weights(source: str, directory: str, options: Options) -> str:
         num_compared=len(sets["ema"].names),
         directory=directory,
     )
+
+
+def _check_empty(directory: str) -> None:
+    if files.exists(directory) and (
+        not files.is_directory(directory) or files.list_directory(directory)
+    ):
+        raise ValueError(
+            f"--output={directory} exists and is not empty. Name another "
+            "directory, or remove this one."
+        )
 
 
 def _match(
@@ -264,40 +268,28 @@ def _describe(
     """Return a table: property, value, and how it is known."""
     origins = found.origins
     is_svhn = spec.small_image_strides
-    held = f"{found.spec.num_classes} classes in the file"
+    strides = "small images' (SVHN)" if is_svhn else "ImageNet's"
+    classifier = "the file's classifier"
+    if not keeps_head:
+        count = found.spec.num_classes
+        held = f"{count} classes" if found.has_classifier else "none"
+        classifier = f"a fresh classifier; {held} in the file"
+    raw = "the same weights"
+    if has_raw:
+        raw = "the checkpoint's raw ones, equal too"
+    compared = f"{num_compared} variables"
     rows = [
         ("format", file.format, "from the content"),
         ("variant", compare.describe_body(spec), origins["variant"]),
-        (
-            "classes",
-            str(spec.num_classes),
-            "the file's classifier"
-            if keeps_head
-            else "a fresh classifier; "
-            + (held if found.has_classifier else "none in the file"),
-        ),
-        (
-            "strides",
-            "small images' (SVHN)" if is_svhn else "ImageNet's",
-            origins["strides"],
-        ),
+        ("classes", str(spec.num_classes), classifier),
+        ("strides", strides, origins["strides"]),
         ("resolution", f"{spec.resolution} pixels", origins["resolution"]),
         ("crop", _crop(spec), "published, with these strides"),
         ("mean", _numbers(spec.mean_rgb), origins["mean"]),
         ("std", _numbers(spec.std_rgb), origins["std"]),
         ("parameters", f"{cost.count_parameters(spec):,}", "trainable"),
-        (
-            "ema.weights.h5",
-            f"{num_compared} variables",
-            "equal to the file's when turned back",
-        ),
-        (
-            "raw.weights.h5",
-            f"{num_compared} variables",
-            "the checkpoint's raw ones, equal too"
-            if has_raw
-            else "the same weights",
-        ),
+        ("ema.weights.h5", compared, "equal to the file's when turned back"),
+        ("raw.weights.h5", compared, raw),
     ]
     width = max(len(value) for _, value, _ in rows) + 2
     lines = [

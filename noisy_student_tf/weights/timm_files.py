@@ -20,7 +20,6 @@ from noisy_student_tf import files
 from noisy_student_tf.weights import names, weight_file
 
 _FAMILY = "tf_efficientnet_"
-_STEM = "conv_stem.weight"
 _COUNTER = "num_batches_tracked"
 
 # PyTorch's new files are ZIP archives, old ones begin with a pickle.
@@ -127,11 +126,6 @@ def _open(
     format: str,
     spec_text: str | None,
 ) -> weight_file.WeightFile:
-    if _STEM not in arrays:
-        some = ", ".join(sorted(arrays)[:3]) or "no tensors at all"
-        raise ValueError(
-            f"{path}: no EfficientNet of timm: there is no {_STEM}, but {some}."
-        )
     return weight_file.of_arrays(
         {
             name: array
@@ -140,6 +134,7 @@ def _open(
         },
         path=path,
         format=f"{format} of timm's tf_efficientnet family",
+        library="timm",
         naming=names.TIMM,
         hints=weight_file.hints_of_text(spec_text, path)
         if spec_text

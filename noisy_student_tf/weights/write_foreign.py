@@ -3,7 +3,7 @@
 import numpy as np
 
 from noisy_student_tf import files
-from noisy_student_tf.model import efficientnet_variants, saved
+from noisy_student_tf.model import efficientnet_variants, saved, specs
 from noisy_student_tf.weights import (
     compare,
     formats,
@@ -13,7 +13,8 @@ from noisy_student_tf.weights import (
     weight_file,
 )
 
-_SUFFIXES = (".safetensors", ".weights.h5", ".h5")
+_TIMM = ".safetensors"
+_SUFFIXES = (_TIMM, ".weights.h5", ".h5")
 
 
 def export_weights(
@@ -43,8 +44,7 @@ def export_weights(
     if files.exists(output):
         raise ValueError(f"--output={output} exists. Remove it, or rename.")
     model, spec = saved.load(directory, weights=weights)
-    is_timm = output.endswith(".safetensors")
-    naming = names.TIMM if is_timm else names.KERAS
+    naming = names.TIMM if output.endswith(_TIMM) else names.KERAS
     blocks = efficientnet_variants.blocks(spec)
     arrays = {
         naming.name(variable.path, blocks): naming.to_file(
@@ -52,8 +52,25 @@ def export_weights(
         )
         for variable in model.variables
     }
+    _write(output, arrays, spec)
+    lines = [
+        f"{output}: {compare.describe_body(spec)}, {spec.num_classes} classes, "
+        f"{len(arrays)} variables, read back equal"
+    ]
+    if spec.small_image_strides:
+        lines.append(
+            "The strides are small images': the other library's models have "
+            "ImageNet's, and would give other logits."
+        )
+    return "\n".join(lines)
+
+
+def _write(
+    output: str, arrays: dict[str, np.ndarray], spec: specs.ModelSpec
+) -> None:
+    """Write arrays and compare them with what is read back, bit for bit."""
     try:
-        if is_timm:
+        if output.endswith(_TIMM):
             timm_files.write(
                 output, arrays, spec_text=weight_file.spec_to_text(spec)
             )
@@ -69,13 +86,3 @@ def export_weights(
     except BaseException:
         files.remove(output)
         raise
-    lines = [
-        f"{output}: {compare.describe_body(spec)}, {spec.num_classes} classes, "
-        f"{len(arrays)} variables, read back equal"
-    ]
-    if spec.small_image_strides:
-        lines.append(
-            "The strides are small images': the other library's models have "
-            "ImageNet's, and would give other logits."
-        )
-    return "\n".join(lines)
