@@ -89,17 +89,17 @@ def make_step():
 
     import run_scripts  # noqa: F401  The switches of every run.
     from noisy_student_tf import configs
-    from noisy_student_tf.model import efficientnet, specs
+    from noisy_student_tf.model import architectures
     from noisy_student_tf.training import schedules, state, step
 
     keras.config.set_dtype_policy(flags.FLAGS.precision)
     side, batch_size = flags.FLAGS.resolution, flags.FLAGS.batch_size
-    spec = specs.from_config(
+    spec = architectures.make_spec(
         configs.ModelConfig(name=flags.FLAGS.model, resolution=side),
         num_classes=1000,
         class_names=(),
     )
-    model = efficientnet.build(
+    model = architectures.build(
         spec, recompute=flags.FLAGS.recompute == ["true"]
     )
     trained = model.trainable_variables

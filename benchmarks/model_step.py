@@ -15,6 +15,7 @@ last line is one JSON object.
 benchmarks/environments/torch.txt lists what that environment holds.
 """
 
+import dataclasses
 import json
 import os
 import statistics
@@ -35,10 +36,8 @@ from keras.src.applications import efficientnet as keras_efficientnet
 
 from noisy_student_tf import configs
 from noisy_student_tf.serving import saved_model
-from noisy_student_tf.model import efficientnet, folding
-from noisy_student_tf.model import specs
+from noisy_student_tf.model import architectures, specs
 from noisy_student_tf.pipeline import decode
-from noisy_student_tf.serving import graph
 from noisy_student_tf.training import schedules, state, step
 
 flags.DEFINE_string("torch_python", "", "Python with torch and timm, or none.")
@@ -114,7 +113,7 @@ def make_inputs(case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_spec(case: Case) -> specs.ModelSpec:
-    return specs.from_config(
+    return architectures.make_spec(
         configs.ModelConfig(
             resolution=case.resolution,
             small_image_strides=case.small_image_strides,
@@ -141,7 +140,7 @@ def our_training(
         seed=0,
         strategy=strategy,
         source=state.ModelSource(
-            build=lambda: efficientnet.build(make_spec(case))
+            build=lambda: architectures.build(make_spec(case))
         ),
         schedule=schedules.constant(1e-4),
     )
@@ -225,11 +224,11 @@ def our_inference(case: Case, images: np.ndarray) -> Contender:
     spec = make_spec(case)
     with tempfile.TemporaryDirectory() as directory:
         saved_model.export(
-            model=folding.FoldedEfficientNet(efficientnet.build(spec)),
-            spec=spec,
+            model=architectures.fold(architectures.build(spec)),
+            spec=dataclasses.asdict(spec),
             directory=os.path.join(directory, "saved_model"),
             training_fingerprint="",
-            preprocess=graph.Preprocess(
+            preprocess=saved_model.Preprocess(
                 decode=decode.decode,
                 prepare=lambda image, encoded: decode.crop_and_resize(
                     image, spec.resolution, crop="whole"

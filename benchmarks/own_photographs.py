@@ -21,7 +21,7 @@ from absl import app, flags
 
 from benchmarks import photographs
 from noisy_student_tf import configs
-from noisy_student_tf.model import efficientnet, saved, specs
+from noisy_student_tf.model import architectures, saved
 
 flags.DEFINE_string("workdir", "runs/own_photographs", "Of everything.")
 flags.DEFINE_integer("labeled_per_class", 20, "Pictures in labeled/CLASS.")
@@ -97,10 +97,10 @@ def crop(
 
 def write_untrained(root: pathlib.Path) -> None:
     """Write an untrained EfficientNet-B0 for ImageNet in timm's format."""
-    spec = specs.from_config(
+    spec = architectures.make_spec(
         configs.ModelConfig(), num_classes=1000, class_names=()
     )
-    model = efficientnet.build(spec)
+    model = architectures.build(spec)
     directory = str(root / "untrained")
     saved.save(directory, model=model, ema_model=model, spec=spec)
     run(

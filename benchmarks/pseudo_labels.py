@@ -36,7 +36,7 @@ import run_scripts  # noqa: F401  Sets what TensorFlow reads at its import.
 from benchmarks import photographs
 from data_prep.shards import pseudo_labeled_shard
 from noisy_student_tf import configs
-from noisy_student_tf.model import efficientnet, specs
+from noisy_student_tf.model import architectures, efficientnet
 from noisy_student_tf.pipeline import eval_stream
 from noisy_student_tf.pseudo_labels import label_stream, predict, select
 from noisy_student_tf.records import (
@@ -457,10 +457,10 @@ def measure_prediction(directory: str, case: Case) -> dict:
 
 def build_model(case: Case) -> efficientnet.EfficientNet:
     names = tuple(map(str, range(case.num_classes)))
-    spec = specs.from_config(
+    spec = architectures.make_spec(
         case.model, num_classes=len(names), class_names=names
     )
-    return efficientnet.build(spec)
+    return architectures.build(spec)
 
 
 def write_pictures(root: str, case: Case) -> shards.ShardSet:

@@ -31,7 +31,7 @@ from absl import app, flags, logging
 from noisy_student_tf.stages import export as export_stages
 from noisy_student_tf.serving import saved_model
 from noisy_student_tf.configs import presets
-from noisy_student_tf.model import efficientnet, folding
+from noisy_student_tf.model import architectures, efficientnet
 from noisy_student_tf.model import specs
 from noisy_student_tf.serving import conversion, exported
 
@@ -96,7 +96,7 @@ def make_model() -> tuple[efficientnet.EfficientNet, specs.ModelSpec]:
     num_classes = 10
     if name != "digits":
         settings = presets.preset("imagenet_b0").model
-        resolution = specs.find_variant(name).resolution
+        resolution = architectures.find_variant(name).resolution
         settings = dataclasses.replace(
             settings, name=name, resolution=resolution
         )
@@ -106,8 +106,10 @@ def make_model() -> tuple[efficientnet.EfficientNet, specs.ModelSpec]:
         resolution=flags.FLAGS.resolution or settings.resolution,
         batch_norm_momentum=0.0,
     )
-    spec = specs.from_config(settings, num_classes=num_classes, class_names=())
-    model = efficientnet.build(spec)
+    spec = architectures.make_spec(
+        settings, num_classes=num_classes, class_names=()
+    )
+    model = architectures.build(spec)
     side = spec.resolution
     pixels = np.random.default_rng(1).integers(0, 256, (16, side, side, 3))
     # Moving statistics become this batch's: at the initial ones activations
@@ -122,8 +124,8 @@ def write_and_open(
 ) -> exported.Exported:
     path = os.path.join(directory, "saved_model")
     saved_model.export(
-        model=folding.FoldedEfficientNet(model),
-        spec=spec,
+        model=architectures.fold(model),
+        spec=dataclasses.asdict(spec),
         directory=path,
         training_fingerprint="",
         preprocess=export_stages.make_preprocess(spec),
@@ -139,7 +141,7 @@ def open_converted(
     images: np.ndarray,
 ) -> conversion.LogitsFn:
     content = conversion.convert(
-        folding.FoldedEfficientNet(model, multiplies=False),
+        architectures.fold(model, multiplies=False),
         format=name,
         resolution=spec.resolution,
         representative_images=images,

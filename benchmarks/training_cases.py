@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from noisy_student_tf import configs
 from noisy_student_tf.configs import presets
-from noisy_student_tf.model import efficientnet, specs
+from noisy_student_tf.model import architectures, efficientnet
 from noisy_student_tf.records import schema, shards
 
 NUM_CLASSES = 10
@@ -52,8 +52,8 @@ def make_config(case: Case) -> configs.Config:
 
 def make_model(config: configs.Config) -> efficientnet.EfficientNet:
     """Build the model of a configuration."""
-    return efficientnet.build(
-        specs.from_config(
+    return architectures.build(
+        architectures.make_spec(
             config.model,
             num_classes=NUM_CLASSES,
             class_names=tuple(map(str, range(NUM_CLASSES))),

@@ -10,7 +10,7 @@ memory either.
 from absl import flags
 
 from noisy_student_tf import configs
-from noisy_student_tf.model import description, specs
+from noisy_student_tf.model import architectures, cost
 from run_scripts import flags as config_flags
 
 _BYTES = {"float32": 4, "mixed_bfloat16": 2}
@@ -19,7 +19,7 @@ _BYTES = {"float32": 4, "mixed_bfloat16": 2}
 def define_flags() -> None:
     """Define what is described."""
     flags.DEFINE_enum(
-        "model", "efficientnet-b0", list(specs.VARIANTS), "Variant."
+        "model", "efficientnet-b0", list(architectures.VARIANTS), "Variant."
     )
     flags.DEFINE_float(
         "width", 0.0, "Channel multiplier. 0: the variant's own."
@@ -47,7 +47,7 @@ def define_flags() -> None:
 def main(_: list[str]) -> None:
     """Print the description."""
     values = flags.FLAGS
-    variant = specs.find_variant(values.model)
+    variant = architectures.find_variant(values.model)
     model = configs.ModelConfig(
         name=values.model,
         width=values.width,
@@ -55,10 +55,10 @@ def main(_: list[str]) -> None:
         resolution=values.resolution or variant.resolution,
         small_image_strides=values.small_image_strides,
     )
-    spec = specs.from_config(
+    spec = architectures.make_spec(
         model, num_classes=values.num_classes, class_names=()
     )
-    text = description.describe(spec, bytes_per_number=_BYTES[values.precision])
+    text = cost.describe(spec, bytes_per_number=_BYTES[values.precision])
     print(text)
 
 

@@ -9,7 +9,7 @@ Reads a trained or imported model directory. The suffix of `--output` decides:
 
 from absl import flags
 
-from noisy_student_tf.weights import export
+from noisy_student_tf.weights import write_foreign
 from run_scripts import flags as config_flags
 
 
@@ -32,7 +32,7 @@ def main(_: list[str]) -> None:
     for name in ("source", "output"):
         if not flags.FLAGS[name].value:
             raise ValueError(f"--{name} is missing; --help describes it.")
-    text = export.export_weights(
+    text = write_foreign.export_weights(
         flags.FLAGS.source, flags.FLAGS.output, weights=flags.FLAGS.weights
     )
     print(text)

@@ -14,8 +14,8 @@ from typing import Any
 from absl import flags
 
 from noisy_student_tf import files
-from noisy_student_tf.model import heads, specs
-from noisy_student_tf.weights import convert, detect
+from noisy_student_tf.model import architectures, starts
+from noisy_student_tf.weights import read_foreign, weight_file
 from run_scripts import flags as config_flags
 
 
@@ -36,7 +36,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "model",
         None,
-        list(specs.VARIANTS),
+        list(architectures.VARIANTS),
         "Variant that the file must hold. Missing: found from the shapes.",
     )
     flags.DEFINE_integer(
@@ -59,13 +59,13 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "head_initializer",
         "published",
-        heads.INITIALIZERS,
+        starts.INITIALIZERS,
         "Of a fresh classifier.",
     )
     flags.DEFINE_integer("seed", 0, "Of a fresh classifier.", lower_bound=0)
 
 
-def options_from_flags() -> convert.Options:
+def options_from_flags() -> read_foreign.Options:
     """Return what the flags say about the import.
 
     Raises:
@@ -76,15 +76,15 @@ def options_from_flags() -> convert.Options:
     if values.class_names_file:
         lines = files.read_text(values.class_names_file).splitlines()
         class_names = tuple(line.strip() for line in lines if line.strip())
-    request = detect.Request(
-        model=values.model,
+    request = weight_file.Hints(
+        name=values.model,
         resolution=values.resolution,
         small_image_strides=values.small_image_strides,
         mean_rgb=_three_numbers("mean_rgb"),
         std_rgb=_three_numbers("std_rgb"),
         class_names=class_names,
     )
-    return convert.Options(
+    return read_foreign.Options(
         request=request,
         use_raw_variables=values.use_raw_variables,
         scope=values.scope,
@@ -117,7 +117,7 @@ def main(_: list[str]) -> None:
     for name in ("source", "output"):
         if not flags.FLAGS[name].value:
             raise ValueError(f"--{name} is missing; --help describes it.")
-    text = convert.import_weights(
+    text = read_foreign.import_weights(
         flags.FLAGS.source, flags.FLAGS.output, options_from_flags()
     )
     print(text)

@@ -37,9 +37,8 @@ ALLOWED_IMPORTS = {
     "report": BASE | {"evaluation"},
     "data_prep": BASE | {"pipeline.decode"},
     "stages": BASE | PARTS | {"data_prep", "devices"},
-    "planning": BASE
-    | {"data_prep", "model", "pseudo_labels", "stages.starts", "training"},
-    "self_training": BASE | {"report", "stages"},
+    "planning": BASE | {"data_prep", "model", "pseudo_labels", "training"},
+    "self_training": BASE | {"model.starts", "report", "stages"},
     "study": BASE
     | {
         "evaluation",

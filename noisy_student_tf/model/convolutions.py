@@ -53,29 +53,49 @@ def dense_initializer(seed: int) -> keras.initializers.Initializer:
 
 
 def make_conv(
-    filters: int,
-    kernel_size: int,
+    channels: int,
+    filters: int | None,
+    kernel_size: int = 1,
     *,
     name: str,
     seed: int,
     strides: int = 1,
     use_bias: bool = False,
     dtype: Any = None,
-) -> keras.layers.Conv2D:
-    """Make a convolution with TensorFlow's "SAME" padding."""
-    is_pointwise = kernel_size == 1 and strides == 1
-    layer_class = PointwiseConv2D if is_pointwise else Conv2D
-    return layer_class(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding="same",
-        use_bias=use_bias,
-        kernel_initializer=conv_initializer(derive_seed(seed, name)),
-        name=name,
-        dtype=dtype,
-        autocast=False,
-    )
+) -> keras.layers.Layer:
+    """Make a convolution of `channels` with "SAME" padding, built.
+
+    Args:
+        channels: That go in.
+        filters: That come out; None: depthwise.
+        kernel_size: Of both sides.
+        name: Of the layer.
+        seed: Of the initial weights, with the name.
+        strides: In both directions.
+        use_bias: Add a number to each channel.
+        dtype: Of the layer.
+    """
+    initializer = conv_initializer(derive_seed(seed, name))
+    options: dict[str, Any] = {
+        "strides": strides,
+        "padding": "same",
+        "use_bias": use_bias,
+        "name": name,
+        "dtype": dtype,
+        "autocast": False,
+    }
+    if filters is None:
+        layer: keras.layers.Layer = DepthwiseConv2D(
+            kernel_size, depthwise_initializer=initializer, **options
+        )
+    else:
+        is_pointwise = kernel_size == 1 and strides == 1
+        layer_class = PointwiseConv2D if is_pointwise else Conv2D
+        layer = layer_class(
+            filters, kernel_size, kernel_initializer=initializer, **options
+        )
+    layer.build((None, None, None, channels))
+    return layer
 
 
 def _as_inputs(weight: Any, inputs: tf.Tensor) -> tf.Tensor:

@@ -1,51 +1,24 @@
 """What a model costs, from its shapes alone: nothing is built.
 
-Multiply-adds are those of convolutions and the classifier, as in the
-published figures (EfficientNet-B0 at 224 pixels: 0.39 G); normalization,
-activations and pooling are not counted.
-
-Memory is counted in numbers that the backward pass needs: what goes into
-convolutions, normalization and activations. With recomputation, only the
-inputs of blocks are kept.
+With recomputation, only the inputs of blocks are kept for the backward pass.
 """
 
-import dataclasses
-import math
+import itertools
 from collections.abc import Iterator
 
-from noisy_student_tf.model import efficientnet, layers, specs
+from noisy_student_tf.model import architectures, specs
 
-_RGB = 3
-_STEM_KERNEL = 3
-# Kept per output of a convolution: the output, the normalized output and,
-# with swish, its sigmoid and its product.
-_KEPT_LINEAR = 2
-_KEPT_WITH_SWISH = 4
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Part:
-    """Stem, one block, the last convolution, or the classifier.
-
-    Attributes:
-        kernel_size: Of the depthwise or only convolution.
-        strides: Of the same.
-        channels: That it puts out.
-        side: Of the square map that it puts out, in pixels.
-        parameters: Trainable ones.
-        multiply_adds: Of one image.
-        inputs: Numbers that go in.
-        kept: Numbers that training keeps of one image, inputs aside.
-    """
-
-    kernel_size: int
-    strides: int
-    channels: int
-    side: int
-    parameters: int
-    multiply_adds: int
-    inputs: int
-    kept: int
+_HEADINGS = (
+    "part",
+    "blocks",
+    "kernel",
+    "stride",
+    "channels",
+    "pixels",
+    "parameters",
+    "multiply-adds",
+    "kept, MB",
+)
 
 
 def multiply_adds(
@@ -57,131 +30,86 @@ def multiply_adds(
         spec: The architecture.
         resolution: Side of the image in pixels; None: the spec's own.
     """
-    return sum(part.multiply_adds for part in parts(spec, resolution))
+    parts = architectures.parts(spec, resolution)
+    return sum(part.multiply_adds for part in parts)
 
 
-def parts(
-    spec: specs.ModelSpec, resolution: int | None = None
-) -> Iterator[Part]:
-    """Yield stem, blocks, last convolution and classifier, in their order.
-
-    Args:
-        spec: The architecture.
-        resolution: Side of the image in pixels; None: the spec's own.
-    """
-    part = _stem(spec, resolution or spec.resolution)
-    yield part
-    for arguments in efficientnet.block_arguments(spec):
-        part = _block(part.channels, part.side, **arguments)
-        yield part
-    part = _last_convolution(spec, part.channels, part.side)
-    yield part
-    weights = part.channels * spec.num_classes
-    yield Part(
-        kernel_size=1,
-        strides=1,
-        channels=spec.num_classes,
-        side=1,
-        parameters=weights + spec.num_classes,
-        multiply_adds=weights,
-        inputs=part.channels,
-        kept=0,
-    )
+def count_parameters(spec: specs.ModelSpec) -> int:
+    """Return the number of trainable parameters."""
+    return sum(part.parameters for part in architectures.parts(spec))
 
 
-def _stem(spec: specs.ModelSpec, resolution: int) -> Part:
-    channels = layers.round_filters(efficientnet.STEM_FILTERS, spec.width)
-    side = math.ceil(resolution / 2)
-    weights = _STEM_KERNEL**2 * _RGB * channels
-    return Part(
-        kernel_size=_STEM_KERNEL,
-        strides=2,
-        channels=channels,
-        side=side,
-        parameters=weights + _norm(channels),
-        multiply_adds=side**2 * weights,
-        inputs=resolution**2 * _RGB,
-        kept=_KEPT_WITH_SWISH * side**2 * channels,
-    )
-
-
-def _last_convolution(spec: specs.ModelSpec, channels: int, side: int) -> Part:
-    features = layers.round_filters(efficientnet.HEAD_FILTERS, spec.width)
-    weights = channels * features
-    return Part(
-        kernel_size=1,
-        strides=1,
-        channels=features,
-        side=side,
-        parameters=weights + _norm(features),
-        multiply_adds=side**2 * weights,
-        inputs=side**2 * channels,
-        kept=_KEPT_WITH_SWISH * side**2 * features,
-    )
-
-
-def _block(
-    channels: int,
-    side: int,
-    *,
-    filters: int,
-    kernel_size: int,
-    strides: int,
-    expand_ratio: int,
-) -> Part:
-    """Return what one MBConv block costs."""
-    expanded = channels * expand_ratio
-    squeezed = max(1, int(channels * layers.SQUEEZE_EXCITE_RATIO))
-    side_after = math.ceil(side / strides)
-    before, after = side**2, side_after**2
-    expand = channels * expanded if expand_ratio != 1 else 0
-    depthwise = kernel_size**2 * expanded
-    gate = 2 * expanded * squeezed
-    project = expanded * filters
-    kept = _KEPT_WITH_SWISH * before * expanded if expand else 0
-    # The gated maps go into the projection.
-    kept += (_KEPT_WITH_SWISH + 1) * after * expanded
-    return Part(
-        kernel_size=kernel_size,
-        strides=strides,
-        channels=filters,
-        side=side_after,
-        parameters=expand
-        + depthwise
-        + (gate + squeezed + expanded)
-        + project
-        + (_norm(expanded) if expand else 0)
-        + _norm(expanded)
-        + _norm(filters),
-        multiply_adds=before * expand + after * (depthwise + project) + gate,
-        inputs=before * channels,
-        kept=kept + _KEPT_LINEAR * after * filters,
-    )
-
-
-def _norm(channels: int) -> int:
-    """Return the trainable parameters of batch normalization."""
-    return 2 * channels
-
-
-def kept_numbers(
-    spec: specs.ModelSpec,
-    resolution: int | None = None,
-    *,
-    recompute: bool = False,
-) -> int:
+def kept_numbers(spec: specs.ModelSpec, *, recompute: bool = False) -> int:
     """Return how many numbers training keeps of one image.
 
     Args:
         spec: The architecture.
-        resolution: Side of the image in pixels; None: the spec's own.
         recompute: Blocks keep their inputs alone; the largest of them is
             computed again when its turn comes.
     """
-    listed = list(parts(spec, resolution))
+    parts = architectures.parts(spec)
+    stem, *blocks, head, _ = parts
     if not recompute:
-        return listed[0].inputs + sum(part.kept for part in listed)
-    stem, *blocks, last, _ = listed
-    inputs = sum(part.inputs for part in (stem, *blocks, last))
+        return stem.inputs + sum(part.kept for part in parts)
+    inputs = sum(part.inputs for part in (stem, *blocks, head))
     largest = max(part.kept for part in blocks)
-    return inputs + stem.kept + last.kept + largest
+    return inputs + stem.kept + head.kept + largest
+
+
+def describe(spec: specs.ModelSpec, *, bytes_per_number: int = 4) -> str:
+    """Return a model's stages and costs as text.
+
+    Args:
+        spec: The architecture, its resolution and its number of classes.
+        bytes_per_number: Of activations: 4 in float32, 2 in bfloat16.
+    """
+    rows = [_HEADINGS, *_stage_rows(spec, bytes_per_number)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = [
+        row[0].ljust(widths[0])
+        + "".join(
+            f"  {value:>{width}}"
+            for value, width in zip(row[1:], widths[1:], strict=True)
+        )
+        for row in rows
+    ]
+    kept, kept_again = (
+        kept_numbers(spec, recompute=recompute) * bytes_per_number / 1e6
+        for recompute in (False, True)
+    )
+    num_parameters = count_parameters(spec)
+    return "\n".join(
+        [
+            f"{spec.name}: width {spec.width:g}, depth {spec.depth:g}, "
+            f"{spec.resolution} pixels, {spec.num_classes} classes, dropout "
+            f"{spec.dropout_rate:g}",
+            *table,
+            f"parameters: {num_parameters:,} trainable "
+            f"({num_parameters * 4 / 1e9:,.3f} GB in float32)",
+            f"multiply-adds of one image: {multiply_adds(spec) / 1e9:,.3f} G",
+            "activations kept for one image's gradient: "
+            f"{kept:,.1f} MB, with recomputation of blocks "
+            f"{kept_again:,.1f} MB ({kept / kept_again:.1f} times less)",
+        ]
+    )
+
+
+def _stage_rows(
+    spec: specs.ModelSpec, bytes_per_number: int
+) -> Iterator[tuple[str, ...]]:
+    """Yield what stem, stages, head and classifier cost."""
+    parts = architectures.parts(spec)
+    for name, group in itertools.groupby(parts, lambda part: part.name):
+        members = list(group)
+        kept = sum(part.kept for part in members) * bytes_per_number / 1e6
+        yield (
+            name,
+            str(len(members)) if name.startswith("stage") else "",
+            str(members[0].kernel_size),
+            str(members[0].strides),
+            f"{members[-1].channels:,}",
+            f"{members[-1].side}",
+            f"{sum(part.parameters for part in members):,}",
+            f"{sum(part.multiply_adds for part in members):,}",
+            f"{kept:,.1f}",
+        )

@@ -8,10 +8,16 @@ images by their deviation, which is part of the first kernel.
 
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf.model import efficientnet, layers, normalization
+from noisy_student_tf.model import (
+    convolutions,
+    efficientnet,
+    layers,
+    normalization,
+)
 
 # On maps of up to this side 1 x 1 convolutions are products of matrices. On
 # larger ones TensorFlow's convolution is faster, which takes swish along.
@@ -33,8 +39,7 @@ class FoldedEfficientNet(tf.Module):
         Args:
             model: What is folded.
             multiplies: 1 x 1 convolutions of small maps are products of
-                matrices, which TensorFlow is faster at. Other runtimes are
-                faster with convolutions, which they recognize.
+                matrices; see `architectures.fold`.
         """
         super().__init__()
         self._mean_rgb = np.array(model.spec.mean_rgb, np.float32)
@@ -63,10 +68,10 @@ class FoldedEfficientNet(tf.Module):
         Returns:
             float32 [batch, features], means over the last map.
         """
-        x = _swish(self._stem(_subtract(images, self._mean_rgb)))
+        x = convolutions.swish(self._stem(_subtract(images, self._mean_rgb)))
         for block in self._blocks:
             x = block(x)
-        x = _swish(self._head(x))
+        x = convolutions.swish(self._head(x))
         return tf.reduce_mean(x, axis=[1, 2])
 
     def classifier(self, features: tf.Tensor) -> tf.Tensor:
@@ -86,19 +91,16 @@ class _Convolution(tf.Module):
         input_factor: np.ndarray | None = None,
     ) -> None:
         super().__init__()
+        self._is_depthwise = isinstance(conv, keras.layers.DepthwiseConv2D)
+        self._strides = list(conv.strides)
         kernel = np.array(conv.kernel, np.float64)
         if input_factor is not None:
             kernel *= input_factor[:, np.newaxis]
-        self._is_depthwise = kernel.shape[3] == 1 and hasattr(
-            conv, "depth_multiplier"
-        )
-        self._strides = list(conv.strides)
         if norm is None:
-            bias = np.array(conv.bias, np.float64)
+            bias = np.array(conv.bias)
         else:
             factor, bias = _factor_and_shift(norm)
-            is_depthwise = self._is_depthwise
-            kernel *= factor[:, np.newaxis] if is_depthwise else factor
+            kernel *= factor[:, np.newaxis] if self._is_depthwise else factor
         self._multiplies = multiplies
         self._kernel = tf.Variable(kernel.astype(np.float32))
         self._bias = tf.Variable(bias.astype(np.float32))
@@ -147,10 +149,10 @@ class _Block(tf.Module):
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         x = inputs
         if self._expand is not None:
-            x = _swish(self._expand(x))
-        x = _swish(self._depthwise(x))
+            x = convolutions.swish(self._expand(x))
+        x = convolutions.swish(self._depthwise(x))
         means = tf.reduce_mean(x, axis=[1, 2])
-        gate = tf.sigmoid(self._gate(_swish(self._reduce(means))))
+        gate = tf.sigmoid(self._gate(convolutions.swish(self._reduce(means))))
         x = self._project(x * gate[:, tf.newaxis, tf.newaxis])
         return inputs + x if self._has_identity else x
 
@@ -187,7 +189,3 @@ def _factor_and_shift(
     )
     factor = gamma / np.sqrt(variance + norm.epsilon)
     return factor, beta - mean * factor
-
-
-def _swish(inputs: tf.Tensor) -> tf.Tensor:
-    return inputs * tf.sigmoid(inputs)

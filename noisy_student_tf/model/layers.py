@@ -1,14 +1,26 @@
-"""Layers of EfficientNet: squeeze-and-excite and MBConv blocks."""
+"""Layers of EfficientNet: squeeze-and-excite and MBConv blocks.
 
-import math
+`recompute` calls a layer and trades memory for a second forward pass: nothing
+is kept for the gradient but the layer's inputs. Results are those of the plain
+call, because noise is a function of its seed, and because the layer's
+statistics are returned by the first computation, written once, and ignored in
+the second. (RematScope of Keras fails in graphs; tf.recompute_grad would move
+the statistics twice.)
+"""
+
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from noisy_student_tf.model import convolutions, noise, normalization
-
-SQUEEZE_EXCITE_RATIO = 0.25
+from noisy_student_tf.model import (
+    convolutions,
+    efficientnet_variants,
+    noise,
+    normalization,
+)
 
 _PACKAGE = "noisy_student_tf"
 
@@ -25,19 +37,14 @@ class SqueezeExcite(keras.layers.Layer):
     def build(self, input_shape: tuple[Any, ...]) -> None:
         """Create the two convolutions."""
         channels = input_shape[-1]
-        options: dict[str, Any] = {
-            "seed": self.seed,
-            "use_bias": True,
-            "dtype": self.dtype_policy,
-        }
-        self.reduce = convolutions.make_conv(
-            self.filters, 1, name="reduce", **options
+        make = functools.partial(
+            convolutions.make_conv,
+            seed=self.seed,
+            use_bias=True,
+            dtype=self.dtype_policy,
         )
-        self.expand = convolutions.make_conv(
-            channels, 1, name="expand", **options
-        )
-        self.reduce.build((None, 1, 1, channels))
-        self.expand.build((None, 1, 1, self.filters))
+        self.reduce = make(channels, self.filters, name="reduce")
+        self.expand = make(self.filters, channels, name="expand")
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Scale `inputs`: float [batch, height, width, channels]."""
@@ -66,12 +73,11 @@ class MBConvBlock(keras.layers.Layer):
         kernel_size: int,
         strides: int,
         expand_ratio: int,
+        squeeze_excite_ratio: float,
         stochastic_depth_rate: float,
         noise_index: int,
-        batch_norm_momentum: float,
-        synchronized_batch_norm: bool,
+        norm_options: dict[str, Any],
         seed: int,
-        batch_norm_group_size: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"autocast": False, **kwargs})
@@ -79,67 +85,54 @@ class MBConvBlock(keras.layers.Layer):
         self.kernel_size = kernel_size
         self.strides = strides
         self.expand_ratio = expand_ratio
+        self.squeeze_excite_ratio = squeeze_excite_ratio
         self.stochastic_depth_rate = stochastic_depth_rate
         self.noise_index = noise_index
-        self.batch_norm_momentum = batch_norm_momentum
-        self.synchronized_batch_norm = synchronized_batch_norm
-        self.batch_norm_group_size = batch_norm_group_size
+        self.norm_options = norm_options
         self.seed = seed
-
-    def _make_norm(self, name: str) -> normalization.BatchNormalization:
-        return normalization.make_norm(
-            name=name,
-            momentum=self.batch_norm_momentum,
-            synchronized=self.synchronized_batch_norm,
-            group_size=self.batch_norm_group_size,
-            dtype=self.dtype_policy,
-        )
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         """Create all layers for `input_shape`, of which channels matter."""
         channels = input_shape[-1]
         expanded = channels * self.expand_ratio
-        seed = convolutions.derive_seed(self.seed, self.name)
         dtype = self.dtype_policy
+        options: dict[str, Any] = {
+            "seed": convolutions.derive_seed(self.seed, self.name),
+            "dtype": dtype,
+        }
+        make_norm = functools.partial(
+            normalization.make_norm, dtype=dtype, **self.norm_options
+        )
         self.has_identity = self.strides == 1 and channels == self.filters
         self.expand_conv: keras.layers.Layer | None = None
         self.expand_norm: keras.layers.Layer | None = None
         if self.expand_ratio != 1:
             self.expand_conv = convolutions.make_conv(
-                expanded, 1, name="expand_conv", seed=seed, dtype=dtype
+                channels, expanded, name="expand_conv", **options
             )
-            self.expand_conv.build((None, None, None, channels))
-            self.expand_norm = self._make_norm("expand_norm")
-            self.expand_norm.build((None, None, None, expanded))
-        self.depthwise_conv = convolutions.DepthwiseConv2D(
+            self.expand_norm = make_norm(expanded, name="expand_norm")
+        self.depthwise_conv = convolutions.make_conv(
+            expanded,
+            None,
             self.kernel_size,
             strides=self.strides,
-            padding="same",
-            use_bias=False,
-            depthwise_initializer=convolutions.conv_initializer(
-                convolutions.derive_seed(seed, "depthwise_conv")
-            ),
             name="depthwise_conv",
-            dtype=dtype,
-            autocast=False,
+            **options,
         )
-        self.depthwise_conv.build((None, None, None, expanded))
-        self.depthwise_norm = self._make_norm("depthwise_norm")
-        self.depthwise_norm.build((None, None, None, expanded))
+        self.depthwise_norm = make_norm(expanded, name="depthwise_norm")
         self.squeeze_excite = SqueezeExcite(
             # Of the block's input channels, not of the expanded ones.
-            max(1, int(channels * SQUEEZE_EXCITE_RATIO)),
-            seed=seed,
+            efficientnet_variants.squeezed_filters(
+                channels, self.squeeze_excite_ratio
+            ),
             name="squeeze_excite",
-            dtype=dtype,
+            **options,
         )
         self.squeeze_excite.build((None, None, None, expanded))
         self.project_conv = convolutions.make_conv(
-            self.filters, 1, name="project_conv", seed=seed, dtype=dtype
+            expanded, self.filters, name="project_conv", **options
         )
-        self.project_conv.build((None, None, None, expanded))
-        self.project_norm = self._make_norm("project_norm")
-        self.project_norm.build((None, None, None, self.filters))
+        self.project_norm = make_norm(self.filters, name="project_norm")
 
     def call(
         self,
@@ -186,26 +179,74 @@ class MBConvBlock(keras.layers.Layer):
             "kernel_size",
             "strides",
             "expand_ratio",
+            "squeeze_excite_ratio",
             "stochastic_depth_rate",
             "noise_index",
-            "batch_norm_momentum",
-            "synchronized_batch_norm",
-            "batch_norm_group_size",
+            "norm_options",
             "seed",
         )
         config = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **config}
 
 
-def round_filters(filters: int, width: float) -> int:
-    """Scale channels to a multiple of 8, never more than 10 % down."""
-    scaled = filters * width
-    rounded = max(8, int(scaled + 4) // 8 * 8)
-    if rounded < 0.9 * scaled:
-        rounded += 8
-    return rounded
+def recompute(
+    layer: keras.layers.Layer, inputs: tf.Tensor, **options: Any
+) -> tf.Tensor:
+    """Call a layer and keep none of its activations for the gradient.
+
+    Args:
+        layer: Built; what it draws must depend on `options` alone.
+        inputs: float [batch, ...], which gets a gradient.
+        **options: Other arguments of the call; they get none.
+
+    Returns:
+        What the layer returns, one tensor.
+    """
+    trained = list(map(_read, layer.trainable_variables))
+    fixed = list(map(_read, layer.non_trainable_variables))
+    statistics: list[keras.Variable] = []
+
+    def compute(sources: Sequence[tf.Tensor]) -> tuple[tf.Tensor, Any]:
+        inputs, *trained = sources
+        return layer.stateless_call(trained, fixed, inputs, **options)
+
+    @tf.custom_gradient
+    def forget(*sources: tf.Tensor) -> Any:
+        outputs, latest = compute(sources)
+        updates = []
+        for variable, old, new in zip(
+            layer.non_trainable_variables, fixed, latest, strict=True
+        ):
+            if new is not old:
+                statistics.append(variable)
+                updates.append(tf.stop_gradient(new))
+
+        def gradients(upstream: tf.Tensor, *_: Any) -> Sequence[tf.Tensor]:
+            later = [_after(upstream, sources[0]), *sources[1:]]
+            with tf.GradientTape() as tape:
+                tape.watch(later)
+                again, _ = compute(later)
+            return tape.gradient(again, later, output_gradients=upstream)
+
+        return (outputs, *updates), gradients
+
+    outputs, *updates = forget(inputs, *trained)
+    for variable, update in zip(statistics, updates, strict=True):
+        variable.assign(update)
+    return outputs
 
 
-def round_repeats(repeats: int, depth: float) -> int:
-    """Scale the number of a stage's blocks, rounding up."""
-    return math.ceil(repeats * depth)
+def _read(variable: keras.Variable) -> tf.Tensor:
+    return tf.convert_to_tensor(variable.value)
+
+
+def _after(upstream: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
+    """Return `inputs`, but not before `upstream` is there.
+
+    Else the second computation could run beside the first, or be merged with
+    it, and nothing would be saved. XLA knows no order but that of the data:
+    a number of `upstream` is added, as 0 if it is finite.
+    """
+    number = tf.reshape(upstream, [-1])[0]
+    zero = tf.where(tf.math.is_finite(number), tf.zeros_like(number), number)
+    return inputs + tf.cast(zero, inputs.dtype)

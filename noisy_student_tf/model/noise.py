@@ -22,11 +22,6 @@ def layer_seed(noise_seed: tf.Tensor, layer_index: int) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in(noise_seed, layer_index)
 
 
-def _uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    # A named algorithm, so that all devices draw the same numbers.
-    return tf.random.stateless_uniform(shape, seed, alg="philox")
-
-
 def stochastic_depth(
     residual: tf.Tensor,
     *,
@@ -48,13 +43,9 @@ def stochastic_depth(
     Returns:
         As `residual`.
     """
-    if rate == 0:
-        return residual
     batch_size = tf.shape(residual)[:1]
-    scale = _keep_scale(_uniform(batch_size, seed), rate, noised)
     shape = tf.concat([batch_size, [1] * (len(residual.shape) - 1)], axis=0)
-    scale = tf.reshape(scale, shape)  # [batch, 1, ...]
-    return residual * tf.cast(scale, residual.dtype)
+    return _drop(residual, shape, rate, seed, noised)
 
 
 def dropout(
@@ -75,17 +66,26 @@ def dropout(
     Returns:
         As `inputs`.
     """
-    if rate == 0:
-        return inputs
-    if noised is not None:
-        noised = noised[:, tf.newaxis]
-    scale = _keep_scale(_uniform(tf.shape(inputs), seed), rate, noised)
-    return inputs * tf.cast(scale, inputs.dtype)
+    return _drop(inputs, tf.shape(inputs), rate, seed, noised)
 
 
-def _keep_scale(
-    uniform: tf.Tensor, rate: float, noised: tf.Tensor | None
+def _drop(
+    values: tf.Tensor,
+    shape: tf.Tensor,
+    rate: float,
+    seed: tf.Tensor,
+    noised: tf.Tensor | None,
 ) -> tf.Tensor:
-    """Return 0 where dropped, 1 / (1 - rate) where kept, 1 where unnoised."""
+    """Multiply by 0 where dropped and by 1 / (1 - rate) where kept.
+
+    What is dropped is drawn in a shape that is broadcast to that of `values`.
+    """
+    if rate == 0:
+        return values
+    # A named algorithm, so that all devices draw the same numbers.
+    uniform = tf.random.stateless_uniform(shape, seed, alg="philox")
     scale = tf.where(uniform >= rate, 1.0 / (1.0 - rate), 0.0)
-    return scale if noised is None else tf.where(noised, scale, 1.0)
+    if noised is not None:
+        noised = tf.reshape(noised, [-1] + [1] * (len(values.shape) - 1))
+        scale = tf.where(noised, scale, 1.0)
+    return values * tf.cast(scale, values.dtype)

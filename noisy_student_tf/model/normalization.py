@@ -39,7 +39,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 see `replicas_per_group`.
             **kwargs: Those of keras.layers.BatchNormalization.
         """
-        super().__init__(**{"autocast": False, **kwargs})
+        defaults = {"autocast": False, "epsilon": BATCH_NORM_EPSILON}
+        super().__init__(**{**defaults, **kwargs})
         self.group_size = group_size
 
     def get_config(self) -> dict[str, Any]:
@@ -58,39 +59,33 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 f"{self.path}: masks are not supported. Received mask={mask}."
             )
         if not (training and self.trainable):
-            return self._normalize_by_moving_statistics(inputs)
+            return self._fused(inputs, is_training=False).y
         replicas = tf.distribute.get_replica_context()
         if self.synchronized and replicas and replicas.num_replicas_in_sync > 1:
             return self._normalize_by_groups(inputs, replicas)
         return self._normalize_by_local_batch(inputs)
 
-    def _normalize_by_moving_statistics(self, inputs: tf.Tensor) -> tf.Tensor:
-        outputs = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=self.gamma,
-            offset=self.beta,
-            mean=self.moving_mean,
-            variance=self.moving_variance,
-            epsilon=self.epsilon,
-            is_training=False,
-        )
-        return outputs.y
-
     def _normalize_by_local_batch(self, inputs: tf.Tensor) -> tf.Tensor:
-        outputs = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=self.gamma,
-            offset=self.beta,
-            mean=self.moving_mean,
-            variance=self.moving_variance,
-            epsilon=self.epsilon,
-            exponential_avg_factor=1.0 - self.momentum,
+        outputs = self._fused(
+            inputs,
             is_training=True,
+            exponential_avg_factor=1.0 - self.momentum,
         )
         # With an averaging factor these two are the updated averages.
         self.moving_mean.assign(outputs.batch_mean)
         self.moving_variance.assign(outputs.batch_variance)
         return outputs.y
+
+    def _fused(self, inputs: tf.Tensor, **options: Any) -> Any:
+        return tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=self.gamma,
+            offset=self.beta,
+            mean=self.moving_mean,
+            variance=self.moving_variance,
+            epsilon=self.epsilon,
+            **options,
+        )
 
     def _normalize_by_groups(
         self, inputs: tf.Tensor, replicas: tf.distribute.ReplicaContext
@@ -185,19 +180,16 @@ def group_moments(
 
 
 def make_norm(
-    *,
-    name: str,
-    momentum: float,
-    synchronized: bool,
-    dtype: Any,
-    group_size: int = 0,
+    channels: int, /, *, name: str, dtype: Any = None, **options: Any
 ) -> BatchNormalization:
-    """Make a batch normalization with EfficientNet's epsilon."""
-    return BatchNormalization(
-        momentum=momentum,
-        epsilon=BATCH_NORM_EPSILON,
-        synchronized=synchronized,
-        group_size=group_size,
-        name=name,
-        dtype=dtype,
-    )
+    """Make a batch normalization of `channels`, built.
+
+    Args:
+        channels: Of the maps.
+        name: Of the layer.
+        dtype: Of the layer.
+        **options: `momentum`, `synchronized` and `group_size`.
+    """
+    layer = BatchNormalization(name=name, dtype=dtype, **options)
+    layer.build((None, None, None, channels))
+    return layer

@@ -8,23 +8,24 @@ one dataset a weight, named as in the model (`block_3/expand_conv/kernel`).
 
 import hashlib
 import io
-from typing import Literal
+from typing import Literal, get_args
 
 import h5py
 import keras
 import numpy as np
 
 from noisy_student_tf import files
-from noisy_student_tf.model import efficientnet, specs
+from noisy_student_tf.model import architectures, specs
 
 SPEC_FILE = "model.json"
+Weights = Literal["ema", "raw"]
 _ADVICE = (
     "Train one with python -m run_scripts.noisy_student --preset=... "
     "--workdir=..., or name the directory of a trained teacher or student."
 )
 
 
-def weights_path(directory: str, weights: Literal["ema", "raw"]) -> str:
+def weights_path(directory: str, weights: Weights) -> str:
     """Return the path of one set of weights."""
     return files.join(directory, f"{weights}.weights.h5")
 
@@ -50,9 +51,19 @@ def save(
     files.write_text(files.join(directory, SPEC_FILE), specs.to_json(spec))
 
 
+def copy(source: str, destination: str) -> None:
+    """Copy a trained model's files to another directory."""
+    for weights in get_args(Weights):
+        path = weights_path(destination, weights)
+        files.copy(weights_path(source, weights), path)
+    files.copy(
+        files.join(source, SPEC_FILE), files.join(destination, SPEC_FILE)
+    )
+
+
 def load(
-    directory: str, *, weights: Literal["ema", "raw"] = "ema"
-) -> tuple[efficientnet.EfficientNet, specs.ModelSpec]:
+    directory: str, *, weights: Weights = "ema"
+) -> tuple[keras.Model, specs.ModelSpec]:
     """Read a trained model; every weight must be there and fit.
 
     Args:
@@ -64,7 +75,7 @@ def load(
         ValueError: The file lacks a weight, has another one or another shape.
     """
     spec = load_spec(directory)
-    model = efficientnet.build(spec)
+    model = architectures.build(spec)
     read_weights(weights_path(directory, weights), model)
     return model, spec
 

@@ -1,42 +1,8 @@
-"""What describes a trained model: enough to build it and to name its classes.
-
-Variants are the published ones; width and depth may be any other numbers.
-"""
+"""What describes a model: enough to build it and to name its classes."""
 
 import dataclasses
-import difflib
 import json
-from typing import Any, NamedTuple
-
-from noisy_student_tf import configs
-
-
-class Variant(NamedTuple):
-    """One row of the family: multipliers, image side and dropout."""
-
-    width: float
-    depth: float
-    resolution: int
-    dropout_rate: float
-
-
-# B0 to B7: EfficientNet's table. B8: tensorflow/tpu. L0, L1, L2: Noisy
-# Student, arXiv v1, Table 7, with the training resolutions. L2's dropout of
-# 0.5 is the paper's; that of L0 and L1 is unpublished, 0.5 is our choice.
-VARIANTS = {
-    "efficientnet-b0": Variant(1.0, 1.0, 224, 0.2),
-    "efficientnet-b1": Variant(1.0, 1.1, 240, 0.2),
-    "efficientnet-b2": Variant(1.1, 1.2, 260, 0.3),
-    "efficientnet-b3": Variant(1.2, 1.4, 300, 0.3),
-    "efficientnet-b4": Variant(1.4, 1.8, 380, 0.4),
-    "efficientnet-b5": Variant(1.6, 2.2, 456, 0.4),
-    "efficientnet-b6": Variant(1.8, 2.6, 528, 0.5),
-    "efficientnet-b7": Variant(2.0, 3.1, 600, 0.5),
-    "efficientnet-b8": Variant(2.2, 3.6, 672, 0.5),
-    "efficientnet-l0": Variant(2.8, 3.7, 380, 0.5),
-    "efficientnet-l1": Variant(3.9, 3.7, 380, 0.5),
-    "efficientnet-l2": Variant(4.3, 5.3, 475, 0.5),
-}
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,57 +56,6 @@ class ModelSpec:
                 )
 
 
-def find_variant(name: str) -> Variant:
-    """Return a published variant.
-
-    Raises:
-        ValueError: There is none of that name; the message has the nearest.
-    """
-    if name in VARIANTS:
-        return VARIANTS[name]
-    nearest = difflib.get_close_matches(name, VARIANTS, n=1, cutoff=0.0)
-    raise ValueError(
-        f"--model.name={name}: there is no such variant. Did you mean "
-        f"{nearest[0]}? Accepted is one of {', '.join(VARIANTS)}."
-    )
-
-
-def from_config(
-    model: configs.ModelConfig,
-    *,
-    num_classes: int,
-    class_names: tuple[str, ...],
-) -> ModelSpec:
-    """Resolve what a configuration leaves to the variant.
-
-    Args:
-        model: Width and depth 0 and dropout -1 stand for the variant's own.
-        num_classes: Number of logits.
-        class_names: One name a class, or empty.
-
-    Raises:
-        ValueError: The variant is unknown, or the names do not match.
-    """
-    variant = find_variant(model.name)
-    dropout_rate = model.dropout_rate
-    if dropout_rate == -1:
-        dropout_rate = variant.dropout_rate
-    return ModelSpec(
-        name=model.name,
-        width=model.width or variant.width,
-        depth=model.depth or variant.depth,
-        resolution=model.resolution,
-        num_classes=num_classes,
-        class_names=tuple(class_names),
-        dropout_rate=dropout_rate,
-        stochastic_depth_rate=model.stochastic_depth_rate,
-        small_image_strides=model.small_image_strides,
-        batch_norm_momentum=model.batch_norm_momentum,
-        mean_rgb=tuple(model.mean_rgb),
-        std_rgb=tuple(model.std_rgb),
-    )
-
-
 def to_json(spec: ModelSpec) -> str:
     """Return a specification as indented JSON."""
     return json.dumps(dataclasses.asdict(spec), indent=2) + "\n"
@@ -173,3 +88,30 @@ def from_dict(values: dict[str, Any]) -> ModelSpec:
         for name, value in values.items()
     }
     return ModelSpec(**arguments)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+    """Stem, one block, the last convolution, or the classifier.
+
+    Attributes:
+        name: `stem`, `stage 1` and so on, `head` or `classifier`.
+        kernel_size: Of the depthwise or only convolution.
+        strides: Of the same.
+        channels: That it puts out.
+        side: Of the square map that it puts out, in pixels.
+        parameters: Trainable ones.
+        multiply_adds: Of one image.
+        inputs: Numbers that go in.
+        kept: Numbers that training keeps of one image, inputs aside.
+    """
+
+    name: str
+    kernel_size: int
+    strides: int
+    channels: int
+    side: int
+    parameters: int
+    multiply_adds: int
+    inputs: int
+    kept: int

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from noisy_student_tf import configs, recipes
-from noisy_student_tf.model import cost, efficientnet, specs
+from noisy_student_tf.model import architectures, cost, specs
 from noisy_student_tf.training import schedules
 
 # Forward, and two of the same size backward: for inputs and for weights.
@@ -138,7 +138,7 @@ def model_spec(
     model: configs.ModelConfig, config: configs.Config
 ) -> specs.ModelSpec:
     """Return the architecture with the run's number of classes."""
-    return specs.from_config(
+    return architectures.make_spec(
         model, num_classes=config.data.num_classes, class_names=()
     )
 
@@ -147,6 +147,4 @@ def parameter_counter(
     config: configs.Config,
 ) -> Callable[[configs.ModelConfig], int]:
     """Return architecture -> number of parameters, for a run's classes."""
-    return lambda model: efficientnet.count_parameters(
-        model_spec(model, config)
-    )
+    return lambda model: cost.count_parameters(model_spec(model, config))

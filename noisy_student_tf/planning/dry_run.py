@@ -12,10 +12,9 @@ import tensorflow as tf
 
 from noisy_student_tf import configs, files, recipes, texts, workdirs
 from noisy_student_tf.configs import config_tree
-from noisy_student_tf.model import cost, efficientnet, specs
+from noisy_student_tf.model import architectures, cost, starts
 from noisy_student_tf.planning import compute, counting, storage
 from noisy_student_tf.records import shards
-from noisy_student_tf.stages import starts
 
 _TIMED_RESOLUTION = 64
 _TIMED_BATCH_SIZE = 16
@@ -168,12 +167,12 @@ def _robustness(
 
 def measure_rate() -> float:
     """Time a small network here; return its multiply-adds per second."""
-    spec = specs.from_config(
+    spec = architectures.make_spec(
         configs.ModelConfig(width=0.5, depth=0.4, resolution=_TIMED_RESOLUTION),
         num_classes=10,
         class_names=tuple("0123456789"),
     )
-    model = efficientnet.build(spec)
+    model = architectures.build(spec)
     forward = tf.function(
         lambda images: model(images, training=False), autograph=False
     )

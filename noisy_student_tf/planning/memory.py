@@ -3,7 +3,7 @@
 import dataclasses
 
 from noisy_student_tf import configs
-from noisy_student_tf.model import cost, efficientnet
+from noisy_student_tf.model import cost
 from noisy_student_tf.planning import accelerators, compute, storage
 
 _FLOAT32_BYTES = 4
@@ -33,7 +33,7 @@ class Memory:
 def per_device(config: configs.Config, num_devices: int) -> Memory:
     """Return what a student's step needs on each of some devices."""
     spec = compute.model_spec(config.model, config)
-    num_parameters = efficientnet.count_parameters(spec)
+    num_parameters = cost.count_parameters(spec)
     training = config.training
     images = (
         training.labeled_batch_size + training.unlabeled_batch_size

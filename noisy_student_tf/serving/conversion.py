@@ -9,7 +9,7 @@ import importlib
 import logging
 from collections.abc import Callable, Iterable
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,18 +25,11 @@ FORMATS = {
 _ONNX_OPSET = 17
 
 # float32 [batch, resolution, resolution, 3] -> float32 [batch, num_classes].
-LogitsFn = Callable[[np.ndarray], np.ndarray]
-
-
-class Model(Protocol):
-    """What is converted: TensorFlow's convolutions, no layers of Keras."""
-
-    def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Return logits, float32 [batch, num_classes]."""
+ConvertedFn = Callable[[np.ndarray], np.ndarray]
 
 
 def convert(
-    model: Model,
+    model: Callable[[tf.Tensor], tf.Tensor],
     *,
     format: str,
     resolution: int,
@@ -45,7 +38,8 @@ def convert(
     """Return a model as the content of a file.
 
     Args:
-        model: What is converted; its variables become constants.
+        model: What is converted, of TensorFlow's convolutions and no layers
+            of Keras; its variables become constants.
         format: One of `FORMATS`: TFLite with float16 weights, TFLite whose
             weights and activations are int8 while its input and output stay
             float32, or ONNX in float32.
@@ -60,15 +54,15 @@ def convert(
     shape = tf.TensorSpec(
         [None, resolution, resolution, 3], tf.float32, name="images"
     )
-    module = _Converted(model)
     compiled = tf.function(
-        module.logits, input_signature=[shape], autograph=False
+        lambda images: {"logits": model(images)},
+        input_signature=[shape],
+        autograph=False,
     )
     if format == "onnx":
         return _to_onnx(compiled, shape)
-    function = compiled.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function], module
+        [compiled.get_concrete_function()], model
     )
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if format == "tflite_float16":
@@ -80,20 +74,10 @@ def convert(
             "tflite_int8 needs representative images: give some that the "
             "model was trained on."
         )
-    converter.representative_dataset = lambda: (
-        [image[np.newaxis]] for image in images
-    )
+    batches = [[image[np.newaxis]] for image in images]
+    converter.representative_dataset = lambda: iter(batches)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     return converter.convert()
-
-
-class _Converted(tf.Module):
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self._model = model
-
-    def logits(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"logits": self._model(images)}
 
 
 def _to_onnx(compiled: Any, shape: tf.TensorSpec) -> bytes:
@@ -105,7 +89,9 @@ def _to_onnx(compiled: Any, shape: tf.TensorSpec) -> bytes:
     return converted.SerializeToString()
 
 
-def open_tflite(content: bytes, *, num_threads: int | None = None) -> LogitsFn:
+def open_tflite(
+    content: bytes, *, num_threads: int | None = None
+) -> ConvertedFn:
     """Return a TFLite model as a function.
 
     Raises:
@@ -131,7 +117,7 @@ def open_tflite(content: bytes, *, num_threads: int | None = None) -> LogitsFn:
     return logits
 
 
-def open_onnx(content: bytes, *, num_threads: int = 0) -> LogitsFn:
+def open_onnx(content: bytes, *, num_threads: int = 0) -> ConvertedFn:
     """Return an ONNX model as a function of onnxruntime; 0: all cores.
 
     Raises:
@@ -146,7 +132,7 @@ def open_onnx(content: bytes, *, num_threads: int = 0) -> LogitsFn:
     return lambda images: session.run(["logits"], {"images": images})[0]
 
 
-def open_converted(content: bytes, *, format: str) -> LogitsFn:
+def open_converted(content: bytes, *, format: str) -> ConvertedFn:
     """Return what `convert` returned as a function.
 
     Raises:

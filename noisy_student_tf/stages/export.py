@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from noisy_student_tf import files, texts
 from noisy_student_tf.evaluation import metrics
-from noisy_student_tf.model import efficientnet, folding, saved, specs
+from noisy_student_tf.model import architectures, efficientnet, saved, specs
 from noisy_student_tf.pipeline import decode, orientation
 from noisy_student_tf.records import shards
-from noisy_student_tf.serving import conversion, exported, graph, saved_model
+from noisy_student_tf.serving import conversion, exported, saved_model
 from noisy_student_tf.stages import model_training, runs
 
 FORMATS = ("saved_model", *conversion.FORMATS)
@@ -50,8 +50,8 @@ def export(run: runs.Run) -> None:
     source = _load(run)
     preprocess = make_preprocess(source.spec)
     saved_model.export(
-        model=folding.FoldedEfficientNet(source.model),
-        spec=source.spec,
+        model=architectures.fold(source.model),
+        spec=dataclasses.asdict(source.spec),
         directory=run.workdir.saved_model,
         training_fingerprint=source.fingerprint,
         preprocess=preprocess,
@@ -119,7 +119,7 @@ def convert(run: runs.Run, format: str) -> dict[str, Any]:
     return content
 
 
-def make_preprocess(spec: specs.ModelSpec) -> graph.Preprocess:
+def make_preprocess(spec: specs.ModelSpec) -> saved_model.Preprocess:
     """Return what makes a model's image of a file, as models are tested."""
 
     def prepare(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
@@ -129,7 +129,7 @@ def make_preprocess(spec: specs.ModelSpec) -> graph.Preprocess:
             crop=runs.test_crop(spec),
         )
 
-    return graph.Preprocess(decode=decode.decode, prepare=prepare)
+    return saved_model.Preprocess(decode=decode.decode, prepare=prepare)
 
 
 def compare(
@@ -234,7 +234,7 @@ def _convert(
     """Write a format's files; return its size in bytes, and its logits."""
     spec = source.spec
     content = conversion.convert(
-        folding.FoldedEfficientNet(source.model, multiplies=False),
+        architectures.fold(source.model, multiplies=False),
         format=format,
         resolution=spec.resolution,
         representative_images=_representative_images(run, spec),
@@ -244,9 +244,8 @@ def _convert(
         files.join(directory, conversion.FORMATS[format]), content
     )
     descriptions = saved_model.describe(
-        spec=spec,
+        spec=dataclasses.asdict(spec),
         crop=runs.test_crop(spec),
-        resolution=spec.resolution,
         training_fingerprint=source.fingerprint,
     )
     for name, text in descriptions.items():

@@ -11,10 +11,10 @@ import tensorflow as tf
 from noisy_student_tf import configs, recipes, workdirs
 from noisy_student_tf.devices import replicas
 from noisy_student_tf.evaluation import evaluate
-from noisy_student_tf.model import efficientnet, heads, saved, specs
+from noisy_student_tf.model import architectures, saved, specs, starts
 from noisy_student_tf.pipeline import train_stream
 from noisy_student_tf.records import shards
-from noisy_student_tf.stages import runs, starts
+from noisy_student_tf.stages import runs
 from noisy_student_tf.training import fixres, loop, progress, schedules
 from noisy_student_tf.training import state as states
 
@@ -143,7 +143,7 @@ def _spec(run: runs.Run, model: recipes.Model) -> specs.ModelSpec:
         resolution = model.architecture.resolution
         return dataclasses.replace(found, resolution=resolution)
     class_names = runs.class_names(run)
-    return specs.from_config(
+    return architectures.make_spec(
         model.architecture,
         num_classes=len(class_names),
         class_names=tuple(class_names),
@@ -206,11 +206,9 @@ def _model_source(
     )
 
 
-def _build(
-    run: runs.Run, spec: specs.ModelSpec, seed: int
-) -> efficientnet.EfficientNet:
+def _build(run: runs.Run, spec: specs.ModelSpec, seed: int) -> keras.Model:
     """Build a model to train."""
-    model = efficientnet.build(
+    model = architectures.build(
         spec,
         synchronized_batch_norm=run.strategy.num_replicas_in_sync > 1,
         batch_norm_group_size=run.config.model.batch_norm_group_size,
@@ -219,7 +217,7 @@ def _build(
     )
     initializer = run.config.model.head_initializer
     if initializer != "published":
-        heads.initialize(model, initializer, seed=seed)
+        starts.initialize(model, initializer, seed=seed)
     return model
 
 

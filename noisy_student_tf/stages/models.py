@@ -71,11 +71,7 @@ def _adopt(run: runs.Run, model: recipes.Model) -> None:
             f"labeled images have {len(class_names)}: {class_names[:5]}.... "
             "Give a teacher of the same classes."
         )
-    for name in ("model.json", "ema.weights.h5", "raw.weights.h5"):
-        files.copy(
-            files.join(source, name),
-            files.join(runs.directory(run, model), name),
-        )
+    saved.copy(source, runs.directory(run, model))
     _close(
         alone,
         model,

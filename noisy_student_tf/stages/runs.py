@@ -9,10 +9,9 @@ from absl import logging
 
 from noisy_student_tf import configs, files, recipes, workdirs
 from noisy_student_tf.devices import cluster, runtime
-from noisy_student_tf.model import specs
+from noisy_student_tf.model import specs, starts
 from noisy_student_tf.pipeline import decode, eval_stream
 from noisy_student_tf.records import shards
-from noisy_student_tf.stages import starts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,7 @@ def trainable_variables(
     Stochastic depth and dropout stay active where the model has them.
 
     Args:
-        model: Has the attributes stem_conv, stem_norm, blocks, head_conv,
-            head_norm and classifier.
+        model: Has the attributes blocks, head_norm and classifier.
         settings: `trainable` names the choice, `frozen_blocks` its depth.
 
     Returns:
@@ -36,8 +35,9 @@ def trainable_variables(
                 f"--fixres.frozen_blocks={settings.frozen_blocks}: the model "
                 f"has {num_blocks} blocks; accepted is 0 to {num_blocks}."
             )
-        blocks = list(model.blocks)[: settings.frozen_blocks]
-        frozen = [model.stem_conv, model.stem_norm, *blocks]
+        # Of the stem, whatever it is, too.
+        stem = model.layers[: model.layers.index(model.blocks[0])]
+        frozen = [*stem, *list(model.blocks)[: settings.frozen_blocks]]
     for layer in frozen:
         layer.trainable = False
     return list(model.trainable_variables)

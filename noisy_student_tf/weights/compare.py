@@ -1,9 +1,8 @@
 """Whether a file has exactly the variables of a model."""
 
-import functools
 from collections.abc import Mapping
 
-from noisy_student_tf.model import efficientnet, specs
+from noisy_student_tf.model import architectures, efficientnet_variants, specs
 from noisy_student_tf.weights import names, weight_file
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -31,10 +30,10 @@ def match(
         ValueError: Variables are missing, unknown or of another shape; the
             message names the first of each kind.
     """
-    blocks = names.blocks_of(spec)
+    blocks = efficientnet_variants.blocks(spec)
     wanted = {}
     pairs = {}
-    for path, shape in variable_shapes(spec).items():
+    for path, shape in architectures.variable_shapes(spec).items():
         if path.startswith(f"{names.CLASSIFIER}/") and not with_classifier:
             continue
         name = file.naming.name(path, blocks)
@@ -51,18 +50,9 @@ def match(
     return pairs
 
 
-@functools.cache
-def variable_shapes(spec: specs.ModelSpec) -> Shapes:
-    """Return the shapes of all variables of a model by their paths."""
-    model = efficientnet.build_without_weights(spec)
-    return {
-        variable.path: tuple(variable.shape) for variable in model.variables
-    }
-
-
 def describe_body(spec: specs.ModelSpec) -> str:
     """Return a model without its classes in words."""
-    variant = specs.VARIANTS[spec.name]
+    variant = architectures.VARIANTS[spec.name]
     if (spec.width, spec.depth) == (variant.width, variant.depth):
         return spec.name
     return f"{spec.name} with width {spec.width:g} and depth {spec.depth:g}"

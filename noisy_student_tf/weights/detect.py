@@ -4,33 +4,12 @@ import dataclasses
 from typing import Any
 
 from noisy_student_tf import configs
-from noisy_student_tf.model import specs
-from noisy_student_tf.weights import architecture, weight_file
+from noisy_student_tf.model import architectures, specs
+from noisy_student_tf.weights import multipliers, weight_file
 
 # The authors' SVHN model: ten classes, images of 32 x 32.
 _SVHN_CLASSES = 10
 _SVHN_RESOLUTION = 32
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
-    """What the user says about a file; None leaves it to the file.
-
-    Attributes:
-        model: Variant that the file must hold.
-        resolution: Side of the test images in pixels.
-        small_image_strides: Stages 2 and 3 at stride 1.
-        mean_rgb: Subtracted from images in [0, 255].
-        std_rgb: Divides images in [0, 255].
-        class_names: One name a class.
-    """
-
-    model: str | None = None
-    resolution: int | None = None
-    small_image_strides: bool | None = None
-    mean_rgb: tuple[float, ...] | None = None
-    std_rgb: tuple[float, ...] | None = None
-    class_names: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,27 +28,33 @@ class Detected:
     has_classifier: bool
 
 
-def detect(file: weight_file.WeightFile, request: Request) -> Detected:
+def detect(
+    file: weight_file.WeightFile, request: weight_file.Hints
+) -> Detected:
     """Find out what model a file holds.
+
+    Args:
+        file: Opened.
+        request: What the user says about it.
 
     Raises:
         ValueError: Its blocks are those of no EfficientNet, the variant is
             unknown, or the request is not accepted.
     """
     hints, origins = file.hints, {}
-    if request.model:
-        variant = specs.find_variant(request.model)
-        name, width, depth = request.model, variant.width, variant.depth
+    if request.name:
+        variant = architectures.find_variant(request.name)
+        name, width, depth = request.name, variant.width, variant.depth
         origins["variant"] = "as --model says"
     else:
-        name, width, depth = architecture.find(file)
+        name, width, depth = multipliers.find(file)
         origins["variant"] = "from the shapes"
     num_classes = _num_classes(file)
     strides, origins["strides"] = _strides(file, request, num_classes)
     resolution, origins["resolution"] = _choose("resolution", request, hints)
     mean, origins["mean"] = _choose("mean_rgb", request, hints)
     std, origins["std"] = _choose("std_rgb", request, hints)
-    defaults = specs.find_variant(name)
+    defaults = architectures.find_variant(name)
     if not resolution:
         resolution = _SVHN_RESOLUTION if strides else defaults.resolution
     model = configs.ModelConfig(
@@ -82,7 +67,7 @@ def detect(file: weight_file.WeightFile, request: Request) -> Detected:
         mean_rgb=mean or configs.IMAGENET_MEAN_RGB,
         std_rgb=std or configs.IMAGENET_STD_RGB,
     )
-    spec = specs.from_config(
+    spec = architectures.make_spec(
         model, num_classes=num_classes or 1, class_names=()
     )
     if hints.class_names and num_classes:
@@ -91,7 +76,7 @@ def detect(file: weight_file.WeightFile, request: Request) -> Detected:
 
 
 def _choose(
-    field: str, request: Request, hints: weight_file.Hints
+    field: str, request: weight_file.Hints, hints: weight_file.Hints
 ) -> tuple[Any, str]:
     """Return a field of the first that has it, and who that was."""
     asked, hinted = getattr(request, field), getattr(hints, field)
@@ -103,7 +88,7 @@ def _choose(
 
 
 def _strides(
-    file: weight_file.WeightFile, request: Request, num_classes: int
+    file: weight_file.WeightFile, request: weight_file.Hints, num_classes: int
 ) -> tuple[bool, str]:
     """Decide on the strides, which no weight shows, and say by what."""
     if request.small_image_strides is not None:

@@ -2,10 +2,9 @@
 
 from noisy_student_tf import files
 from noisy_student_tf.weights import (
-    keras_hdf5,
+    keras_files,
     tf1_checkpoint,
     timm_files,
-    torch_file,
     weight_file,
 )
 
@@ -48,12 +47,12 @@ def open_file(
         )
     with files.open_file(path) as file:
         head = file.read(16)
-    if head.startswith(keras_hdf5.MAGIC):
-        return keras_hdf5.open_file(path)
+    if head.startswith(keras_files.MAGIC):
+        return keras_files.open_file(path)
     if timm_files.is_safetensors(head):
         return timm_files.open_safetensors(path)
-    if head.startswith(torch_file.MAGICS):
-        return keras_hdf5.open_archive(path) or timm_files.open_pth(path)
+    if head.startswith(timm_files.TORCH_MAGICS):
+        return keras_files.open_archive(path) or timm_files.open_pth(path)
     raise ValueError(
         f"--source={path}: begins with {head!r}, which is of no format known "
         f"here, or the file is cut off. {_ACCEPTED}; archives must be unpacked."

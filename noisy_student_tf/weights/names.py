@@ -4,11 +4,11 @@ Ours are paths of Keras: `stem_conv/kernel`, `block_3/expand_norm/gamma`.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from noisy_student_tf.model import efficientnet, specs
+from noisy_student_tf.model import efficientnet_variants
 
 # PyTorch's [outputs, inputs, height, width] of our [height, width, inputs,
 # outputs], and of our depthwise [height, width, channels, 1].
@@ -17,22 +17,7 @@ _TORCH_DEPTHWISE_AXES = (2, 3, 0, 1)
 
 CLASSIFIER = "classifier"
 
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """Where an MBConv block stands.
-
-    Attributes:
-        index: Among all blocks, from 0.
-        stage: Its stage, from 0.
-        repeat: Among the blocks of its stage, from 0.
-        expands: Whether it has the first, expanding convolution.
-    """
-
-    index: int
-    stage: int
-    repeat: int
-    expands: bool
+Blocks = Sequence[efficientnet_variants.Block]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +30,7 @@ class Naming:
         expanding: Layers of blocks with expansion -> the family's.
         block: Format of a block's prefix with the fields `index`, `stage`
             (from 0), `number` (the stage from 1), `repeat` and `letter`.
-        weights: Our weights -> the family's.
+        weights: Our weights -> the family's, where those differ.
         depthwise_kernel: A depthwise convolution's kernel.
         separator: Between a layer and its weight.
         prefix: Before all names.
@@ -57,17 +42,17 @@ class Naming:
     plain: Mapping[str, str]
     expanding: Mapping[str, str]
     block: str
-    weights: Mapping[str, str]
-    depthwise_kernel: str
     separator: str
+    weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    depthwise_kernel: str = "depthwise_kernel"
     prefix: str = ""
     suffix: str = ""
     is_torch: bool = False
 
-    def name(self, path: str, blocks: list[Block]) -> str:
+    def name(self, path: str, blocks: Blocks) -> str:
         """Return the family's name of one of our variables."""
         layer, _, weight = path.rpartition("/")
-        name = self.weights[weight]
+        name = self.weights.get(weight, weight)
         if layer.endswith("/depthwise_conv"):
             name = self.depthwise_kernel
         return (
@@ -75,74 +60,44 @@ class Naming:
             f"{self.suffix}"
         )
 
-    def _layer(self, layer: str, blocks: list[Block]) -> str:
+    def _layer(self, layer: str, blocks: Blocks) -> str:
         if layer in self.outside:
             return self.outside[layer]
         block_name, _, inner = layer.partition("/")
-        block = blocks[int(block_name.removeprefix("block_"))]
+        index = int(block_name.removeprefix("block_"))
+        block = blocks[index]
         prefix = self.block.format(
-            index=block.index,
+            index=index,
             stage=block.stage,
             number=block.stage + 1,
             repeat=block.repeat,
             letter=chr(ord("a") + block.repeat),
         )
-        table = self.expanding if block.expands else self.plain
+        table = self.plain if block.expand_ratio == 1 else self.expanding
         return prefix + table[inner]
 
     def to_file(self, path: str, array: np.ndarray) -> np.ndarray:
         """Order the axes of one of our variables as the family does."""
-        if not self.is_torch or array.ndim == 1:
-            return array
-        if array.ndim == 2:
-            return np.ascontiguousarray(array.T)
-        return np.ascontiguousarray(array.transpose(_torch_axes(path)))
+        axes = self._axes(path, array.ndim)
+        return np.ascontiguousarray(array.transpose(axes))
 
     def from_file(self, path: str, array: np.ndarray) -> np.ndarray:
         """Order the axes of the family's variable as ours."""
-        if not self.is_torch or array.ndim == 1:
-            return array
-        if array.ndim == 2:
-            return np.ascontiguousarray(array.T)
-        axes = np.argsort(_torch_axes(path))
+        axes = np.argsort(self._axes(path, array.ndim))
         return np.ascontiguousarray(array.transpose(axes))
 
     def file_shape(self, path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape that one of our variables has in the family."""
-        if not self.is_torch or len(shape) == 1:
-            return shape
-        if len(shape) == 2:
-            return shape[::-1]
-        return tuple(shape[axis] for axis in _torch_axes(path))
+        return tuple(shape[axis] for axis in self._axes(path, len(shape)))
 
-
-def _torch_axes(path: str) -> tuple[int, ...]:
-    is_depthwise = path.endswith("/depthwise_conv/kernel")
-    return _TORCH_DEPTHWISE_AXES if is_depthwise else _TORCH_AXES
-
-
-def blocks_of(spec: specs.ModelSpec) -> list[Block]:
-    """Return where each block of a model stands."""
-    blocks: list[Block] = []
-    expands = [
-        arguments["expand_ratio"] != 1
-        for arguments in efficientnet.block_arguments(spec)
-    ]
-    for stage, repeats in enumerate(efficientnet.stage_repeats(spec.depth)):
-        for repeat in range(repeats):
-            index = len(blocks)
-            blocks.append(Block(index, stage, repeat, expands[index]))
-    return blocks
-
-
-_OUR_WEIGHTS = (
-    "kernel",
-    "bias",
-    "gamma",
-    "beta",
-    "moving_mean",
-    "moving_variance",
-)
+    def _axes(self, path: str, rank: int) -> tuple[int, ...]:
+        """Return which of our axes are the family's."""
+        if not self.is_torch or rank == 1:
+            return tuple(range(rank))
+        if rank == 2:
+            return (1, 0)
+        is_depthwise = path.endswith("/depthwise_conv/kernel")
+        return _TORCH_DEPTHWISE_AXES if is_depthwise else _TORCH_AXES
 
 
 def tf1(*, scope: str, norm: str, suffix: str) -> Naming:
@@ -183,8 +138,6 @@ def tf1(*, scope: str, norm: str, suffix: str) -> Naming:
             "project_conv": "conv2d_1",
             "project_norm": f"{norm}_2",
         },
-        weights={name: name for name in _OUR_WEIGHTS},
-        depthwise_kernel="depthwise_kernel",
     )
 
 
@@ -212,8 +165,6 @@ KERAS = Naming(
     block="block{number}{letter}_",
     plain=_KERAS_BLOCK,
     expanding=_KERAS_BLOCK,
-    weights={name: name for name in _OUR_WEIGHTS},
-    depthwise_kernel="depthwise_kernel",
 )
 
 TIMM = Naming(
@@ -246,7 +197,6 @@ TIMM = Naming(
     },
     weights={
         "kernel": "weight",
-        "bias": "bias",
         "gamma": "weight",
         "beta": "bias",
         "moving_mean": "running_mean",

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf import files
-from noisy_student_tf.model import specs
+from noisy_student_tf.model import architectures
 from noisy_student_tf.weights import names, weight_file
 
 _EMA = "/ExponentialMovingAverage"
@@ -83,35 +83,40 @@ def open_checkpoint(
             "all of its files again."
         ) from error
     scope = _find_scope(prefix, all_shapes, scope)
-    suffix = "" if use_raw_variables else _EMA
+    suffix, kind = _EMA, "moving averages"
+    if use_raw_variables:
+        suffix, kind = "", "raw variables"
     shapes = _of_model(all_shapes, scope, suffix)
     if not shapes:
         raise ValueError(
-            f"{prefix}: no variable of {scope} ends in {_EMA}. Import what the "
-            "optimizer left with --use_raw_variables."
-            if suffix
-            else f"{prefix}: all variables of {scope} are averages. Leave "
+            f"{prefix}: all variables of {scope} are averages. Leave "
             "--use_raw_variables out."
+            if use_raw_variables
+            else f"{prefix}: no variable of {scope} ends in {_EMA}. Import "
+            "what the optimizer left with --use_raw_variables."
         )
-    is_tpu = any("/tpu_batch_normalization" in name for name in shapes)
-    norm = "tpu_batch_normalization" if is_tpu else "batch_normalization"
-    kind = "raw variables" if use_raw_variables else "moving averages"
-    graph = f"{prefix}.meta"
+    norm = "batch_normalization"
+    if any(f"/tpu_{norm}" in name for name in shapes):
+        norm = f"tpu_{norm}"
     return weight_file.WeightFile(
         path=prefix,
         format=f"TensorFlow 1 checkpoint, {kind}",
         naming=names.tf1(scope=scope, norm=norm, suffix=suffix),
         shapes=shapes,
         read=lambda name: _read(reader, prefix, name),
-        hints=weight_file.Hints(
-            origin=f"{graph}, the graph",
-            name=next(
-                (part for part in scope.split("/") if part in specs.VARIANTS),
-                None,
-            ),
-            small_image_strides=_strides_of_graph(graph),
-        ),
+        hints=_hints(f"{prefix}.meta", scope),
         is_tf1=True,
+    )
+
+
+def _hints(graph: str, scope: str) -> weight_file.Hints:
+    """Return what a scope and the graph beside a checkpoint say."""
+    parts = scope.split("/")
+    variants = [part for part in parts if part in architectures.VARIANTS]
+    return weight_file.Hints(
+        origin=f"{graph}, the graph",
+        name=variants[0] if variants else None,
+        small_image_strides=_strides_of_graph(graph),
     )
 
 

@@ -4,7 +4,10 @@ Its other EfficientNets have the same names and shapes but pad differently and
 normalize with another epsilon; only a `config.json` beside the file tells.
 """
 
+import importlib
+import io
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,11 +17,24 @@ import safetensors.numpy
 import tensorflow as tf
 
 from noisy_student_tf import files
-from noisy_student_tf.weights import names, torch_file, weight_file
+from noisy_student_tf.weights import names, weight_file
 
 _FAMILY = "tf_efficientnet_"
-_STEM = "conv_stem.weight"
 _COUNTER = "num_batches_tracked"
+
+# PyTorch's new files are ZIP archives, old ones begin with a pickle.
+TORCH_MAGICS = (
+    b"PK\x03\x04",
+    b"\x80\x02",
+    b"\x80\x03",
+    b"\x80\x04",
+    b"\x80\x05",
+)
+# What PyTorch says of a name that its restricted unpickler does not know.
+_FOREIGN = re.compile(r"GLOBAL (\S+\w)")
+# Where training scripts keep the state in a checkpoint, averages first.
+_STATES = ("state_dict_ema", "model_ema", "state_dict", "model")
+
 _DTYPES = {
     "F64": np.float64,
     "F32": np.float32,
@@ -56,12 +72,13 @@ def open_safetensors(path: str) -> weight_file.WeightFile:
 
 
 def open_pth(path: str) -> weight_file.WeightFile:
-    """Open a `.pth` file of PyTorch, which must be installed.
+    """Open a `.pth` file of PyTorch, without running what it may hold.
 
     Raises:
-        ValueError: See `torch_file.read`; or it is none of timm's family.
+        ValueError: PyTorch is not installed, the file is damaged or holds
+            more than tensors, or it is none of timm's family.
     """
-    arrays, entry = torch_file.read(files.read_bytes(path), path)
+    arrays, entry = _read_torch(files.read_bytes(path), path)
     return _open(arrays, path, f"PyTorch file {entry}".rstrip(), None)
 
 
@@ -109,11 +126,6 @@ def _open(
     format: str,
     spec_text: str | None,
 ) -> weight_file.WeightFile:
-    if _STEM not in arrays:
-        some = ", ".join(sorted(arrays)[:3]) or "no tensors at all"
-        raise ValueError(
-            f"{path}: no EfficientNet of timm: there is no {_STEM}, but {some}."
-        )
     return weight_file.of_arrays(
         {
             name: array
@@ -122,6 +134,7 @@ def _open(
         },
         path=path,
         format=f"{format} of timm's tf_efficientnet family",
+        library="timm",
         naming=names.TIMM,
         hints=weight_file.hints_of_text(spec_text, path)
         if spec_text
@@ -161,3 +174,56 @@ def _hints_beside(path: str) -> weight_file.Hints:
 
 def _in_pixels(values: Any) -> tuple[float, ...] | None:
     return tuple(255.0 * float(value) for value in values) if values else None
+
+
+def _read_torch(content: bytes, path: str) -> tuple[dict[str, np.ndarray], str]:
+    """Return tensors by name, float32, and the checkpoint's entry with them.
+
+    The entry is empty where the file is the state itself.
+    """
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError as error:
+        raise ValueError(
+            f"--source={path}: a file of PyTorch, which is not installed. "
+            "Install it with pip install 'noisy-student-tf[torch]', or convert "
+            "the file to .safetensors where PyTorch is."
+        ) from error
+    try:
+        # weights_only: the unpickler knows tensors and containers alone.
+        loaded = torch.load(
+            io.BytesIO(content), map_location="cpu", weights_only=True
+        )
+    except Exception as error:
+        # Of pickle, zipfile, torch and whatever a damaged file trips over.
+        raise ValueError(
+            f"{path}: refused, and nothing of it was run: {_reason(error)}. "
+            "Copy it again, or convert it to .safetensors where it is trusted."
+        ) from error
+    state, entry = _find_state(loaded, path)
+    return {
+        name.removeprefix("module."): tensor.detach().float().numpy()
+        for name, tensor in state.items()
+        if torch.is_tensor(tensor)
+    }, entry
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file was refused, without PyTorch's advice to trust it."""
+    found = _FOREIGN.search(str(error))
+    if found:
+        return f"beside tensors it holds {found[1]}, which is code"
+    return f"it is damaged, or holds more than tensors ({type(error).__name__})"
+
+
+def _find_state(loaded: Any, path: str) -> tuple[dict[str, Any], str]:
+    """Return the mapping of names to tensors in what was loaded."""
+    if isinstance(loaded, dict):
+        for entry in _STATES:
+            if isinstance(loaded.get(entry), dict):
+                return loaded[entry], entry
+        return loaded, ""
+    raise ValueError(
+        f"{path}: holds a {type(loaded).__name__}, not tensors by name. Save "
+        "model.state_dict() instead."
+    )

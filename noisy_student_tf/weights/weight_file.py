@@ -15,7 +15,7 @@ SPEC_KEY = "noisy_student_tf"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Hints:
-    """What a file, or its neighbor, says about a model beside its weights.
+    """What a file, its neighbor or the user says about a model.
 
     Each field is None where nothing is said.
 
@@ -69,10 +69,22 @@ def of_arrays(
     *,
     path: str,
     format: str,
+    library: str,
     naming: names.Naming,
     hints: Hints,
 ) -> WeightFile:
-    """Return a file whose variables are in memory already."""
+    """Return a file whose variables are in memory already.
+
+    Raises:
+        ValueError: They are those of no EfficientNet of the library.
+    """
+    stem = naming.name("stem_conv/kernel", [])
+    if stem not in arrays:
+        some = ", ".join(sorted(arrays)[:3]) or "no arrays at all"
+        raise ValueError(
+            f"{path}: no EfficientNet of {library}: there is no {stem}, but "
+            f"{some}."
+        )
     return WeightFile(
         path=path,
         format=format,

@@ -5,7 +5,7 @@ import tensorflow as tf
 from noisy_student_tf import configs
 from noisy_student_tf.devices import replicas, runtime
 from noisy_student_tf.evaluation import adversarial
-from noisy_student_tf.model import saved, specs
+from noisy_student_tf.model import architectures, saved
 from noisy_student_tf.stages import classifiers
 from tests import strategies
 
@@ -77,7 +77,7 @@ def linear_subject(monkeypatch, strategy):
 
 
 def make_spec():
-    return specs.from_config(
+    return architectures.make_spec(
         configs.ModelConfig(resolution=SIDE * 2), num_classes=5, class_names=()
     )
 

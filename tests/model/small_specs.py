@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.model import efficientnet, specs
+from noisy_student_tf.model import architectures
 
 
 def make_spec(num_classes=3, class_names=(), **options):
@@ -18,7 +18,7 @@ def make_spec(num_classes=3, class_names=(), **options):
         "std_rgb": (50.0, 60.0, 70.0),
         **options,
     }
-    return specs.from_config(
+    return architectures.make_spec(
         configs.ModelConfig(**options),
         num_classes=num_classes,
         class_names=class_names,
@@ -30,7 +30,7 @@ def make_calibrated(spec, seed=0):
 
     At the initial statistics an untrained network's activations die out.
     """
-    model = efficientnet.build(spec, seed=seed)
+    model = architectures.build(spec, seed=seed)
     generator = np.random.default_rng(1)
     images = generator.integers(0, 256, [32, 32, 32, 3], dtype=np.uint8)
     model(images, training=True, noise_seed=tf.constant([1, 2]))

@@ -60,8 +60,7 @@ def test_outputs_and_gradients_equal_those_of_keras(
 
 
 def test_pointwise_shape_of_unknown_sizes_keeps_the_filters():
-    layer = convolutions.make_conv(4, 1, name="conv", seed=0)
-    layer.build((None, None, None, 3))
+    layer = convolutions.make_conv(3, 4, name="conv", seed=0)
     signature = [tf.TensorSpec([None, None, None, 3])]
     function = tf.function(layer, input_signature=signature)
     shape = function.get_concrete_function().outputs[0].shape

@@ -3,11 +3,11 @@ import dataclasses
 import pytest
 
 from noisy_student_tf import configs
-from noisy_student_tf.model import cost, specs
+from noisy_student_tf.model import architectures, cost, specs
 
 
 def make_spec(name: str, resolution: int) -> specs.ModelSpec:
-    return specs.from_config(
+    return architectures.make_spec(
         configs.ModelConfig(name=name, resolution=resolution),
         num_classes=1000,
         class_names=(),
@@ -42,7 +42,7 @@ def test_small_image_strides_cost_more():
     [("efficientnet-b0", 5_288_548), ("efficientnet-l2", 480_309_308)],
 )
 def test_parameters_are_the_published_ones(name, published):
-    parts = cost.parts(make_spec(name, 224))
+    parts = architectures.parts(make_spec(name, 224))
     assert sum(part.parameters for part in parts) == published
 
 
@@ -52,14 +52,14 @@ def test_what_a_block_keeps_is_worked_out_by_hand():
     Expansion 4 * 112^2 * 96; depthwise and gated 5 * 56^2 * 96; projection
     2 * 56^2 * 24.
     """
-    block = list(cost.parts(make_spec("efficientnet-b0", 224)))[2]
+    block = list(architectures.parts(make_spec("efficientnet-b0", 224)))[2]
     assert block.inputs == 112**2 * 16
     assert block.kept == 4_816_896 + 1_505_280 + 150_528
 
 
 def test_recomputation_keeps_inputs_and_one_block():
     spec = make_spec("efficientnet-b0", 224)
-    stem, *blocks, last, _ = cost.parts(spec)
+    stem, *blocks, last, _ = architectures.parts(spec)
     everything = cost.kept_numbers(spec)
     assert everything == 224**2 * 3 + sum(
         part.kept for part in (stem, *blocks, last)

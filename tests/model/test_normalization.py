@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.model import efficientnet, normalization, specs
+from noisy_student_tf.model import architectures, normalization
 from tests import strategies
 
 GENERATOR = np.random.default_rng(0)
@@ -14,13 +14,8 @@ INPUTS = (40 + 3 * GENERATOR.normal(size=(8, 2, 2, 3))).astype(np.float32)
 
 def make_norm(synchronized=False, **options):
     norm = normalization.make_norm(
-        name="norm",
-        momentum=0.9,
-        synchronized=synchronized,
-        dtype=options.pop("dtype", "float32"),
-        **options,
+        3, name="norm", momentum=0.9, synchronized=synchronized, **options
     )
-    norm.build((None, None, None, 3))
     norm.gamma.assign([1.0, 2.0, 3.0])
     norm.beta.assign([0.0, 0.5, -1.0])
     return norm
@@ -224,8 +219,8 @@ def test_groups_that_do_not_divide_the_replicas_are_refused():
 
 def test_published_momentum_and_epsilon_reach_every_layer():
     model_config = configs.ModelConfig(width=0.25, depth=0.25, resolution=16)
-    spec = specs.from_config(model_config, num_classes=3, class_names=())
-    model = efficientnet.build(spec, batch_norm_group_size=4)
+    spec = architectures.make_spec(model_config, num_classes=3, class_names=())
+    model = architectures.build(spec, batch_norm_group_size=4)
     norms = [
         layer
         for layer in model._flatten_layers()

@@ -1,6 +1,7 @@
 """The architecture against logits of the published implementations."""
 
 import json
+import math
 import pathlib
 import struct
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.model import efficientnet, layers
+from noisy_student_tf.model import architectures
 from tests.model import small_specs
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
@@ -20,7 +21,7 @@ NORM_SUFFIXES.update(moving_mean="running_mean", moving_variance="running_var")
 def read(folder):
     about = json.loads((GOLDEN / folder / "about.json").read_text())
     expected = np.load(GOLDEN / folder / "expected.npz")
-    model = efficientnet.build(
+    model = architectures.build(
         small_specs.make_spec(
             width=about["width"],
             depth=about["depth"],
@@ -131,7 +132,7 @@ def test_logits_of_timm():
     block_names = [
         f"blocks.{stage}.{repeat}"
         for stage, repeats in enumerate(REPEATS)
-        for repeat in range(layers.round_repeats(repeats, depth))
+        for repeat in range(math.ceil(repeats * depth))
     ]
     for variable in model.variables:
         array = arrays.pop(timm_name(variable.path, model, block_names))

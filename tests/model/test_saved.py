@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf import files
-from noisy_student_tf.model import efficientnet, saved
+from noisy_student_tf.model import architectures, saved
 from tests.model import small_specs
 
 IMAGES = tf.cast(
@@ -103,7 +103,7 @@ def test_truncated_file(directory):
 def test_tensorflow_checkpoint_keeps_the_outputs(models, tmp_path):
     model, _ = models
     path = tf.train.Checkpoint(model=model).write(str(tmp_path / "checkpoint"))
-    restored = efficientnet.build(model.spec, seed=9)
+    restored = architectures.build(model.spec, seed=9)
     assert (restored(IMAGES).numpy() != model(IMAGES).numpy()).any()
     status = tf.train.Checkpoint(model=restored).read(path)
     status.assert_consumed()

@@ -1,11 +1,11 @@
 import pytest
 
 from noisy_student_tf import configs
-from noisy_student_tf.model import specs
+from noisy_student_tf.model import architectures, specs
 
 
 def resolve(num_classes=10, class_names=(), **options):
-    return specs.from_config(
+    return architectures.make_spec(
         configs.ModelConfig(**options),
         num_classes=num_classes,
         class_names=class_names,

@@ -1,13 +1,14 @@
 """A small exported model, its classes named after animals."""
 
+import dataclasses
 import io
 
 import numpy as np
 import PIL.Image
 
-from noisy_student_tf.model import folding
+from noisy_student_tf.model import architectures
 from noisy_student_tf.pipeline import decode, orientation
-from noisy_student_tf.serving import graph, saved_model
+from noisy_student_tf.serving import saved_model
 from tests import rounding
 from tests.model import small_specs
 
@@ -30,11 +31,13 @@ def prepare(image, encoded):
 
 def write(model, directory: str) -> None:
     saved_model.export(
-        model=folding.FoldedEfficientNet(model),
-        spec=model.spec,
+        model=architectures.fold(model),
+        spec=dataclasses.asdict(model.spec),
         directory=directory,
         training_fingerprint="0123abcd4567efgh",
-        preprocess=graph.Preprocess(decode=decode.decode, prepare=prepare),
+        preprocess=saved_model.Preprocess(
+            decode=decode.decode, prepare=prepare
+        ),
         crop="whole",
     )
 

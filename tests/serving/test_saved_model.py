@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import io
 import json
 import os
@@ -15,9 +16,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from noisy_student_tf import files
-from noisy_student_tf.model import folding
+from noisy_student_tf.model import architectures
 from noisy_student_tf.pipeline import decode, orientation
-from noisy_student_tf.serving import exported, graph, saved_model
+from noisy_student_tf.serving import exported, saved_model
 from tests import rounding
 from tests.model import small_specs
 
@@ -33,7 +34,7 @@ def prepare(image, encoded):
     return resized[0]
 
 
-preprocess = graph.Preprocess(
+preprocess = saved_model.Preprocess(
     decode=lambda encoded: tf.io.decode_image(
         encoded, 3, expand_animations=False
     ),
@@ -48,7 +49,7 @@ def encode(image):
 def write(model, directory, **options):
     saved_model.export(
         model=model,
-        spec=model.spec,
+        spec=dataclasses.asdict(model.spec),
         directory=directory,
         training_fingerprint="0123abcd",
         preprocess=preprocess,
@@ -213,10 +214,10 @@ def test_failed_export_leaves_the_earlier_one(model, tmp_path):
     with pytest.raises(NotImplementedError):
         saved_model.export(
             model=model,
-            spec=model.spec,
+            spec=dataclasses.asdict(model.spec),
             directory=path,
             training_fingerprint="",
-            preprocess=graph.Preprocess(decode=fail, prepare=prepare),
+            preprocess=saved_model.Preprocess(decode=fail, prepare=prepare),
             crop="whole",
         )
     assert files.list_directory(str(tmp_path)) == ["saved_model"]
@@ -224,7 +225,7 @@ def test_failed_export_leaves_the_earlier_one(model, tmp_path):
 
 
 def test_folded_model_serves_the_same_logits(model, tmp_path):
-    folded = folding.FoldedEfficientNet(model)
+    folded = architectures.fold(model)
     folded.spec = model.spec
     path = str(tmp_path / "saved_model")
     write(folded, path)
@@ -250,10 +251,12 @@ def test_exif_orientation_is_applied_inside(model, tmp_path):
     path = str(tmp_path / "saved_model")
     saved_model.export(
         model=model,
-        spec=model.spec,
+        spec=dataclasses.asdict(model.spec),
         directory=path,
         training_fingerprint="",
-        preprocess=graph.Preprocess(decode=decode.decode, prepare=upright),
+        preprocess=saved_model.Preprocess(
+            decode=decode.decode, prepare=upright
+        ),
         crop="whole",
     )
     # As stored by a camera held sideways; 6: turn it clockwise.

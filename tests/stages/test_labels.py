@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from noisy_student_tf import files, workdirs
 from noisy_student_tf.configs import config_tree, presets
-from noisy_student_tf.model import efficientnet, saved, specs
+from noisy_student_tf.model import architectures, saved
 from noisy_student_tf.records import duplicates, predictions, shards
 from noisy_student_tf.stages import data, labeler, labels, runs
 from run_scripts import inspect_pseudo_labels
@@ -23,11 +23,11 @@ from tests.run_scripts import scripts
 def save_model(directory, *, seed, **changes):
     """Save a net of random weights, and its manifest."""
     model_config = presets.preset("tiny").model
-    spec = specs.from_config(
+    spec = architectures.make_spec(
         model_config, num_classes=10, class_names=tuple(map(str, range(10)))
     )
     spec = spec.__class__(**{**vars(spec), **changes})
-    model = efficientnet.build(spec, seed=seed)
+    model = architectures.build(spec, seed=seed)
     files.make_directories(directory)
     saved.save(directory, model=model, ema_model=model, spec=spec)
     shards.write_manifest(directory, {"model": "random"})

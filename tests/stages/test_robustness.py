@@ -10,20 +10,20 @@ import tensorflow as tf
 from noisy_student_tf import files, self_training, workdirs
 from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.evaluation import results
-from noisy_student_tf.model import efficientnet, saved, specs
+from noisy_student_tf.model import architectures, saved
 from noisy_student_tf.records import robustness_sets, shards
 from noisy_student_tf.report import robustness_tables
 from noisy_student_tf.stages import classifiers, data, robustness, runs
 
 
 def write_model(run, directory, resolution, name):
-    spec = specs.from_config(
+    spec = architectures.make_spec(
         run.config.teacher_model,
         num_classes=10,
         class_names=tuple(runs.class_names(run)),
     )
     spec = dataclasses.replace(spec, resolution=resolution)
-    model = efficientnet.build(spec, seed=len(name))
+    model = architectures.build(spec, seed=len(name))
     saved.save(directory, model=model, ema_model=model, spec=spec)
     row = {
         "model": name,

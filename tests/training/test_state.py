@@ -2,7 +2,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.model import efficientnet
+from noisy_student_tf.model import architectures
 from noisy_student_tf.training import schedules, state
 from tests.model import small_specs
 from tests.training import tiny
@@ -38,7 +38,7 @@ def test_l2_holds_every_kernel_and_bias_outside_normalization():
 
 
 def test_l2_holds_the_published_variables_of_b0():
-    model = efficientnet.build(small_specs.make_spec(width=0.1, depth=1.0))
+    model = architectures.build(small_specs.make_spec(width=0.1, depth=1.0))
     decayed = state.decayed_variables(model, model.trainable_variables)
     # Kernels of 16 blocks: 15 expand, all others are depthwise, squeeze,
     # excite and project; squeeze and excite have biases. Stem, head and

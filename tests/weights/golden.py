@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noisy_student_tf.weights import convert, detect
+from noisy_student_tf.weights import read_foreign, weight_file
 
 FOLDER = pathlib.Path(__file__).parents[1] / "golden"
 KERAS = str(FOLDER / "keras2_h5" / "model.h5")
@@ -40,11 +40,11 @@ def expected(source: str) -> Expected:
 def import_to(directory: Any, source: str, **options: Any) -> str:
     """Import at the golden resolution; return what was reported."""
     resolution = expected(source).about["resolution"]
-    return convert.import_weights(
+    return read_foreign.import_weights(
         source,
         str(directory),
-        convert.Options(
-            request=detect.Request(resolution=resolution), **options
+        read_foreign.Options(
+            request=weight_file.Hints(resolution=resolution), **options
         ),
     )
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from noisy_student_tf import configs
-from noisy_student_tf.model import cost, specs
+from noisy_student_tf.model import architectures, cost, efficientnet_variants
 from noisy_student_tf.weights import compare, detect, names, weight_file
 
 NAMINGS = {
@@ -16,18 +16,18 @@ NAMINGS = {
 
 
 def make_spec(num_classes=1000, **options):
-    return specs.from_config(
+    return architectures.make_spec(
         configs.ModelConfig(**options), num_classes=num_classes, class_names=()
     )
 
 
 def make_file(spec, naming="timm", **hints):
     """Return a file that has a model's shapes, but no weights."""
-    blocks = names.blocks_of(spec)
+    blocks = efficientnet_variants.blocks(spec)
     family = NAMINGS[naming]
     shapes = {
         family.name(path, blocks): family.file_shape(path, shape)
-        for path, shape in compare.variable_shapes(spec).items()
+        for path, shape in architectures.variable_shapes(spec).items()
     }
     return weight_file.WeightFile(
         path="some/file",
@@ -45,18 +45,17 @@ def make_file(spec, naming="timm", **hints):
     [("efficientnet-b2", "keras"), ("efficientnet-l2", "timm")],
 )
 def test_published_variants_are_found(variant, naming):
-    file = make_file(
-        make_spec(name=variant, resolution=specs.VARIANTS[variant].resolution),
-        naming,
-    )
-    found = detect.detect(file, detect.Request()).spec
+    published = architectures.VARIANTS[variant]
+    spec = make_spec(name=variant, resolution=published.resolution)
+    file = make_file(spec, naming)
+    found = detect.detect(file, weight_file.Hints()).spec
     assert (found.name, found.width, found.depth) == (
         variant,
-        specs.VARIANTS[variant].width,
-        specs.VARIANTS[variant].depth,
+        published.width,
+        published.depth,
     )
     assert found.num_classes == 1000
-    assert found.resolution == specs.VARIANTS[variant].resolution
+    assert found.resolution == published.resolution
     compare.match(file, found, with_classifier=True)
 
 
@@ -65,7 +64,7 @@ def test_published_variants_are_found(variant, naming):
 def test_odd_models_are_found(naming, width, depth):
     spec = make_spec(num_classes=3, width=width, depth=depth)
     file = make_file(spec, naming)
-    found = detect.detect(file, detect.Request()).spec
+    found = detect.detect(file, weight_file.Hints()).spec
     assert cost.multiply_adds(found, 64) == cost.multiply_adds(spec, 64)
     compare.match(file, found, with_classifier=True)
 
@@ -75,7 +74,9 @@ SMALL = make_spec(num_classes=3, width=0.25, depth=0.25)
 
 def strides(num_classes=3, resolution=None, asked=None, naming="tf1", **hints):
     spec = dataclasses.replace(SMALL, num_classes=num_classes)
-    request = detect.Request(resolution=resolution, small_image_strides=asked)
+    request = weight_file.Hints(
+        resolution=resolution, small_image_strides=asked
+    )
     found = detect.detect(make_file(spec, naming, **hints), request)
     return found.spec.small_image_strides, found.origins["strides"]
 
@@ -98,7 +99,7 @@ def test_strides_that_are_known_are_not_guessed():
 
 def test_flags_win_over_the_file_and_the_file_over_defaults():
     file = make_file(SMALL, mean_rgb=(1.0, 2.0, 3.0), origin="config.json")
-    request = detect.Request(std_rgb=(4.0, 5.0, 6.0))
+    request = weight_file.Hints(std_rgb=(4.0, 5.0, 6.0))
     found = detect.detect(file, request)
     assert found.spec.mean_rgb == (1.0, 2.0, 3.0)
     assert found.origins["mean"] == "config.json"
@@ -114,12 +115,12 @@ def changed(edit):
 
 
 def match(file, request=None):
-    found = detect.detect(file, request or detect.Request())
+    found = detect.detect(file, request or weight_file.Hints())
     compare.match(file, found.spec, with_classifier=found.has_classifier)
 
 
 def test_wrong_variant_names_shapes_and_variables_both_ways():
-    request = detect.Request(model="efficientnet-b0")
+    request = weight_file.Hints(name="efficientnet-b0")
     with pytest.raises(ValueError) as caught:
         match(make_file(SMALL), request)
     message = str(caught.value)

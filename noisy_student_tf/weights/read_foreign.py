@@ -2,24 +2,35 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from noisy_student_tf import files
-from noisy_student_tf.model import efficientnet, heads, saved, specs
+from noisy_student_tf.model import architectures, cost, saved, specs, starts
 from noisy_student_tf.records import shards
 from noisy_student_tf.weights import (
     compare,
     detect,
     formats,
     names,
-    report,
     weight_file,
 )
 
-Weights = Literal["ema", "raw"]
 Arrays = Mapping[str, np.ndarray]
+
+
+class Pairs(NamedTuple):
+    """A file, and which of its variables is which of ours.
+
+    Attributes:
+        file: Opened.
+        names: Path of our variable -> name in the file.
+    """
+
+    file: weight_file.WeightFile
+    names: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,11 +47,13 @@ class Options:
         seed: Of a fresh classifier.
     """
 
-    request: detect.Request = dataclasses.field(default_factory=detect.Request)
+    request: weight_file.Hints = dataclasses.field(
+        default_factory=weight_file.Hints
+    )
     use_raw_variables: bool = False
     scope: str = ""
     num_classes: int | None = None
-    head_initializer: heads.HeadInitializer = "published"
+    head_initializer: starts.HeadInitializer = "published"
     seed: int = 0
 
 
@@ -63,51 +76,38 @@ def import_weights(source: str, directory: str, options: Options) -> str:
         ValueError: The file is damaged, of another kind, or does not hold the
             model; or the directory holds something.
     """
-    check_empty(directory)
+    _check_empty(directory)
     file = formats.open_file(
         source,
         use_raw_variables=options.use_raw_variables,
         scope=options.scope,
     )
+    raw_file = _raw_file(file, options)
     found = detect.detect(file, options.request)
     spec = _final_spec(file, found, options)
     keeps_head = (
         found.has_classifier and spec.num_classes == found.spec.num_classes
     )
-    sets: dict[Weights, Pairs] = {"ema": _match(file, found, keeps_head)}
-    raw_file = _raw_file(file, options)
-    sets["raw"] = _match(raw_file, found, keeps_head)
-    arrays: dict[Weights, Arrays] = {"ema": read(sets["ema"])}
-    arrays["raw"] = arrays["ema"] if raw_file is file else read(sets["raw"])
-    model = efficientnet.build(spec, seed=options.seed)
+    sets: dict[saved.Weights, Pairs] = {
+        "ema": _match(file, found, keeps_head),
+        "raw": _match(raw_file, found, keeps_head),
+    }
+    model = architectures.build(spec, seed=options.seed)
     if not keeps_head:
-        heads.initialize(model, options.head_initializer, seed=options.seed)
-    try:
-        _write(directory, model, arrays)
-        for weights, pairs in sets.items():
-            _check_round_trip(directory, weights, pairs)
-        shards.write_manifest(directory, _manifest(directory, file, model))
-    except BaseException:
-        files.remove(directory)
-        raise
-    return report.describe_import(
+        starts.initialize(model, options.head_initializer, seed=options.seed)
+    _write(directory, model, sets)
+    return _describe(
         file=file,
         found=found,
         spec=spec,
         keeps_head=keeps_head,
         has_raw=raw_file is not file,
         num_compared=len(sets["ema"].names),
-        num_parameters=_num_parameters(model),
         directory=directory,
     )
 
 
-def check_empty(directory: str) -> None:
-    """Refuse to write where something is.
-
-    Raises:
-        ValueError: The directory holds something.
-    """
+def _check_empty(directory: str) -> None:
     if files.exists(directory) and (
         not files.is_directory(directory) or files.list_directory(directory)
     ):
@@ -115,19 +115,6 @@ def check_empty(directory: str) -> None:
             f"--output={directory} exists and is not empty. Name another "
             "directory, or remove this one."
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class Pairs:
-    """A file, and which of its variables is which of ours.
-
-    Attributes:
-        file: Opened.
-        names: Path of our variable -> name in the file.
-    """
-
-    file: weight_file.WeightFile
-    names: Mapping[str, str]
 
 
 def _match(
@@ -188,7 +175,7 @@ def _final_spec(
     )
 
 
-def read(pairs: Pairs) -> Arrays:
+def _read(pairs: Pairs) -> Arrays:
     """Read variables, named and arranged as ours, float32.
 
     Raises:
@@ -207,23 +194,34 @@ def read(pairs: Pairs) -> Arrays:
 
 
 def _write(
-    directory: str,
-    model: efficientnet.EfficientNet,
-    arrays: Mapping[Weights, Arrays],
+    directory: str, model: keras.Model, sets: Mapping[saved.Weights, Pairs]
 ) -> None:
-    """Write a model directory but for its manifest."""
-    files.make_directories(directory)
+    """Write a model directory and read it again; all of it or nothing."""
+    arrays = {"ema": _read(sets["ema"])}
+    is_same = sets["raw"].file is sets["ema"].file
+    arrays["raw"] = arrays["ema"] if is_same else _read(sets["raw"])
     variables = {variable.path: variable for variable in model.variables}
-    for weights, values in arrays.items():
-        for path, array in values.items():
-            variables[path].assign(array)
-        saved.write_weights(saved.weights_path(directory, weights), model)
-    files.write_text(
-        files.join(directory, saved.SPEC_FILE), specs.to_json(model.spec)
-    )
+    try:
+        files.make_directories(directory)
+        for weights in sets:
+            for path, array in arrays[weights].items():
+                variables[path].assign(array)
+            saved.write_weights(saved.weights_path(directory, weights), model)
+        files.write_text(
+            files.join(directory, saved.SPEC_FILE), specs.to_json(model.spec)
+        )
+        for weights, pairs in sets.items():
+            _check_round_trip(directory, weights, pairs)
+        manifest = _manifest(directory, sets["ema"].file, model.spec)
+        shards.write_manifest(directory, manifest)
+    except BaseException:
+        files.remove(directory)
+        raise
 
 
-def _check_round_trip(directory: str, weights: Weights, pairs: Pairs) -> None:
+def _check_round_trip(
+    directory: str, weights: saved.Weights, pairs: Pairs
+) -> None:
     """Compare what was written, turned back, with the source, bit for bit."""
     model, _ = saved.load(directory, weights=weights)
     naming = pairs.file.naming
@@ -241,26 +239,72 @@ def _check_round_trip(directory: str, weights: Weights, pairs: Pairs) -> None:
 
 
 def _manifest(
-    directory: str,
-    file: weight_file.WeightFile,
-    model: efficientnet.EfficientNet,
+    directory: str, file: weight_file.WeightFile, spec: specs.ModelSpec
 ) -> dict[str, Any]:
-    spec = model.spec
     return {
         "model": "imported",
         "source": file.path,
         "format": file.format,
         "resolution": spec.resolution,
-        "crop": report.describe_crop(spec),
+        "crop": _crop(spec),
         "mean_rgb": spec.mean_rgb,
         "std_rgb": spec.std_rgb,
-        "num_parameters": _num_parameters(model),
+        "num_parameters": cost.count_parameters(spec),
         "fingerprint": saved.fingerprint(directory),
         "results": [],
     }
 
 
-def _num_parameters(model: efficientnet.EfficientNet) -> int:
-    return sum(
-        int(np.prod(variable.shape)) for variable in model.trainable_variables
-    )
+def _describe(
+    *,
+    file: weight_file.WeightFile,
+    found: detect.Detected,
+    spec: specs.ModelSpec,
+    keeps_head: bool,
+    has_raw: bool,
+    num_compared: int,
+    directory: str,
+) -> str:
+    """Return a table: property, value, and how it is known."""
+    origins = found.origins
+    is_svhn = spec.small_image_strides
+    strides = "small images' (SVHN)" if is_svhn else "ImageNet's"
+    classifier = "the file's classifier"
+    if not keeps_head:
+        count = found.spec.num_classes
+        held = f"{count} classes" if found.has_classifier else "none"
+        classifier = f"a fresh classifier; {held} in the file"
+    raw = "the same weights"
+    if has_raw:
+        raw = "the checkpoint's raw ones, equal too"
+    compared = f"{num_compared} variables"
+    rows = [
+        ("format", file.format, "from the content"),
+        ("variant", compare.describe_body(spec), origins["variant"]),
+        ("classes", str(spec.num_classes), classifier),
+        ("strides", strides, origins["strides"]),
+        ("resolution", f"{spec.resolution} pixels", origins["resolution"]),
+        ("crop", _crop(spec), "published, with these strides"),
+        ("mean", _numbers(spec.mean_rgb), origins["mean"]),
+        ("std", _numbers(spec.std_rgb), origins["std"]),
+        ("parameters", f"{cost.count_parameters(spec):,}", "trainable"),
+        ("ema.weights.h5", compared, "equal to the file's when turned back"),
+        ("raw.weights.h5", compared, raw),
+    ]
+    width = max(len(value) for _, value, _ in rows) + 2
+    lines = [
+        f"{title:<16}{value:<{width}}({how})" for title, value, how in rows
+    ]
+    return "\n".join([*lines, f"{'written to':<16}{directory}"])
+
+
+def _crop(spec: specs.ModelSpec) -> str:
+    """Return which part of a picture the model is shown, in words."""
+    if spec.small_image_strides:
+        return "whole picture"
+    share = spec.resolution / (spec.resolution + 32)
+    return f"center, {share:.3f} of the short side"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)

@@ -1,25 +1,24 @@
 """From a model directory of ours to files that timm and Keras load."""
 
-from typing import Literal
-
 import numpy as np
 
 from noisy_student_tf import files
-from noisy_student_tf.model import saved
+from noisy_student_tf.model import efficientnet_variants, saved, specs
 from noisy_student_tf.weights import (
     compare,
     formats,
-    keras_writer,
+    keras_files,
     names,
     timm_files,
     weight_file,
 )
 
-_SUFFIXES = (".safetensors", ".weights.h5", ".h5")
+_TIMM = ".safetensors"
+_SUFFIXES = (_TIMM, ".weights.h5", ".h5")
 
 
 def export_weights(
-    directory: str, output: str, *, weights: Literal["ema", "raw"] = "ema"
+    directory: str, output: str, *, weights: saved.Weights = "ema"
 ) -> str:
     """Write a model's weights in another library's format, and check them.
 
@@ -45,26 +44,15 @@ def export_weights(
     if files.exists(output):
         raise ValueError(f"--output={output} exists. Remove it, or rename.")
     model, spec = saved.load(directory, weights=weights)
-    is_timm = output.endswith(".safetensors")
-    naming = names.TIMM if is_timm else names.KERAS
-    blocks = names.blocks_of(spec)
+    naming = names.TIMM if output.endswith(_TIMM) else names.KERAS
+    blocks = efficientnet_variants.blocks(spec)
     arrays = {
         naming.name(variable.path, blocks): naming.to_file(
             variable.path, variable.numpy()
         )
         for variable in model.variables
     }
-    try:
-        if is_timm:
-            timm_files.write(
-                output, arrays, spec_text=weight_file.spec_to_text(spec)
-            )
-        else:
-            keras_writer.write(output, arrays, spec)
-        _check_round_trip(output, arrays)
-    except BaseException:
-        files.remove(output)
-        raise
+    _write(output, arrays, spec)
     lines = [
         f"{output}: {compare.describe_body(spec)}, {spec.num_classes} classes, "
         f"{len(arrays)} variables, read back equal"
@@ -77,12 +65,24 @@ def export_weights(
     return "\n".join(lines)
 
 
-def _check_round_trip(output: str, arrays: dict[str, np.ndarray]) -> None:
-    """Compare what was written with the model, bit for bit."""
-    file = formats.open_file(output)
-    for name, array in arrays.items():
-        if not np.array_equal(file.read(name), array):
-            raise ValueError(
-                f"{output}: {name} did not read back equal. Nothing is kept; "
-                "check the disk and repeat."
+def _write(
+    output: str, arrays: dict[str, np.ndarray], spec: specs.ModelSpec
+) -> None:
+    """Write arrays and compare them with what is read back, bit for bit."""
+    try:
+        if output.endswith(_TIMM):
+            timm_files.write(
+                output, arrays, spec_text=weight_file.spec_to_text(spec)
             )
+        else:
+            keras_files.write(output, arrays, spec)
+        file = formats.open_file(output)
+        for name, array in arrays.items():
+            if not np.array_equal(file.read(name), array):
+                raise ValueError(
+                    f"{output}: {name} did not read back equal. Nothing is "
+                    "kept; check the disk and repeat."
+                )
+    except BaseException:
+        files.remove(output)
+        raise

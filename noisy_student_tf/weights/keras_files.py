@@ -8,13 +8,15 @@ name, since some version, as an attribute beside them.
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import h5py
+import keras
 import numpy as np
 
 from noisy_student_tf import files
-from noisy_student_tf.weights import keras_order, names, weight_file
+from noisy_student_tf.model import efficientnet_variants, specs
+from noisy_student_tf.weights import multipliers, names, weight_file
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -22,7 +24,7 @@ _CLASSIFIER = names.KERAS.outside[names.CLASSIFIER]
 _STATISTICS = ("mean", "variance", "count")
 _STATISTIC = re.compile(r"normalization(_\d+)?/(mean|variance|count)")
 # Weights of a layer in the order of Keras 3, by the layer's class.
-WEIGHTS = {
+_WEIGHTS = {
     "conv2d": ("kernel", "bias"),
     "depthwise_conv2d": ("depthwise_kernel", "bias"),
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
@@ -39,6 +41,7 @@ _OPTIMIZERS = ("optimizer_weights/", "optimizer/")
 _RELEASED_VARIANCE = (0.229, 0.224, 0.225)
 
 Arrays = dict[str, np.ndarray]
+Layers = list[tuple[str, str, dict[str, np.ndarray]]]
 
 
 def open_archive(path: str) -> weight_file.WeightFile | None:
@@ -88,12 +91,6 @@ def open_file(
         arrays = _numbered(datasets, layer_names, path)
     else:
         arrays = _named(datasets)
-    if "stem_conv/kernel" not in arrays:
-        some = ", ".join(sorted(arrays)[:3]) or "no arrays at all"
-        raise ValueError(
-            f"{path}: no EfficientNet of keras.applications: there is no "
-            f"stem_conv/kernel, but {some}."
-        )
     # Its layer has no name of its own, and Keras may have numbered it.
     statistics = {
         name: arrays.pop(name)
@@ -104,6 +101,7 @@ def open_file(
         _name_classifier(arrays),
         path=path,
         format=f"HDF5 of Keras {3 if is_numbered else 2}",
+        library="keras.applications",
         naming=names.KERAS,
         hints=weight_file.hints_of_text(text, path)
         if text
@@ -146,13 +144,13 @@ def _numbered(
 ) -> Arrays:
     """Return arrays of Keras 3, `layers/conv2d_3/vars/0`, by short names."""
     layers = sorted({name.rpartition("/vars/")[0] for name in datasets})
-    layers = [layer for layer in layers if _class_of(layer) in WEIGHTS]
+    layers = [layer for layer in layers if _class_of(layer) in _WEIGHTS]
     if any(layer not in layer_names for layer in layers):
-        layer_names = keras_order.name_layers(layers, path)
+        layer_names = _name_layers(layers, path)
     arrays = {}
     for name, array in datasets.items():
         layer, _, index = name.rpartition("/vars/")
-        weights = WEIGHTS.get(_class_of(layer), ())
+        weights = _WEIGHTS.get(_class_of(layer), ())
         if not weights and layer.endswith("seed_generator"):
             continue
         weight = index
@@ -202,3 +200,133 @@ def _hints(path: str, statistics: Arrays) -> weight_file.Hints:
         mean_rgb=tuple(255.0 * float(value) for value in mean),
         std_rgb=tuple(255.0 * float(value) for value in deviation),
     )
+
+
+def _layers_in_order(repeats: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+    """Yield (class, name) of every layer with weights, as Keras 3 counts.
+
+    Args:
+        repeats: Blocks of each stage.
+    """
+    yield "normalization", "normalization"
+    yield "conv2d", "stem_conv"
+    yield "batch_normalization", "stem_bn"
+    for stage, count in enumerate(repeats):
+        for repeat in range(count):
+            prefix = names.KERAS.block.format(
+                number=stage + 1, letter=chr(ord("a") + repeat)
+            )
+            for layer, name in names.KERAS.plain.items():
+                if stage or not layer.startswith("expand_"):
+                    kind = "batch_normalization"
+                    if not layer.endswith("norm"):
+                        is_depthwise = layer == "depthwise_conv"
+                        kind = "depthwise_conv2d" if is_depthwise else "conv2d"
+                    yield kind, prefix + name
+    yield "conv2d", "top_conv"
+    yield "batch_normalization", "top_bn"
+    yield "dense", "predictions"
+
+
+def _name_layers(layers: list[str], path: str) -> dict[str, str]:
+    """Name layers that older versions of Keras 3 only numbered.
+
+    Args:
+        layers: `layers/conv2d_3` and its like, all that have weights.
+        path: Of their file, for errors.
+
+    Returns:
+        Layer -> its name in keras.applications.
+    """
+    numbered: dict[str, list[tuple[int, str]]] = {}
+    for layer in layers:
+        number = re.search(r"_(\d+)$", layer)
+        position = int(number[1]) if number else 0
+        numbered.setdefault(_class_of(layer), []).append((position, layer))
+    num_blocks = len(numbered.get("depthwise_conv2d", ()))
+    repeats = multipliers.repeats_of_total(num_blocks)
+    if repeats is None:
+        raise ValueError(
+            f"{path}: no EfficientNet of keras.applications: layers have no "
+            f"names, and {num_blocks} depthwise convolutions are those of no "
+            "depth."
+        )
+    found = {kind: iter(sorted(pairs)) for kind, pairs in numbered.items()}
+    result = {}
+    for kind, name in _layers_in_order(repeats):
+        for _, layer in found.get(kind, iter(())):
+            result[layer] = name
+            break
+    return result
+
+
+def write(
+    path: str, arrays: Mapping[str, np.ndarray], spec: specs.ModelSpec
+) -> None:
+    """Write `.weights.h5` of Keras 3 or, by its name, `.h5` of Keras 2.
+
+    Args:
+        path: Local or remote.
+        arrays: Variables by the names of keras.applications.
+        spec: The model; images' normalization is written as weights.
+    """
+    layers = _with_weights(arrays, spec)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        if path.endswith(".weights.h5"):
+            _write_numbered(file, layers)
+        else:
+            _write_named(file, layers)
+        file.attrs[weight_file.SPEC_KEY] = weight_file.spec_to_text(spec)
+    files.write_bytes(path, buffer.getvalue())
+
+
+def _with_weights(
+    arrays: Mapping[str, np.ndarray], spec: specs.ModelSpec
+) -> Layers:
+    """Return class, name and weights of each layer, first to last."""
+    std = np.asarray(spec.std_rgb, np.float32) / 255.0
+    statistics = {
+        "normalization/mean": np.asarray(spec.mean_rgb, np.float32) / 255.0,
+        "normalization/variance": std**2,
+        "normalization/count": np.zeros((), np.int32),
+    }
+    arrays = {**arrays, **statistics}
+    design = efficientnet_variants.design_of(spec)
+    return [
+        (
+            kind,
+            layer,
+            {
+                weight: arrays[f"{layer}/{weight}"]
+                for weight in _WEIGHTS[kind]
+                if f"{layer}/{weight}" in arrays
+            },
+        )
+        for kind, layer in _layers_in_order(design.repeats(spec.depth))
+    ]
+
+
+def _write_numbered(file: h5py.File, layers: Layers) -> None:
+    counts: dict[str, int] = {}
+    for kind, layer, weights in layers:
+        number = counts.get(kind, 0)
+        counts[kind] = number + 1
+        group = f"layers/{kind}_{number}" if number else f"layers/{kind}"
+        variables = file.create_group(f"{group}/vars")
+        variables.attrs["name"] = layer
+        for position, array in enumerate(weights.values()):
+            variables.create_dataset(str(position), data=array)
+    file.create_group("vars")
+
+
+def _write_named(file: h5py.File, layers: Layers) -> None:
+    file.attrs["layer_names"] = [layer.encode() for _, layer, _ in layers]
+    file.attrs["backend"] = b"tensorflow"
+    file.attrs["keras_version"] = keras.__version__.encode()
+    for _, layer, weights in layers:
+        group = file.create_group(layer)
+        paths = [f"{layer}/{weight}:0" for weight in weights]
+        group.attrs["weight_names"] = [path.encode() for path in paths]
+        for path, array in zip(paths, weights.values(), strict=True):
+            group.create_dataset(path, data=array)

@@ -1,20 +1,84 @@
-"""The classifier's initial weights, and weights taken from another model."""
+"""What models begin with: a fresh classifier, or another model's weights."""
 
-from typing import Any, Literal, get_args
+from collections.abc import Callable
+from typing import Literal, get_args
 
 import keras
 import numpy as np
 from absl import logging
 
-from noisy_student_tf.model import convolutions, efficientnet, layers, specs
+from noisy_student_tf import configs
+from noisy_student_tf.model import architectures, convolutions, saved, specs
 
 HeadInitializer = Literal["published", "fan_in", "zeros"]
 INITIALIZERS: tuple[str, ...] = get_args(HeadInitializer)
 
 
-def initialize(
-    model: efficientnet.EfficientNet, name: HeadInitializer, *, seed: int
-) -> None:
+def check(config: configs.Config) -> None:
+    """Check the given models before anything is built.
+
+    Raises:
+        FileNotFoundError: There is no model in a directory that is named.
+        ValueError: A model does not fit what is to begin with it, or nothing
+            begins with it.
+    """
+    given = config.self_training.teacher_directory
+    teacher = saved.load_spec(given) if given else None
+    initial = config.model.initial_weights
+    students_from = config.self_training.initialize_students_from
+    flag = f"--self_training.initialize_students_from={students_from}"
+    if students_from == "initial_weights" and not initial:
+        raise ValueError(
+            f"{flag}: name the model with --model.initial_weights=DIR."
+        )
+    if initial:
+        if teacher and students_from != "initial_weights":
+            raise ValueError(
+                f"--model.initial_weights={initial}: nothing begins with it, "
+                f"because --self_training.teacher_directory={given} gives a "
+                "trained teacher. Leave one out, or add "
+                "--self_training.initialize_students_from=initial_weights."
+            )
+        source = saved.load_spec(initial)
+        named = f"--model.initial_weights={initial}"
+        if not teacher:
+            teacher_model = config.teacher_model
+            check_same_body(_like(teacher_model), source, flag=named)
+        if students_from == "initial_weights":
+            check_same_body(_like(config.model), source, flag=named)
+    if students_from == "teacher":
+        teacher = teacher or _like(config.teacher_model)
+        check_same_body(_like(config.model), teacher, flag=flag)
+
+
+def _like(model: configs.ModelConfig) -> specs.ModelSpec:
+    """Return a specification; classes do not matter here."""
+    return architectures.make_spec(model, num_classes=1, class_names=())
+
+
+def load(
+    directory: str, spec: specs.ModelSpec
+) -> Callable[[keras.Model], None]:
+    """Return a function that lets a model begin with another's averages.
+
+    Args:
+        directory: Of the other.
+        spec: Of the model.
+
+    Raises:
+        FileNotFoundError: There is no model in the directory.
+        ValueError: The two do not fit.
+    """
+    check_same_body(
+        spec,
+        saved.load_spec(directory),
+        flag=f"initial weights of {directory}",
+    )
+    source, _ = saved.load(directory)
+    return lambda model: copy_weights(model, source)
+
+
+def initialize(model: keras.Model, name: HeadInitializer, *, seed: int) -> None:
     """Give a model a fresh classifier.
 
     The published initializer is uniform within 1 / sqrt(num_classes): right
@@ -83,19 +147,15 @@ def check_same_body(
             )
 
 
-def _body(spec: specs.ModelSpec) -> tuple[Any, ...]:
+def _body(spec: specs.ModelSpec) -> list[tuple[int, ...]]:
     """Return all that decides on the shapes of weights before the head."""
-    return (
-        layers.round_filters(efficientnet.STEM_FILTERS, spec.width),
-        efficientnet.stage_filters(spec.width),
-        layers.round_filters(efficientnet.HEAD_FILTERS, spec.width),
-        efficientnet.stage_repeats(spec.depth),
-    )
+    return [
+        (part.kernel_size, part.channels, part.parameters)
+        for part in architectures.parts(spec)[:-1]
+    ]
 
 
-def copy_weights(
-    model: efficientnet.EfficientNet, source: efficientnet.EfficientNet
-) -> None:
+def copy_weights(model: keras.Model, source: keras.Model) -> None:
     """Copy all weights; the classifier's only where the classes are the same.
 
     Args:

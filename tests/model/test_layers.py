@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.model import efficientnet, layers, recomputation
+from noisy_student_tf.model import architectures, efficientnet, layers
 from tests import strategies
 from tests.model import small_specs
 
@@ -35,7 +35,7 @@ class Blocks(keras.Model):
         for block in self.blocks:
             options = {"training": training, "noise_seed": noise_seed}
             if recompute:
-                x = recomputation.call(block, x, **options)
+                x = layers.recompute(block, x, **options)
             else:
                 x = block(x, **options)
         return tf.reduce_mean(x, axis=[1, 2])
@@ -74,7 +74,7 @@ def graphs_as_written():
 def test_model_with_noise_is_the_same(graphs_as_written):
     outputs, weights = [], []
     for recompute in (False, True):
-        model = efficientnet.build(SPEC, recompute=recompute)
+        model = architectures.build(SPEC, recompute=recompute)
         outputs.append(tf.function(gradients_of)(model, IMAGES, SEED))
         weights.append(model.get_weights())
     assert_close(outputs[1], outputs[0], 1e-6)
@@ -123,7 +123,7 @@ def test_statistics_move_once():
     def gradient():
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            outputs = recomputation.call(block, inputs, training=True)
+            outputs = layers.recompute(block, inputs, training=True)
         return tape.gradient(outputs, inputs)
 
     gradient()
@@ -140,7 +140,7 @@ def test_frozen_block_keeps_its_weights_and_passes_the_gradient_on():
     inputs = tf.constant(GENERATOR.normal(size=[4, 4, 4, 8]), tf.float32)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(inputs)
-        again = recomputation.call(block, inputs, training=True)
+        again = layers.recompute(block, inputs, training=True)
         plain = block(inputs, training=True)
     np.testing.assert_array_equal(again, plain)
     np.testing.assert_allclose(
@@ -155,7 +155,7 @@ def test_activations_of_a_block_are_not_kept(recompute):
     # Nothing but the inputs, the weights and the noise of a block may be
     # used by both of the graph's halves; the expanded maps have 32 channels.
     block = make_block()
-    call = recomputation.call if recompute else lambda b, *a, **o: b(*a, **o)
+    call = layers.recompute if recompute else lambda b, *a, **o: b(*a, **o)
 
     @tf.function
     def gradient(inputs, upstream):
@@ -195,7 +195,7 @@ def test_mixed_precision():
 
 def test_recomputation_survives_a_keras_file(tmp_path):
     path = str(tmp_path / "model.keras")
-    efficientnet.build(SPEC, recompute=True).save(path)
+    architectures.build(SPEC, recompute=True).save(path)
     assert keras.saving.load_model(path).recompute
 
 
@@ -207,8 +207,8 @@ def make_block(synchronized=False, name="block"):
         expand_ratio=4,
         stochastic_depth_rate=0.5,
         noise_index=1,
-        batch_norm_momentum=0.9,
-        synchronized_batch_norm=synchronized,
+        squeeze_excite_ratio=0.25,
+        norm_options={"momentum": 0.9, "synchronized": synchronized},
         seed=0,
         name=name,
     )
@@ -218,7 +218,7 @@ def make_block(synchronized=False, name="block"):
 
 def test_a_small_l2_lowers_to_xla_with_static_shapes():
     spec = small_specs.make_spec(name="efficientnet-l2", width=0.1, depth=0.1)
-    model = efficientnet.build(spec, recompute=True)
+    model = architectures.build(spec, recompute=True)
     # All of a step that is XLA's part: forward and backward.
     compiled = tf.function(
         lambda images: gradients_of(model, images, SEED), jit_compile=True

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from noisy_student_tf.model import heads, saved
+from noisy_student_tf.model import saved, starts
 from noisy_student_tf.records import shards
-from noisy_student_tf.weights import convert, detect
+from noisy_student_tf.weights import read_foreign, weight_file
 from tests.weights import golden
 
 
@@ -48,15 +48,15 @@ def test_raw_variables_on_request(tmp_path):
 
 def test_preprocessing_is_written(tmp_path):
     names = tuple("abcdefg")
-    options = convert.Options(
-        request=detect.Request(
+    options = read_foreign.Options(
+        request=weight_file.Hints(
             resolution=96,
             mean_rgb=(1.0, 2.0, 3.0),
             std_rgb=(4.0, 5.0, 6.0),
             class_names=names,
         )
     )
-    convert.import_weights(golden.TIMM, str(tmp_path / "model"), options)
+    read_foreign.import_weights(golden.TIMM, str(tmp_path / "model"), options)
     spec = saved.load_spec(str(tmp_path / "model"))
     manifest = shards.read_manifest(str(tmp_path / "model"))
     assert spec.mean_rgb == (1.0, 2.0, 3.0)
@@ -96,36 +96,44 @@ def without_head(arrays):
 def test_what_cannot_be_imported_leaves_nothing(tmp_path, edit, message):
     source = damaged(tmp_path, edit)
     with pytest.raises(ValueError, match=message):
-        convert.import_weights(
-            source, str(tmp_path / "output"), convert.Options()
+        read_foreign.import_weights(
+            source, str(tmp_path / "output"), read_foreign.Options()
         )
     assert os.listdir(tmp_path) == ["model.safetensors"]
 
 
 def test_a_file_without_head_gets_one(tmp_path):
     source = damaged(tmp_path, without_head)
-    convert.import_weights(
-        source, str(tmp_path / "output"), convert.Options(num_classes=2)
+    read_foreign.import_weights(
+        source, str(tmp_path / "output"), read_foreign.Options(num_classes=2)
     )
     assert saved.load_spec(str(tmp_path / "output")).num_classes == 2
 
 
 @pytest.mark.parametrize("num_classes", [None, 7])
 def test_class_names_of_another_number(tmp_path, num_classes):
-    options = convert.Options(
-        request=detect.Request(class_names=("a", "b")), num_classes=num_classes
+    options = read_foreign.Options(
+        request=weight_file.Hints(class_names=("a", "b")),
+        num_classes=num_classes,
     )
     with pytest.raises(ValueError, match="2 names for 7 classes"):
-        convert.import_weights(golden.TIMM, str(tmp_path / "output"), options)
+        read_foreign.import_weights(
+            golden.TIMM, str(tmp_path / "output"), options
+        )
 
 
 @pytest.mark.parametrize(
     "options",
-    [convert.Options(use_raw_variables=True), convert.Options(scope="teacher")],
+    [
+        read_foreign.Options(use_raw_variables=True),
+        read_foreign.Options(scope="teacher"),
+    ],
 )
 def test_choices_that_a_file_does_not_have(tmp_path, options):
     with pytest.raises(ValueError, match="is for TensorFlow 1 checkpoints"):
-        convert.import_weights(golden.TIMM, str(tmp_path / "output"), options)
+        read_foreign.import_weights(
+            golden.TIMM, str(tmp_path / "output"), options
+        )
 
 
 def test_existing_output_is_kept(tmp_path):
@@ -155,27 +163,29 @@ def test_failed_round_trip_leaves_nothing(tmp_path, monkeypatch):
 def test_unknown_content(tmp_path, content, message):
     (tmp_path / "weights.tar.gz").write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        convert.import_weights(
+        read_foreign.import_weights(
             str(tmp_path / "weights.tar.gz"),
             str(tmp_path / "output"),
-            convert.Options(),
+            read_foreign.Options(),
         )
 
 
 def test_missing_source_lists_the_formats(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"not found.*safetensors"):
-        convert.import_weights(
-            str(tmp_path / "nothing"), str(tmp_path / "o"), convert.Options()
+        read_foreign.import_weights(
+            str(tmp_path / "nothing"),
+            str(tmp_path / "o"),
+            read_foreign.Options(),
         )
 
 
 def test_a_directory_with_one_file_will_do(tmp_path):
     shutil.copy(golden.TIMM, tmp_path / "model.safetensors")
-    convert.import_weights(
-        str(tmp_path), str(tmp_path / "output"), convert.Options()
+    read_foreign.import_weights(
+        str(tmp_path), str(tmp_path / "output"), read_foreign.Options()
     )
     assert pathlib.Path(tmp_path, "output", "manifest.json").exists()
 
 
 def test_initializers_are_those_of_the_configuration():
-    assert heads.INITIALIZERS == ("published", "fan_in", "zeros")
+    assert starts.INITIALIZERS == ("published", "fan_in", "zeros")

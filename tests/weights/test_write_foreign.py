@@ -6,7 +6,7 @@ import pytest
 import safetensors.numpy
 
 from noisy_student_tf.model import saved
-from noisy_student_tf.weights import convert, export
+from noisy_student_tf.weights import read_foreign, write_foreign
 from tests.model import small_specs
 from tests.weights import golden
 
@@ -23,18 +23,18 @@ def svhn(tmp_path_factory):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_exported_weights_come_back_whole(svhn, tmp_path, suffix):
     path = str(tmp_path / f"exported{suffix}")
-    report = export.export_weights(svhn, path)
+    report = write_foreign.export_weights(svhn, path)
     assert "would give other logits" in report
     back = str(tmp_path / "back")
-    convert.import_weights(path, back, convert.Options())
+    read_foreign.import_weights(path, back, read_foreign.Options())
     assert saved.load_spec(back) == saved.load_spec(svhn)
     assert saved.fingerprint(back) == saved.fingerprint(svhn)
 
 
 def test_raw_weights_are_exported_on_request(svhn, tmp_path):
     path, back = str(tmp_path / "raw.safetensors"), str(tmp_path / "back")
-    export.export_weights(svhn, path, weights="raw")
-    convert.import_weights(path, back, convert.Options())
+    write_foreign.export_weights(svhn, path, weights="raw")
+    read_foreign.import_weights(path, back, read_foreign.Options())
     raw, _ = saved.load(svhn, weights="raw")
     found, _ = saved.load(back)
     np.testing.assert_array_equal(found.head_norm.beta, raw.head_norm.beta)
@@ -44,7 +44,7 @@ def test_the_published_names_are_written(tmp_path):
     """Of the same variant, the file holds what the golden file holds."""
     source, path = tmp_path / "source", str(tmp_path / "model.safetensors")
     golden.import_to(source, golden.TIMM)
-    export.export_weights(str(source), path)
+    write_foreign.export_weights(str(source), path)
     arrays, wanted = map(safetensors.numpy.load_file, (path, golden.TIMM))
     assert arrays.keys() == wanted.keys()
     for name, array in wanted.items():
@@ -65,7 +65,7 @@ def test_keras_applications_load_both_files_and_agree(tmp_path):
         classifier_activation=None,
     )
     for name in ("b0.weights.h5", "b0.h5"):
-        export.export_weights(directory, str(tmp_path / name))
+        write_foreign.export_weights(directory, str(tmp_path / name))
         theirs.load_weights(str(tmp_path / name))
         found = theirs(images.astype(np.float32), training=False)
         assert golden.relative_error(found, logits) < 1e-3
@@ -74,12 +74,12 @@ def test_keras_applications_load_both_files_and_agree(tmp_path):
 @pytest.mark.parametrize("name", ["model.pth", "model"])
 def test_unknown_suffix(svhn, tmp_path, name):
     with pytest.raises(ValueError, match=r"end in .safetensors, .weights.h5"):
-        export.export_weights(svhn, str(tmp_path / name))
+        write_foreign.export_weights(svhn, str(tmp_path / name))
     assert not os.listdir(tmp_path)
 
 
 def test_existing_output_is_kept(svhn, tmp_path):
     (tmp_path / "model.h5").write_text("mine")
     with pytest.raises(ValueError, match="exists"):
-        export.export_weights(svhn, str(tmp_path / "model.h5"))
+        write_foreign.export_weights(svhn, str(tmp_path / "model.h5"))
     assert (tmp_path / "model.h5").read_text() == "mine"
