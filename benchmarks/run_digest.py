@@ -28,7 +28,7 @@ def outcome(root: pathlib.Path) -> dict[str, str]:
         found[_name(path, root)] = path.read_bytes()
     found["export/manifest.json"] = (root / "export/manifest.json").read_text()
     found["results.json"] = [
-        row | {"interval_95": _rounded(row.get("interval_95", []))}
+        row | {"interval_95": _rounded(row.get("interval_95") or [])}
         for row in json.loads((root / "results.json").read_text())
     ]
     return {
