@@ -12,7 +12,6 @@ from absl import app, flags, logging
 
 from noisy_student_tf import configs, files, workdirs
 from noisy_student_tf.configs import config_flags, config_tree, presets
-from run_scripts import help_text
 
 # What a user can mend; anything else is ours, and shows its traceback.
 _USER_ERRORS: tuple[type[Exception], ...] = (
@@ -137,6 +136,9 @@ def run(
             sys.exit(_USAGE_ERROR_CODE)
 
     if {"--help", "-help", "-h", "-?"} & set(sys.argv[1:]):
+        # Nothing else needs it.
+        from run_scripts import help_text
+
         print(help_text.describe(sys.modules["__main__"].__doc__ or ""))
         return
     app.run(guarded)

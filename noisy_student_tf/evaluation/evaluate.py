@@ -1,7 +1,7 @@
 """Evaluate a classifier on a stream of labeled images."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -9,6 +9,16 @@ import tensorflow as tf
 from noisy_student_tf.evaluation import metrics
 
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]
+
+# What a row of results.json says of a model's accuracy.
+_METRICS = (
+    "num_images",
+    "accuracy",
+    "top5_accuracy",
+    "loss",
+    "calibration_error",
+    "interval_95",
+)
 
 
 def evaluate(
@@ -85,3 +95,32 @@ def valid_batches(
             batch["labels"].numpy()[is_valid],
             [i for i, v in zip(image_ids, is_valid, strict=False) if v],
         )
+
+
+def make_row(
+    *,
+    model: str,
+    set: str,
+    split: str,
+    resolution: int,
+    weights: Literal["ema", "raw"],
+    metrics: dict[str, Any],
+) -> dict[str, Any]:
+    """Return one row of `results.json`.
+
+    Args:
+        model: `teacher`, `student_1`, ..., `student_1_fixres`.
+        set: Name of the data set.
+        split: `validation` or `test`.
+        resolution: Side of the test images in pixels.
+        weights: Which of the model's weights.
+        metrics: What `evaluate` returned.
+    """
+    row = {
+        "model": model,
+        "set": set,
+        "split": split,
+        "resolution": resolution,
+        "weights": weights,
+    }
+    return row | {name: metrics[name] for name in _METRICS}

@@ -1,7 +1,7 @@
 """The table of results: rows in `results.json`, and as text."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from noisy_student_tf import files, texts
 
@@ -10,14 +10,6 @@ Row = dict[str, Any]
 _KEY = ("model", "set", "split", "resolution", "weights")
 # What distinguishes rows of robustness: only they have a measure.
 _ROBUSTNESS_KEY = ("measure", "epsilon_pixels", "difficulty")
-_METRICS = (
-    "num_images",
-    "accuracy",
-    "top5_accuracy",
-    "loss",
-    "calibration_error",
-    "interval_95",
-)
 _HEADER = (
     "model",
     "set",
@@ -33,35 +25,6 @@ _HEADER = (
 )
 # Columns of names, before those of numbers.
 NUM_NAMES = 3
-
-
-def make_row(
-    *,
-    model: str,
-    set: str,
-    split: str,
-    resolution: int,
-    weights: Literal["ema", "raw"],
-    metrics: dict[str, Any],
-) -> Row:
-    """Return one row.
-
-    Args:
-        model: `teacher`, `student_1`, ..., `student_1_fixres`.
-        set: Name of the data set.
-        split: `validation` or `test`.
-        resolution: Side of the test images in pixels.
-        weights: Which of the model's weights.
-        metrics: What `evaluate` returned.
-    """
-    row = {
-        "model": model,
-        "set": set,
-        "split": split,
-        "resolution": resolution,
-        "weights": weights,
-    }
-    return row | {name: metrics[name] for name in _METRICS}
 
 
 def read(path: str) -> list[Row]:

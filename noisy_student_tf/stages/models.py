@@ -7,7 +7,7 @@ import keras
 
 from noisy_student_tf import files, recipes
 from noisy_student_tf.devices import runtime
-from noisy_student_tf.evaluation import evaluate, results
+from noisy_student_tf.evaluation import evaluate
 from noisy_student_tf.model import saved, specs
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import model_training, runs
@@ -120,7 +120,7 @@ def _measure(
     """Return the rows of all held-out splits and resolutions."""
     splits = shards.read_manifest(run.workdir.labeled)["splits"]
     return [
-        results.make_row(
+        evaluate.make_row(
             model=name,
             set=run.config.preset,
             split=split,

@@ -1,4 +1,4 @@
-from noisy_student_tf.evaluation import results
+from noisy_student_tf.evaluation import evaluate, results
 
 _METRICS = {
     "num_images": 1234,
@@ -12,7 +12,7 @@ _METRICS = {
 
 
 def make_row(model, accuracy=0.5):
-    return results.make_row(
+    return evaluate.make_row(
         model=model,
         set="digits",
         split="test",
