@@ -261,6 +261,7 @@ def bfloat16_model(model):
     return built
 
 
+@pytest.mark.usefixtures("bfloat16_kernels")
 def test_mixed_bfloat16_trains_in_bfloat16(model, bfloat16_model):
     images = make_images()
     dtypes = set()

@@ -177,6 +177,7 @@ def test_activations_of_a_block_are_not_kept(recompute):
     assert bool(shared) != recompute
 
 
+@pytest.mark.usefixtures("bfloat16_kernels")
 def test_mixed_precision():
     made = [
         efficientnet.EfficientNet(

@@ -232,6 +232,7 @@ def test_published_momentum_and_epsilon_reach_every_layer():
         assert norm.group_size == 4
 
 
+@pytest.mark.usefixtures("bfloat16_kernels")
 @pytest.mark.parametrize("training", [True, False])
 def test_statistics_of_bfloat16_inputs_are_computed_in_float32(training):
     # 2,048 values around 40: in bfloat16 a sum stops growing at 256 times a
