@@ -135,7 +135,9 @@ def _floats(flag: str) -> tuple[float, ...]:
     return epsilons
 
 
-def _name_apart(models: list[classifiers.Subject]) -> list[classifiers.Subject]:
+def _name_apart(
+    models: list[classifiers.Classifier],
+) -> list[classifiers.Classifier]:
     """Number models whose folders have the same name."""
     seen: dict[str, int] = {}
     named = []

@@ -9,12 +9,12 @@ classes (Kumaraswamy, which has a closed form).
 import dataclasses
 
 import numpy as np
+from scipy import optimize
 
 from noisy_student_tf import configs
 from noisy_student_tf.pseudo_labels import quotas
 
 _EXPONENT_RANGE = (0.0, 3.0)
-_BISECTIONS = 40
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,10 +135,4 @@ def fit_exponent(
             f"num_selected={num_selected:,}: accepted is {left(high):,.0f} to "
             f"{left(low):,.0f} for this heap and quota."
         )
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        if left(middle) > num_selected:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+    return optimize.brentq(lambda s: left(s) - num_selected, low, high)

@@ -20,7 +20,7 @@ _SIGNATURE, _OUTPUT = "images", "logits"
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class Classifier:
     """A classifier, and how its test images are made.
 
     Attributes:
@@ -55,7 +55,7 @@ def load(
     resolution: int = 0,
     name: str = "",
     strategy: tf.distribute.Strategy | None = None,
-) -> Subject:
+) -> Classifier:
     """Load a model's directory, an imported one's, or a SavedModel.
 
     Args:
@@ -89,14 +89,14 @@ def _load_directory(
     resolution: int,
     name: str,
     strategy: tf.distribute.Strategy | None,
-) -> Subject:
+) -> Classifier:
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
         model, spec = saved.load(path, weights=weights)
     logits_fn, gradient_sign = _compile(
         model, resolution or spec.resolution, strategy
     )
-    return Subject(
+    return Classifier(
         name=name,
         architecture=spec.name,
         logits_fn=logits_fn,
@@ -137,7 +137,7 @@ def _compile(
 
 def _load_saved_model(
     path: str, weights: str, resolution: int, name: str
-) -> Subject:
+) -> Classifier:
     spec = _read_asset(path, "model.json", ("name", "num_classes"))
     preprocessing = _read_asset(
         path, "preprocessing.json", ("crop", "resolution")
@@ -157,7 +157,7 @@ def _load_saved_model(
             f"signatures {sorted(loaded.signatures)} instead of "
             f"{_SIGNATURE!r} with the output {_OUTPUT!r}",
         )
-    return Subject(
+    return Classifier(
         name=name,
         architecture=spec["name"],
         logits_fn=functools.partial(_call, loaded, signature),

@@ -95,7 +95,7 @@ def parse_set(text: str) -> EvaluationSet:
 
 
 def measure(
-    models: Sequence[classifiers.Subject],
+    models: Sequence[classifiers.Classifier],
     sets: Sequence[EvaluationSet],
     options: Options,
 ) -> Rows:
@@ -119,41 +119,41 @@ def measure(
     rows: Rows = []
     for each in sets:
         of_set: Rows = []
-        for subject in models:
-            logging.info("%s on %s.", subject.name, each.name)
+        for classifier in models:
+            logging.info("%s on %s.", classifier.name, each.name)
             of_set += [
                 {
-                    "model": subject.name,
+                    "model": classifier.name,
                     "set": each.name,
                     "split": "test",
-                    "resolution": subject.resolution,
-                    "weights": subject.weights,
+                    "resolution": classifier.resolution,
+                    "weights": classifier.weights,
                     **row,
-                    "architecture": subject.architecture,
+                    "architecture": classifier.architecture,
                 }
-                for row in _measure_one(subject, each, options)
+                for row in _measure_one(classifier, each, options)
             ]
         rows += _normalize(of_set, each, models[0].name)
     return rows
 
 
 def _measure_one(
-    subject: classifiers.Subject, each: EvaluationSet, options: Options
+    classifier: classifiers.Classifier, each: EvaluationSet, options: Options
 ) -> Rows:
     if each.is_corrupted:
-        return [_corruptions(subject, each.source, options.batch_size)]
+        return [_corruptions(classifier, each.source, options.batch_size)]
     if each.is_perturbed:
-        return [_perturbations(subject, each.source, options.difficulty)]
-    rows = [_plain(subject, each, options)]
+        return [_perturbations(classifier, each.source, options.difficulty)]
+    rows = [_plain(classifier, each, options)]
     if options.fgsm_epsilons or options.pgd_epsilons:
-        stream, _, _ = _open_stream(subject, each.source, options.batch_size)
+        stream, _, _ = _open_stream(classifier, each.source, options.batch_size)
         rows += robustness.measure_attacks(
-            subject.logits_fn,
+            classifier.logits_fn,
             stream,
             fgsm_epsilons=options.fgsm_epsilons,
             pgd_epsilons=options.pgd_epsilons,
             pgd_iterations=options.pgd_iterations,
-            gradient_sign=subject.gradient_sign,
+            gradient_sign=classifier.gradient_sign,
         )
     return rows
 
@@ -165,7 +165,7 @@ def _normalize(rows: Rows, each: EvaluationSet, first_model: str) -> Rows:
 
 
 def _open_stream(
-    subject: classifiers.Subject, source: str, batch_size: int
+    classifier: classifiers.Classifier, source: str, batch_size: int
 ) -> tuple[tf.data.Dataset, evaluation_sources.LabeledImages, list[int]]:
     """Open a labeled source for a model.
 
@@ -174,52 +174,54 @@ def _open_stream(
         class of each class of the source.
     """
     images = evaluation_sources.open_labeled(source)
-    classes = _map_classes(subject, images.class_names, source)
+    classes = _map_classes(classifier, images.class_names, source)
     stream = eval_stream.make_encoded_stream(
         images.examples(classes),
-        resolution=subject.resolution,
+        resolution=classifier.resolution,
         batch_size=batch_size,
-        crop=subject.crop,
+        crop=classifier.crop,
     )
     return stream, images, classes
 
 
 def _map_classes(
-    subject: classifiers.Subject, class_names: Sequence[str], where: str
+    classifier: classifiers.Classifier, class_names: Sequence[str], where: str
 ) -> list[int]:
     synsets: list[str] = []
-    if subject.num_classes == _IMAGENET_CLASSES:
+    if classifier.num_classes == _IMAGENET_CLASSES:
         synsets = evaluation_sources.imagenet_synsets()
     return label_sets.map_classes(
         class_names,
-        model_names=subject.class_names,
-        num_classes=subject.num_classes,
+        model_names=classifier.class_names,
+        num_classes=classifier.num_classes,
         synsets=synsets,
         where=where,
     )
 
 
 def _plain(
-    subject: classifiers.Subject, each: EvaluationSet, options: Options
+    classifier: classifiers.Classifier, each: EvaluationSet, options: Options
 ) -> dict[str, Any]:
     """Measure on labeled images."""
     stream, images, classes = _open_stream(
-        subject, each.source, options.batch_size
+        classifier, each.source, options.batch_size
     )
     if each.name == REAL:
         return label_sets.evaluate_multi_label(
-            subject.logits_fn,
+            classifier.logits_fn,
             stream,
-            subject.num_classes,
+            classifier.num_classes,
             _read_real(images, options.real_labels),
         )
     used = _restricted_classes(each, images, classes)
     if used is None:
-        return evaluate.evaluate(subject.logits_fn, stream, subject.num_classes)
+        return evaluate.evaluate(
+            classifier.logits_fn, stream, classifier.num_classes
+        )
     views = evaluate.evaluate_views(
-        subject.logits_fn,
+        classifier.logits_fn,
         stream,
-        subject.num_classes,
+        classifier.num_classes,
         {"restricted": used, "all": None},
     )
     restricted, unrestricted = views["restricted"], views["all"]
@@ -281,21 +283,25 @@ def _read_real(
 
 
 def _corruptions(
-    subject: classifiers.Subject, root: str, batch_size: int
+    classifier: classifiers.Classifier, root: str, batch_size: int
 ) -> dict[str, Any]:
     """Measure on corruptions: our shards, or folders as published."""
     parts = evaluation_sources.corrupted_parts(root)
     if all(shards.is_finished(source) for source in parts.values()):
-        _check_num_classes(subject, next(iter(parts.values())))
+        first = next(iter(parts.values()))
+        class_names = shards.read_manifest(first)["class_names"]
+        _map_classes(classifier, class_names, first)
         return robustness.measure_corruptions(
-            subject.logits_fn,
-            *robustness_stage.corruption_stream(root, subject, batch_size),
+            classifier.logits_fn,
+            *robustness_stage.corruption_stream(root, classifier, batch_size),
         )
 
     def map_classes(
         images: evaluation_sources.LabeledImages,
     ) -> list[int]:
-        return _map_classes(subject, images.class_names, images.specification)
+        return _map_classes(
+            classifier, images.class_names, images.specification
+        )
 
     sources = list(parts.values())
     # Inside the stream an error would come out as TensorFlow's.
@@ -304,36 +310,30 @@ def _corruptions(
     # resized where they have the model's size.
     stream = eval_stream.make_encoded_stream(
         evaluation_sources.chain(sources, map_classes),
-        resolution=subject.resolution,
+        resolution=classifier.resolution,
         batch_size=batch_size,
         crop="whole",
         has_parts=True,
     )
     return robustness.measure_corruptions(
-        subject.logits_fn, stream, list(parts)
-    )
-
-
-def _check_num_classes(subject: classifiers.Subject, directory: str) -> None:
-    _map_classes(
-        subject, shards.read_manifest(directory)["class_names"], directory
+        classifier.logits_fn, stream, list(parts)
     )
 
 
 def _perturbations(
-    subject: classifiers.Subject, root: str, difficulty: int
+    classifier: classifiers.Classifier, root: str, difficulty: int
 ) -> dict[str, Any]:
     """Measure on sequences: ours, or videos as published."""
 
     @functools.cache
     def classes_of(class_names: tuple[str, ...]) -> list[int]:
-        return _map_classes(subject, class_names, root)
+        return _map_classes(classifier, class_names, root)
 
     return robustness.measure_perturbations(
-        subject.logits_fn,
+        classifier.logits_fn,
         robustness_stage.sequence_readers(
             root,
-            subject,
+            classifier,
             difficulty=difficulty,
             map_label=lambda opened, label: classes_of(opened.class_names)[
                 label

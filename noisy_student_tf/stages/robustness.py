@@ -79,15 +79,15 @@ def _measure_model(
         if content["fingerprint"] == fingerprint:
             return content["rows"]
     logging.info("Robustness of %s at %d pixels.", name, resolution)
-    subject = classifiers.load(
+    classifier = classifiers.load(
         path,
         resolution=resolution,
         name=name,
         strategy=runtime.own_strategy(run.strategy),
     )
     rows = _label(
-        _measure_all(run, subject, split),
-        subject,
+        _measure_all(run, classifier, split),
+        classifier,
         set_name=run.config.preset or "data",
         split=split,
     )
@@ -96,15 +96,15 @@ def _measure_model(
 
 
 def _label(
-    rows: Rows, subject: classifiers.Subject, *, set_name: str, split: str
+    rows: Rows, classifier: classifiers.Classifier, *, set_name: str, split: str
 ) -> Rows:
     return [
         {
-            "model": subject.name,
+            "model": classifier.name,
             "set": set_name,
             "split": split,
-            "resolution": subject.resolution,
-            "weights": subject.weights,
+            "resolution": classifier.resolution,
+            "weights": classifier.weights,
             **row,
         }
         for row in rows
@@ -112,42 +112,42 @@ def _label(
 
 
 def _measure_all(
-    run: runs.Run, subject: classifiers.Subject, split: str
+    run: runs.Run, classifier: classifiers.Classifier, split: str
 ) -> Rows:
     batch_size = run.config.training.evaluation_batch_size
     sets = run.workdir.robustness_sets
     num_images = shards.read_manifest(sets)["num_images"]
     held_out = eval_stream.make_eval_stream(
         shards.open_split(run.workdir.labeled, split),
-        resolution=subject.resolution,
+        resolution=classifier.resolution,
         batch_size=min(batch_size, num_images),
-        crop=subject.crop,
+        crop=classifier.crop,
     )
     return [
         robustness.measure_corruptions(
-            subject.logits_fn,
+            classifier.logits_fn,
             *corruption_stream(
                 files.join(sets, robustness_sets.CORRUPTED),
-                subject,
+                classifier,
                 batch_size,
             ),
         ),
         robustness.measure_perturbations(
-            subject.logits_fn,
+            classifier.logits_fn,
             sequence_readers(
-                files.join(sets, robustness_sets.PERTURBED), subject
+                files.join(sets, robustness_sets.PERTURBED), classifier
             ),
         ),
         *robustness.measure_attacks(
-            subject.logits_fn,
+            classifier.logits_fn,
             held_out.take(max(num_images // min(batch_size, num_images), 1)),
-            gradient_sign=subject.gradient_sign,
+            gradient_sign=classifier.gradient_sign,
         ),
     ]
 
 
 def corruption_stream(
-    root: str, subject: classifiers.Subject, batch_size: int
+    root: str, classifier: classifiers.Classifier, batch_size: int
 ) -> tuple[tf.data.Dataset, list[tuple[str, int]]]:
     """Return the batches of all corruptions, of our shards, and their parts.
 
@@ -159,7 +159,7 @@ def corruption_stream(
             shards.open_split(directory, robustness_sets.SPLIT)
             for directory in parts.values()
         ],
-        resolution=subject.resolution,
+        resolution=classifier.resolution,
         batch_size=batch_size,
         crop="whole",
     )
@@ -168,7 +168,7 @@ def corruption_stream(
 
 def sequence_readers(
     root: str,
-    subject: classifiers.Subject,
+    classifier: classifiers.Classifier,
     *,
     difficulty: int = 1,
     map_label: Callable[[evaluation_sources.Sequences, int], int] | None = None,
@@ -177,7 +177,7 @@ def sequence_readers(
 
     Args:
         root: See `evaluation_sources.perturbed_parts`.
-        subject: The model.
+        classifier: The model.
         difficulty: 1, 2 or 3.
         map_label: The model's class of a label of the sequences; None: the
             same.
@@ -188,7 +188,7 @@ def sequence_readers(
             opened = evaluation_sources.open_sequences(directory)
             for frames, label in opened.read():
                 yield (
-                    decode.resize_all(frames, subject.resolution),
+                    decode.resize_all(frames, classifier.resolution),
                     map_label(opened, label) if map_label else label,
                 )
 

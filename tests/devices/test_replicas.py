@@ -59,7 +59,7 @@ def test_one_process_of_one_keeps_its_strategy():
 
 
 def linear_subject(monkeypatch, strategy):
-    """Return a subject whose logits are the images times a variable."""
+    """Return a classifier whose logits are the images times a variable."""
     weights = np.random.default_rng(0).normal(size=[SIDE * SIDE * 3, 5])
 
     def load(path, **_):

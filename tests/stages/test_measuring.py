@@ -31,8 +31,8 @@ def mean_color(images):
     return tf.reduce_mean(images, axis=(1, 2)) / 16
 
 
-def make_subject(**changes) -> classifiers.Subject:
-    return classifiers.Subject(
+def make_subject(**changes) -> classifiers.Classifier:
+    return classifiers.Classifier(
         **{
             "name": "colors",
             "architecture": "efficientnet-l2",
@@ -63,10 +63,10 @@ def write_colors(directory: pathlib.Path, wrong: int = 0) -> None:
             write_picture(directory / name / f"{number}.png", color)
 
 
-def measure(name, source, subject=None, **options):
+def measure(name, source, classifier=None, **options):
     options = {"batch_size": 4, **options}
     return measuring.measure(
-        [subject or make_subject()],
+        [classifier or make_subject()],
         [measuring.EvaluationSet(name, str(source))],
         measuring.Options(**options),
     )
@@ -107,21 +107,23 @@ def synset_subject():
         values = tf.stack([tf.fill(tf.shape(red), 99.0), red, green], 1)
         return tf.matmul(values, tf.one_hot(classes, 1000))
 
-    subject = make_subject(num_classes=1000, class_names=(), logits_fn=logits)
-    return subject, first, second, synsets[0]
+    classifier = make_subject(
+        num_classes=1000, class_names=(), logits_fn=logits
+    )
+    return classifier, first, second, synsets[0]
 
 
 def test_imagenet_a_is_scored_among_200_and_among_1000(tmp_path):
-    subject, first, second, other = synset_subject()
+    classifier, first, second, other = synset_subject()
     write_picture(tmp_path / "a" / first / "0.png", COLORS["red"])
     write_picture(tmp_path / "a" / second / "0.png", COLORS["red"])
-    (row,) = measure("imagenet_a", f"folder:{tmp_path}/a", subject)
+    (row,) = measure("imagenet_a", f"folder:{tmp_path}/a", classifier)
     assert row["num_classes"] == 200
     assert row["accuracy"] == 0.5
     assert row["accuracy_of_all_classes"] == 0.0
     write_picture(tmp_path / "a" / other / "0.png", COLORS["red"])
     with pytest.raises(ValueError, match="not among the 200"):
-        measure("imagenet_a", f"folder:{tmp_path}/a", subject)
+        measure("imagenet_a", f"folder:{tmp_path}/a", classifier)
 
 
 def test_real_labels_may_be_several_or_none(tmp_path):
@@ -265,12 +267,15 @@ def test_a_saved_model_is_measured_and_attacked(tmp_path):
     path = str(tmp_path / "export")
     write_saved_model(path)
     write_colors(tmp_path / "set")
-    subject = classifiers.load(path)
-    assert (subject.name, subject.architecture) == ("export", "efficientnet-b0")
+    classifier = classifiers.load(path)
+    assert (classifier.name, classifier.architecture) == (
+        "export",
+        "efficientnet-b0",
+    )
     rows = measure(
         "own",
         f"folder:{tmp_path}/set",
-        subject,
+        classifier,
         fgsm_epsilons=(100.0,),
     )
     assert [row["accuracy"] for row in rows] == [1.0, 1.0, 0.0]

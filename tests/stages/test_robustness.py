@@ -69,7 +69,7 @@ def run(tmp_path_factory):
         """Stand in for other models: tracing gradients takes seconds."""
         if path == run.workdir.teacher:
             return load(path, **options)
-        return classifiers.Subject(
+        return classifiers.Classifier(
             name=options["name"],
             architecture="efficientnet-b0",
             logits_fn=lambda images: tf.tile(
