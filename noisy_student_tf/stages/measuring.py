@@ -287,10 +287,10 @@ def _corruptions(
 ) -> dict[str, Any]:
     """Measure on corruptions: our shards, or folders as published."""
     parts = evaluation_sources.corrupted_parts(root)
-    if all(shards.is_finished(source) for source in parts.values()):
-        first = next(iter(parts.values()))
-        class_names = shards.read_manifest(first)["class_names"]
-        _map_classes(classifier, class_names, first)
+    sources = list(parts.values())
+    if all(map(shards.is_finished, sources)):
+        class_names = shards.read_manifest(sources[0])["class_names"]
+        _map_classes(classifier, class_names, sources[0])
         return robustness.measure_corruptions(
             classifier.logits_fn,
             *robustness_stage.corruption_stream(root, classifier, batch_size),
@@ -303,7 +303,6 @@ def _corruptions(
             classifier, images.class_names, images.specification
         )
 
-    sources = list(parts.values())
     # Inside the stream an error would come out as TensorFlow's.
     map_classes(evaluation_sources.open_labeled(sources[0]))
     # The published images are cropped: they are not cropped again, and not
@@ -325,10 +324,9 @@ def _perturbations(
 ) -> dict[str, Any]:
     """Measure on sequences: ours, or videos as published."""
 
-    @functools.cache
-    def classes_of(class_names: tuple[str, ...]) -> list[int]:
-        return _map_classes(classifier, class_names, root)
-
+    classes_of = functools.cache(
+        lambda names: _map_classes(classifier, names, root)
+    )
     return robustness.measure_perturbations(
         classifier.logits_fn,
         robustness_stage.sequence_readers(
