@@ -9,11 +9,18 @@ of the ids, and writes TFRecord shards with indexes and a manifest.
 Options of the Beam runner follow a bare `--`.
 """
 
+import shlex
 from collections.abc import Sequence
 
 from absl import app, flags, logging
 
-from data_prep.shards import labeled_plans, manifests, shard_building, splits
+from data_prep.shards import (
+    beam_shards,
+    labeled_plans,
+    manifests,
+    shard_building,
+    splits,
+)
 from noisy_student_tf import configs
 from noisy_student_tf.configs import config_flags
 from noisy_student_tf.records import shards
@@ -36,18 +43,12 @@ _FIELDS = {
 }
 
 
-def build(
-    *,
-    data: configs.DataConfig,
-    directory: str,
-    beam_options: Sequence[str] = (),
-) -> None:
+def build(*, data: configs.DataConfig, directory: str) -> None:
     """Build the labeled directory, or go on with an unfinished build.
 
     Args:
         data: Sources, splits and limits.
         directory: Where `train`, `validation` and `test` shards go.
-        beam_options: Further options of the Beam runner.
 
     Raises:
         ValueError: The source and the configuration do not fit, too many
@@ -64,11 +65,7 @@ def build(
         # Before any work is done.
         labeled_plans.check_same_classes(data, class_names, test_class_names)
     shard_building.prepare_directory(directory, [*plans, *test_plans])
-    shard_building.run(
-        [*plans, *test_plans],
-        runner=data.beam_runner,
-        beam_options=beam_options,
-    )
+    shard_building.run([*plans, *test_plans], beam_shards.Beam.of(data))
     if class_names is None:
         class_names = labeled_plans.found_class_names(plans, data)
         labeled_plans.check_num_classes(class_names, data)
@@ -147,10 +144,10 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
 def main(argv: Sequence[str]) -> None:
     """Build from flags; what follows a bare `--` is for the Beam runner."""
     logging.set_verbosity(logging.INFO)
+    made_with = configs.DataConfig(beam_options=shlex.join(argv[1:]))
     build(
-        data=config_flags.replace_fields(configs.DataConfig(), _FIELDS, FLAGS),
+        data=config_flags.replace_fields(made_with, _FIELDS, FLAGS),
         directory=FLAGS.output_dir,
-        beam_options=argv[1:],
     )
 
 

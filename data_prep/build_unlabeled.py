@@ -10,12 +10,14 @@ Options of the Beam runner follow a bare `--`.
 """
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 
 from absl import app, flags, logging
 
 from data_prep import sources
 from data_prep.shards import (
+    beam_shards,
     file_plans,
     labeled_plans,
     manifests,
@@ -45,7 +47,6 @@ def build(
     data: configs.DataConfig,
     directory: str,
     labeled_directory: str,
-    beam_options: Sequence[str] = (),
 ) -> None:
     """Build the unlabeled directory, or go on with an unfinished build.
 
@@ -54,7 +55,6 @@ def build(
         directory: Where the shards and `truth.parquet` go.
         labeled_directory: What `build_labeled` wrote; its pictures are left
             out, whether they are the same items or the same bytes.
-        beam_options: Further options of the Beam runner.
 
     Raises:
         ValueError: There is no unlabeled image, or too many are corrupt.
@@ -66,9 +66,7 @@ def build(
     planned = _plan(data, directory, labeled_directory)
     plans = planned.plans
     shard_building.prepare_directory(directory, plans)
-    shard_building.run(
-        plans, runner=data.beam_runner, beam_options=beam_options
-    )
+    shard_building.run(plans, beam_shards.Beam.of(data))
     manifest = manifests.summarize(
         plans,
         data=data,
@@ -201,15 +199,12 @@ def main(argv: Sequence[str]) -> None:
     """Build from flags; what follows a bare `--` is for the Beam runner."""
     logging.set_verbosity(logging.INFO)
     made_with = shards.read_manifest(FLAGS.labeled_dir)["configuration"]
+    made_with["beam_options"] = shlex.join(argv[1:])
+    data = config_tree.from_dict(configs.DataConfig, made_with)
     build(
-        data=config_flags.replace_fields(
-            config_tree.from_dict(configs.DataConfig, made_with),
-            _FIELDS,
-            FLAGS,
-        ),
+        data=config_flags.replace_fields(data, _FIELDS, FLAGS),
         directory=FLAGS.output_dir,
         labeled_directory=FLAGS.labeled_dir,
-        beam_options=argv[1:],
     )
 
 

@@ -37,6 +37,9 @@ _FIELDS = {
 
 _SCRATCH = "hashes"
 
+# Path of a file to what writes it.
+_Tasks = dict[str, Callable[[str], None]]
+
 
 def find(
     *,
@@ -44,8 +47,7 @@ def find(
     labeled_directory: str,
     directory: str,
     labeling: configs.LabelingConfig,
-    beam_runner: str = "DirectRunner",
-    beam_options: Sequence[str] = (),
+    beam: beam_shards.Beam = beam_shards.LOCAL,
 ) -> None:
     """Write which unlabeled images are left out; finished shards are skipped.
 
@@ -54,8 +56,7 @@ def find(
         labeled_directory: What must not be found; all its splits.
         directory: Where the result appears.
         labeling: How near is too near.
-        beam_runner: Apache Beam runner.
-        beam_options: Further options of the runner.
+        beam: Where it runs.
 
     Raises:
         FileNotFoundError: An input is missing or unfinished.
@@ -64,45 +65,57 @@ def find(
     made_from = _prepare(
         directory, unlabeled_directory, labeled_directory, labeling
     )
-    run = functools.partial(
-        _run_unfinished, beam_runner=beam_runner, beam_options=beam_options
-    )
     labeled = _hash_tasks(labeled_directory, directory, labeling)
     unlabeled = _hash_tasks(unlabeled_directory, directory, labeling)
-    hashed = run([*labeled, *unlabeled], duplicate_shards.write_hashes)
-    labeled_paths, hash_paths = hashed[: len(labeled)], hashed[len(labeled) :]
-    repeat_paths: list[str] = []
-    if labeling.deduplicate:
-        repeats = duplicate_shards.plan_repeats(
-            hash_paths,
-            files.join(directory, _SCRATCH),
-            max_bits=labeling.near_duplicate_bits,
+    _run({**labeled, **unlabeled}, beam)
+    _compare([*unlabeled], [*labeled], directory, labeling, beam)
+    _finish(directory, made_from, [*unlabeled])
+
+
+def _compare(
+    hash_paths: list[str],
+    labeled_paths: list[str],
+    directory: str,
+    labeling: configs.LabelingConfig,
+    beam: beam_shards.Beam,
+) -> None:
+    """Compare the hashes of each unlabeled shard with all others."""
+    max_bits = labeling.near_duplicate_bits
+    repeats: _Tasks = {}
+    masks = duplicate_shards.repeat_masks(max_bits)
+    for mask in masks if labeling.deduplicate else ():
+        name = f"repeats-{mask:016x}.parquet"
+        repeats[files.join(directory, _SCRATCH, name)] = functools.partial(
+            duplicate_shards.write_repeats,
+            hash_paths=hash_paths,
+            mask=mask,
+            max_bits=max_bits,
         )
-        repeat_paths = run(repeats, duplicate_shards.write_repeats)
-    matches = duplicate_shards.plan_matches(
-        hash_paths,
-        labeled_paths,
-        repeat_paths,
-        directory=directory,
-        max_bits=labeling.near_duplicate_bits,
-    )
-    run(matches, duplicate_shards.write_matches)
-    _finish(directory, made_from, hash_paths)
+    _run(repeats, beam)
+    repeat_paths = [*repeats]
+    matches: _Tasks = {}
+    for index in range(len(hash_paths)):
+        name = duplicates.file_name(index, len(hash_paths))
+        matches[files.join(directory, name)] = functools.partial(
+            duplicate_shards.write_matches,
+            index=index,
+            hash_paths=hash_paths,
+            labeled_paths=labeled_paths,
+            repeat_paths=repeat_paths,
+            max_bits=max_bits,
+        )
+    _run(matches, beam)
 
 
-def _run_unfinished(
-    tasks: Sequence[Any],
-    function: Callable[[Any], None],
-    *,
-    beam_runner: str,
-    beam_options: Sequence[str],
-) -> list[str]:
-    """Do the tasks that are not done, and return where all results lie."""
-    unfinished = [task for task in tasks if not files.exists(task.output)]
-    beam_shards.run(
-        unfinished, function, runner=beam_runner, beam_options=beam_options
-    )
-    return [task.output for task in tasks]
+def _run(tasks: _Tasks, beam: beam_shards.Beam) -> None:
+    """Write the files that are not there."""
+    unfinished = [task for task in tasks.items() if not files.exists(task[0])]
+    beam_shards.run(unfinished, _write, beam)
+
+
+def _write(task: tuple[str, Callable[[str], None]]) -> None:
+    path, write = task
+    write(path)
 
 
 def _prepare(
@@ -136,26 +149,21 @@ def _prepare(
 
 def _hash_tasks(
     images_directory: str, directory: str, labeling: configs.LabelingConfig
-) -> list[duplicate_shards.HashTask]:
-    """Return a task per shard of all splits."""
-    tasks = []
+) -> _Tasks:
+    """Return what writes the hashes of each shard of all splits."""
+    tasks: _Tasks = {}
     for split in sorted(shards.read_manifest(images_directory)["splits"]):
         paths = shards.open_split(images_directory, split).paths
-        names = [
-            shards.index_name(split, index, len(paths))
-            for index in range(len(paths))
-        ]
-        tasks += [
-            duplicate_shards.HashTask(
+        for index, path in enumerate(paths):
+            name = shards.index_name(split, index, len(paths))
+            tasks[files.join(directory, _SCRATCH, name)] = functools.partial(
+                duplicate_shards.write_hashes,
                 records_path=path,
                 index_path=files.join(images_directory, name),
                 split=split,
                 shard=index,
                 min_side=labeling.near_duplicate_side,
-                output=files.join(directory, _SCRATCH, name),
             )
-            for index, (path, name) in enumerate(zip(paths, names, strict=True))
-        ]
     return tasks
 
 
@@ -228,8 +236,7 @@ def main(argv: Sequence[str]) -> None:
         labeling=config_flags.replace_fields(
             configs.LabelingConfig(), _FIELDS, FLAGS
         ),
-        beam_runner=FLAGS.runner,
-        beam_options=argv[1:],
+        beam=beam_shards.Beam(FLAGS.runner, argv[1:]),
     )
 
 

@@ -54,8 +54,7 @@ def index(
     num_classes: int,
     iteration: int = 1,
     max_corrupt_fraction: float = 0.0,
-    beam_runner: str = "DirectRunner",
-    beam_options: Sequence[str] = (),
+    beam: beam_shards.Beam = beam_shards.LOCAL,
 ) -> None:
     """Read the files once, check them, and write the manifest.
 
@@ -65,8 +64,7 @@ def index(
         num_classes: Of the probabilities.
         iteration: Which student they are for, from 1.
         max_corrupt_fraction: Share of pictures that may be left out.
-        beam_runner: Apache Beam runner.
-        beam_options: Further options of the runner.
+        beam: Where it runs.
 
     Raises:
         FileNotFoundError: No file matches.
@@ -87,8 +85,7 @@ def index(
         functools.partial(_read, num_classes),
         _merge,
         directory=directory,
-        runner=beam_runner,
-        beam_options=beam_options,
+        beam=beam,
     )
     num_records = int(found.counts.sum())
     manifests.check_corrupt(
@@ -219,8 +216,7 @@ def main(argv: Sequence[str]) -> None:
         num_classes=FLAGS.num_classes,
         iteration=FLAGS.iteration,
         max_corrupt_fraction=FLAGS.max_corrupt_fraction,
-        beam_runner=FLAGS.runner,
-        beam_options=argv[1:],
+        beam=beam_shards.Beam(FLAGS.runner, argv[1:]),
     )
 
 

@@ -16,9 +16,7 @@ no `--selection_directory` is given. Options of the Beam runner follow a bare
 `--`.
 """
 
-import dataclasses
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,188 +39,90 @@ UNLABELED = "unlabeled"
 
 def write(
     *,
-    unlabeled_directory: str,
+    images_directory: str,
     predictions_directory: str,
     selection_directory: str,
     directory: str,
     iteration: int,
-    beam_runner: str = "DirectRunner",
-    beam_options: Sequence[str] = (),
+    beam: beam_shards.Beam = beam_shards.LOCAL,
 ) -> None:
     """Write the pseudo-labeled shards; finished ones are skipped.
 
+    Without a selection, images that are selected already get another teacher's
+    labels, and their copies stay. In the paper an EfficientNet-B0 selects, and
+    a better teacher labels.
+
     Args:
-        unlabeled_directory: The images.
+        images_directory: The unlabeled images, or pseudo-labeled ones.
         predictions_directory: The teacher's probabilities of all of them.
-        selection_directory: Which of them, and how often.
+        selection_directory: Which of the unlabeled ones, and how often; empty:
+            all of the pseudo-labeled ones.
         directory: Where the shards appear.
         iteration: Which student they are made for, from 1.
-        beam_runner: Apache Beam runner.
-        beam_options: Beam's own flags, such as `--direct_num_workers=2`.
+        beam: Where it runs.
 
     Raises:
         FileNotFoundError: An input is missing or unfinished.
         ValueError: The inputs belong to different teachers or images.
     """
-    _check_same(predictions_directory, selection_directory)
-    selection = shards.read_manifest(selection_directory)
-    _write(
-        _Labeling(
-            images_directory=unlabeled_directory,
-            split=UNLABELED,
-            predictions_directory=predictions_directory,
-            selection_paths=[
-                files.join(selection_directory, name)
-                for name in selection["shards"]
-            ],
-            configuration=selection["configuration"],
-            directory=directory,
-            iteration=iteration,
-        ),
-        beam_runner,
-        beam_options,
-    )
-
-
-def reassign(
-    *,
-    pseudo_labeled_directory: str,
-    predictions_directory: str,
-    directory: str,
-    iteration: int,
-    beam_runner: str = "DirectRunner",
-    beam_options: Sequence[str] = (),
-) -> None:
-    """Give selected images another teacher's labels; their copies stay.
-
-    In the paper an EfficientNet-B0 selects, and a better teacher labels.
-
-    Args:
-        pseudo_labeled_directory: The selected images.
-        predictions_directory: The better teacher's predictions of them.
-        directory: Where the shards appear; finished ones are skipped.
-        iteration: Which student they are made for, from 1.
-        beam_runner: Apache Beam runner.
-        beam_options: Beam's own flags.
-
-    Raises:
-        FileNotFoundError: An input is missing or unfinished.
-        ValueError: The predictions are of other images.
-    """
-    selected = shards.read_manifest(pseudo_labeled_directory)
-    _write(
-        _Labeling(
-            images_directory=pseudo_labeled_directory,
-            split=SPLIT,
-            predictions_directory=predictions_directory,
-            selection_paths=sidecars.split_indexes(
-                pseudo_labeled_directory, SPLIT
+    inputs = _join(images_directory, predictions_directory, selection_directory)
+    predicted = shards.read_manifest(predictions_directory)
+    tasks = [
+        pseudo_labeled_shard.Task(
+            *paths,
+            records_path=files.join(
+                directory, shards.shard_name(SPLIT, index, len(inputs))
             ),
-            configuration=selected["configuration"],
-            directory=directory,
+            index_path=files.join(
+                directory, shards.index_name(SPLIT, index, len(inputs))
+            ),
             iteration=iteration,
-        ),
-        beam_runner,
-        beam_options,
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Labeling:
-    """Selected images, the labels that they get, and where both go.
-
-    Attributes:
-        images_directory: The images.
-        split: Their split there.
-        predictions_directory: A teacher's probabilities of them.
-        selection_paths: Which images, and how often; one file a shard.
-        configuration: What they were selected by.
-        directory: Where the shards appear.
-        iteration: Which student they are made for, from 1.
-    """
-
-    images_directory: str
-    split: str
-    predictions_directory: str
-    selection_paths: list[str]
-    configuration: dict[str, Any]
-    directory: str
-    iteration: int
-
-
-def _write(
-    labeling: _Labeling, beam_runner: str, beam_options: Sequence[str]
-) -> None:
-    predicted = shards.read_manifest(labeling.predictions_directory)
-    directory = labeling.directory
-    tasks = _make_tasks(labeling, predicted)
-    files.make_directories(directory)
-    beam_shards.run(
-        tasks,
-        pseudo_labeled_shard.write_shard,
-        runner=beam_runner,
-        beam_options=beam_options,
-    )
-    files.remove_temporaries(directory)
-    images = shards.read_manifest(labeling.images_directory)
-    inherited = {
-        "num_classes": predicted["num_classes"],
-        "class_names": images.get("class_names", []),
-        "iteration": labeling.iteration,
-        predictions.TEACHER: predicted[predictions.TEACHER],
-        "configuration": labeling.configuration,
-    }
-    if labeling.split == SPLIT:
-        inherited["selected_by"] = images.get(
-            "selected_by", images[predictions.TEACHER]
+            teacher_fingerprint=predicted[predictions.TEACHER],
+            reassigns=not selection_directory,
         )
+        for index, paths in enumerate(inputs)
+    ]
+    files.make_directories(directory)
+    beam_shards.run(tasks, pseudo_labeled_shard.write_shard, beam)
+    files.remove_temporaries(directory)
+    inherited = _inherited(
+        images_directory, selection_directory, predicted, iteration
+    )
     shards.write_manifest(directory, _make_manifest(tasks, inherited))
 
 
-def _make_tasks(
-    labeling: _Labeling, predicted: dict[str, Any]
-) -> list[pseudo_labeled_shard.Task]:
-    """Return a task per shard.
+def _join(
+    images_directory: str, predictions_directory: str, selection_directory: str
+) -> list[tuple[str, str, str]]:
+    """Return the images, predictions and selection of each shard.
 
     Raises:
         ValueError: The predictions are of other images, or of other shards.
     """
-    paths = shards.open_split(labeling.images_directory, labeling.split).paths
-    found = shards.manifest_fingerprint(labeling.images_directory)
+    predicted = shards.read_manifest(predictions_directory)
+    if selection_directory:
+        _check_same(predictions_directory, selection_directory)
+        selected = [
+            files.join(selection_directory, name)
+            for name in shards.read_manifest(selection_directory)["shards"]
+        ]
+    else:
+        selected = sidecars.split_indexes(images_directory, SPLIT)
+    split = UNLABELED if selection_directory else SPLIT
+    paths = shards.open_split(images_directory, split).paths
+    found = shards.manifest_fingerprint(images_directory)
     expected = predicted[predictions.UNLABELED]
-    count = len(predicted["shards"])
-    if len(paths) != count or found != expected:
+    names = predicted["shards"]
+    if len(paths) != len(names) or found != expected:
         raise ValueError(
-            f"{labeling.predictions_directory} holds predictions of {count} "
+            f"{predictions_directory} holds predictions of {len(names)} "
             f"shards with the fingerprint {expected}, but "
-            f"{labeling.images_directory} has {len(paths)} with {found}: the "
-            f"images were built anew. Remove {labeling.predictions_directory}, "
+            f"{images_directory} has {len(paths)} with {found}: the "
+            f"images were built anew. Remove {predictions_directory}, "
             "and predict and select again."
         )
-    return [
-        pseudo_labeled_shard.Task(
-            unlabeled_path=path,
-            predictions_path=files.join(labeling.predictions_directory, name),
-            selection_path=selected,
-            records_path=files.join(
-                labeling.directory, shards.shard_name(SPLIT, index, count)
-            ),
-            index_path=files.join(
-                labeling.directory, shards.index_name(SPLIT, index, count)
-            ),
-            iteration=labeling.iteration,
-            teacher_fingerprint=predicted[predictions.TEACHER],
-            reassigns=labeling.split == SPLIT,
-        )
-        for index, (path, name, selected) in enumerate(
-            zip(
-                paths,
-                predicted["shards"],
-                labeling.selection_paths,
-                strict=True,
-            )
-        )
-    ]
+    predictions_paths = [files.join(predictions_directory, n) for n in names]
+    return list(zip(paths, predictions_paths, selected, strict=True))
 
 
 def _check_same(*directories: str) -> None:
@@ -242,41 +142,63 @@ def _check_same(*directories: str) -> None:
         )
 
 
+def _inherited(
+    images_directory: str,
+    selection_directory: str,
+    predicted: dict[str, Any],
+    iteration: int,
+) -> dict[str, Any]:
+    """Return what the manifest takes over from those of the inputs."""
+    images = shards.read_manifest(images_directory)
+    selection = shards.read_manifest(selection_directory or images_directory)
+    inherited = {
+        "num_classes": predicted["num_classes"],
+        "class_names": images.get("class_names", []),
+        "iteration": iteration,
+        predictions.TEACHER: predicted[predictions.TEACHER],
+        "configuration": selection["configuration"],
+    }
+    if not selection_directory:
+        teacher = images[predictions.TEACHER]
+        inherited["selected_by"] = images.get("selected_by", teacher)
+    return inherited
+
+
 def _make_manifest(
     tasks: list[pseudo_labeled_shard.Task], inherited: dict[str, Any]
 ) -> dict[str, Any]:
     num_classes = inherited["num_classes"]
-    images = np.zeros(num_classes, np.int64)
-    rows = np.zeros(num_classes, np.int64)
+    counts = np.zeros(num_classes, np.int64)
+    copies = np.zeros(num_classes, np.int64)
     checksums = {}
     for task in tasks:
         index = parquet_files.read_columns(
             task.index_path, [predictions.CLASS_ID, predictions.COPIES]
         )
         class_ids = index[predictions.CLASS_ID].to_numpy()
-        np.add.at(images, class_ids, 1)
-        np.add.at(rows, class_ids, index[predictions.COPIES].to_numpy())
+        np.add.at(counts, class_ids, 1)
+        np.add.at(copies, class_ids, index[predictions.COPIES].to_numpy())
         metadata = parquet_files.read_metadata(task.index_path)
         checksums[os.path.basename(task.records_path)] = metadata[
             pseudo_labeled_shard.RECORDS_SHA256
         ]
-    entry = shards.split_manifest(
-        paths=list(checksums),
-        num_records=int(images.sum()),
-        schema="pseudo_labeled",
-        num_classes=num_classes,
-        num_copies=int(rows.sum()),
-    )
     logging.info(
         "Wrote %d pseudo-labeled images, %d rows with their copies.",
-        images.sum(),
-        rows.sum(),
+        counts.sum(),
+        copies.sum(),
+    )
+    entry = shards.split_manifest(
+        paths=list(checksums),
+        num_records=int(counts.sum()),
+        schema="pseudo_labeled",
+        num_classes=num_classes,
+        num_copies=int(copies.sum()),
     )
     return {
         "splits": {SPLIT: entry},
         **inherited,
-        "counts_per_class": {SPLIT: images.tolist()},
-        "copies_per_class": {SPLIT: rows.tolist()},
+        "counts_per_class": {SPLIT: counts.tolist()},
+        "copies_per_class": {SPLIT: copies.tolist()},
         "checksums": checksums,
     }
 
@@ -321,22 +243,14 @@ def main(arguments: list[str]) -> None:
             f"--reassign={FLAGS.reassign}: give one of them. Reassigned "
             "images are the selected ones already."
         )
-    common = {
-        "predictions_directory": FLAGS.predictions_directory,
-        "directory": FLAGS.output_directory,
-        "iteration": FLAGS.iteration,
-        "beam_runner": FLAGS.runner,
-        "beam_options": arguments[1:],
-    }
-    images = FLAGS.unlabeled_directory
-    if FLAGS.reassign:
-        reassign(pseudo_labeled_directory=images, **common)
-    else:
-        write(
-            unlabeled_directory=images,
-            selection_directory=FLAGS.selection_directory,
-            **common,
-        )
+    write(
+        images_directory=FLAGS.unlabeled_directory,
+        predictions_directory=FLAGS.predictions_directory,
+        selection_directory=FLAGS.selection_directory,
+        directory=FLAGS.output_directory,
+        iteration=FLAGS.iteration,
+        beam=beam_shards.Beam(FLAGS.runner, arguments[1:]),
+    )
 
 
 if __name__ == "__main__":

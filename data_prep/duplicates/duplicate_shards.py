@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from data_prep.duplicates import near_hashes, perceptual
 from data_prep.sources import tfrecords
-from noisy_student_tf import files
 from noisy_student_tf.records import (
     duplicates,
     parquet_files,
@@ -20,44 +19,39 @@ _REPEATS = ("place", "kept", "distance")
 _IDENTICAL = 0
 
 
-@dataclasses.dataclass(frozen=True)
-class HashTask:
-    """One shard to hash.
+def write_hashes(
+    output: str,
+    *,
+    records_path: str,
+    index_path: str,
+    split: str,
+    shard: int,
+    min_side: int,
+) -> None:
+    """Hash the images of a shard.
 
-    Attributes:
+    Args:
+        output: Where the hashes appear.
         records_path: Records of the images.
         index_path: Their index, in the same order.
         split: Of the shard.
         shard: Its number.
         min_side: See `perceptual.hash_picture`.
-        output: Where the hashes appear.
-    """
-
-    records_path: str
-    index_path: str
-    split: str
-    shard: int
-    min_side: int
-    output: str
-
-
-def write_hashes(task: HashTask) -> None:
-    """Hash the images of a shard.
 
     Raises:
         ValueError: The shard is damaged, or not that of the index.
     """
     hashes = [
         perceptual.hash_picture(
-            schema.stored_bytes(example, schema.IMAGE), min_side=task.min_side
+            schema.stored_bytes(example, schema.IMAGE), min_side=min_side
         )
-        for _, _, example in tfrecords.read_examples(task.records_path)
+        for _, _, example in tfrecords.read_examples(records_path)
     ]
-    ids, starts = _read_index(task.index_path)
+    ids, starts = _read_index(index_path)
     if len(ids) != len(hashes):
         raise ValueError(
-            f"{task.records_path} has {len(hashes)} records, but its index "
-            f"{task.index_path} has {len(ids)}. Build the directory again."
+            f"{records_path} has {len(hashes)} records, but its index "
+            f"{index_path} has {len(ids)}. Build the directory again."
         )
     table = pa.table(
         {
@@ -65,9 +59,9 @@ def write_hashes(task: HashTask) -> None:
             "sha256_start": starts,
             "perceptual_hash": pa.array(hashes, pa.uint64()),
         },
-        metadata={"split": task.split, "shard": str(task.shard)},
+        metadata={"split": split, "shard": str(shard)},
     )
-    parquet_files.write_table(task.output, table)
+    parquet_files.write_table(output, table)
 
 
 def _read_index(path: str) -> tuple[np.ndarray, np.ndarray]:
@@ -133,46 +127,28 @@ def _read_hashes(
     return _Hashes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-@dataclasses.dataclass(frozen=True)
-class RepeatTask:
-    """Find unlabeled images that repeat each other, under one mask.
+def repeat_masks(max_bits: int) -> list[int]:
+    """Return what `write_repeats` must be called for to find every repeat."""
+    return [_IDENTICAL, *near_hashes.masks(max_bits)]
+
+
+def write_repeats(
+    output: str, *, hash_paths: Sequence[str], mask: int, max_bits: int
+) -> None:
+    """Write which images repeat one whose id begins with less.
 
     Holds about 100 bytes of every unlabeled image in memory.
 
-    Attributes:
-        hash_paths: Hashes of all unlabeled shards.
-        mask: Where hashes must agree; 0: whole files must.
-        max_bits: How near hashes are too near.
+    Args:
         output: Where the result appears.
+        hash_paths: Hashes of all unlabeled shards.
+        mask: One of `repeat_masks`: where hashes must agree.
+        max_bits: How near hashes are too near.
     """
-
-    hash_paths: tuple[str, ...]
-    mask: int
-    max_bits: int
-    output: str
-
-
-def plan_repeats(
-    hash_paths: Sequence[str], scratch: str, *, max_bits: int
-) -> list[RepeatTask]:
-    """Plan the search for images that repeat each other."""
-    return [
-        RepeatTask(
-            tuple(hash_paths),
-            mask,
-            max_bits,
-            files.join(scratch, f"repeats-{mask:016x}.parquet"),
-        )
-        for mask in (_IDENTICAL, *near_hashes.masks(max_bits))
-    ]
-
-
-def write_repeats(task: RepeatTask) -> None:
-    """Write which images repeat one whose id begins with less."""
-    column, mask, max_bits = "perceptual_hash", task.mask, task.max_bits
+    column = "perceptual_hash"
     if mask == _IDENTICAL:
         column, mask, max_bits = "sha256_start", (1 << 64) - 1, 0
-    images = _read_hashes(task.hash_paths, column)
+    images = _read_hashes(hash_paths, column)
     losers, keepers = near_hashes.repeated(
         images.hashes, _first_word(images.ids), mask=mask, max_bits=max_bits
     )
@@ -185,68 +161,46 @@ def write_repeats(task: RepeatTask) -> None:
         ],
         names=_REPEATS,
     )
-    parquet_files.write_table(task.output, table)
+    parquet_files.write_table(output, table)
 
 
-@dataclasses.dataclass(frozen=True)
-class MatchTask:
-    """One unlabeled shard whose images are compared with the labeled ones.
+def write_matches(
+    output: str,
+    *,
+    index: int,
+    hash_paths: Sequence[str],
+    labeled_paths: Sequence[str],
+    repeat_paths: Sequence[str],
+    max_bits: int,
+) -> None:
+    """Write which images of a shard are left out, and what they repeat.
 
-    Attributes:
-        index: Number of the shard.
+    Args:
+        output: Where the result appears.
+        index: Number of the unlabeled shard.
         hash_paths: Hashes of all unlabeled shards.
         labeled_paths: Hashes of all labeled shards.
         repeat_paths: What `write_repeats` wrote, if it was asked for.
         max_bits: How near hashes are too near.
-        output: Where the result appears.
     """
-
-    index: int
-    hash_paths: tuple[str, ...]
-    labeled_paths: tuple[str, ...]
-    repeat_paths: tuple[str, ...]
-    max_bits: int
-    output: str
-
-
-def plan_matches(
-    hash_paths: Sequence[str],
-    labeled_paths: Sequence[str],
-    repeat_paths: Sequence[str],
-    *,
-    directory: str,
-    max_bits: int,
-) -> list[MatchTask]:
-    """Plan the comparison of each unlabeled shard; see `MatchTask`."""
-    count = len(hash_paths)
-    return [
-        MatchTask(
-            index=index,
-            hash_paths=tuple(hash_paths),
-            labeled_paths=tuple(labeled_paths),
-            repeat_paths=tuple(repeat_paths),
-            max_bits=max_bits,
-            output=files.join(directory, duplicates.file_name(index, count)),
-        )
-        for index in range(count)
-    ]
-
-
-def write_matches(task: MatchTask) -> None:
-    """Write which images of a shard are left out, and what they repeat."""
-    found = {each.image_id: each for each in _repeats(task)}
+    repeats = _repeats(index, hash_paths, repeat_paths) if repeat_paths else ()
+    found = {each.image_id: each for each in repeats}
     # What is labeled or held out is the better reason.
-    found.update((each.image_id, each) for each in _matches(task))
+    matches = _matches(hash_paths[index], labeled_paths, max_bits)
+    found.update((each.image_id, each) for each in matches)
     rows = sorted(found.values(), key=lambda each: each.image_id)
-    duplicates.write(task.output, rows)
+    duplicates.write(output, rows)
 
 
-def _matches(task: MatchTask) -> Iterator[duplicates.Duplicate]:
-    images = _read_hashes(task.hash_paths[task.index : task.index + 1])
-    labeled = _read_hashes(task.labeled_paths)
-    origins = [parquet_files.read_metadata(path) for path in task.labeled_paths]
+def _matches(
+    path: str, labeled_paths: Sequence[str], max_bits: int
+) -> Iterator[duplicates.Duplicate]:
+    """Yield the images of a shard that repeat labeled ones."""
+    images = _read_hashes([path])
+    labeled = _read_hashes(labeled_paths)
+    origins = [parquet_files.read_metadata(each) for each in labeled_paths]
     places, apart = near_hashes.nearest(
-        images.hashes, labeled.hashes, max_bits=task.max_bits
+        images.hashes, labeled.hashes, max_bits=max_bits
     )
     for row in np.flatnonzero(places >= 0):
         place = places[row]
@@ -260,20 +214,20 @@ def _matches(task: MatchTask) -> Iterator[duplicates.Duplicate]:
         )
 
 
-def _repeats(task: MatchTask) -> Iterator[duplicates.Duplicate]:
-    """Yield the images of the shard that repeat other unlabeled ones."""
-    if not task.repeat_paths:
-        return
-    sizes = [count_hashes(path)[0] for path in task.hash_paths]
+def _repeats(
+    index: int, hash_paths: Sequence[str], repeat_paths: Sequence[str]
+) -> Iterator[duplicates.Duplicate]:
+    """Yield the images of a shard that repeat other unlabeled ones."""
+    sizes = [count_hashes(path)[0] for path in hash_paths]
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    own_ids = _read_ids(task.hash_paths[task.index])
-    kept = _read_repeats(task, starts[task.index], starts[task.index + 1])
+    own_ids = _read_ids(hash_paths[index])
+    kept = _read_repeats(repeat_paths, starts[index], starts[index + 1])
     shard_of = np.searchsorted(starts, kept[:, 1], side="right") - 1
     for shard in np.unique(shard_of):
-        ids = _read_ids(task.hash_paths[shard])
+        ids = _read_ids(hash_paths[shard])
         for place, keeper, distance in kept[shard_of == shard]:
             yield duplicates.Duplicate(
-                image_id=own_ids[place - starts[task.index]].tobytes(),
+                image_id=own_ids[place - starts[index]].tobytes(),
                 kept_id=ids[keeper - starts[shard]].tobytes(),
                 kept_split=duplicates.UNLABELED,
                 kept_shard=int(shard),
@@ -281,10 +235,10 @@ def _repeats(task: MatchTask) -> Iterator[duplicates.Duplicate]:
             )
 
 
-def _read_repeats(task: MatchTask, start: int, end: int) -> np.ndarray:
+def _read_repeats(paths: Sequence[str], start: int, end: int) -> np.ndarray:
     """Return (place, keeper, distance) of a range, each place once."""
     parts = [np.zeros((0, 3), np.int64)]
-    for path in task.repeat_paths:
+    for path in paths:
         columns = parquet_files.read_columns(path, _REPEATS)
         rows = np.stack([*columns.values()], axis=1).astype(np.int64)
         parts.append(rows[(rows[:, 0] >= start) & (rows[:, 0] < end)])

@@ -12,9 +12,7 @@ depends on its id alone.
 
 import io
 from collections.abc import Callable
-from typing import Any
 
-import matplotlib.colors
 import numpy as np
 from PIL import Image
 from scipy import ndimage
@@ -32,10 +30,8 @@ _WATER_RGB = np.array([175, 238, 238]) / 255
 _MUD_RGB = np.array([63, 42, 20]) / 255
 _FROST_RGB = np.array([0.85, 0.93, 1.0])
 
-# (pixels in [0, 1], constants, scale of lengths, generator) -> pixels.
-_Corruption = Callable[
-    [np.ndarray, Any, float, np.random.Generator], np.ndarray
-]
+# (pixels in [0, 1], scale of lengths, generator, constants) -> pixels.
+_Corruption = Callable[..., np.ndarray]
 
 
 def corrupt(
@@ -69,46 +65,43 @@ def corrupt(
             f"severity {severity}: accepted is a whole number from 1 to 5."
         )
     side = min(image.shape[:2])
-    table = corruption_constants.table(side)
     corrupted = _FUNCTIONS[corruption](
         image / 255.0,
-        table.values[corruption][severity - 1],
-        side / table.side,
+        corruption_constants.length_scale(side),
         generator,
+        *corruption_constants.constants(corruption, severity, side=side),
     )
-    return np.around(np.clip(corrupted, 0, 1) * 255).astype(np.uint8)
+    return image_filters.to_bytes(corrupted)
 
 
-def _gaussian_noise(image, constant, scale, generator):
-    return image + generator.normal(size=image.shape, scale=constant)
+def _gaussian_noise(image, scale, generator, deviation):
+    return image + generator.normal(size=image.shape, scale=deviation)
 
 
-def _shot_noise(image, constant, scale, generator):
-    return generator.poisson(image * constant) / constant
+def _shot_noise(image, scale, generator, photons):
+    return generator.poisson(image * photons) / photons
 
 
-def _impulse_noise(image, constant, scale, generator):
-    is_hit = generator.random(image.shape) <= constant
+def _impulse_noise(image, scale, generator, share):
+    is_hit = generator.random(image.shape) <= share
     is_salt = generator.random(image.shape) <= 0.5
     return np.where(is_hit, is_salt, image)
 
 
-def _speckle_noise(image, constant, scale, generator):
-    return image + image * generator.normal(size=image.shape, scale=constant)
+def _speckle_noise(image, scale, generator, deviation):
+    return image + image * generator.normal(size=image.shape, scale=deviation)
 
 
-def _gaussian_blur(image, constant, scale, generator):
-    return image_filters.gaussian(image, constant * scale)
+def _gaussian_blur(image, scale, generator, sigma):
+    return image_filters.gaussian(image, sigma * scale)
 
 
-def _defocus_blur(image, constant, scale, generator):
-    radius, edge_sigma = constant
+def _defocus_blur(image, scale, generator, radius, edge_sigma):
     kernel = image_filters.disk(radius * scale, edge_sigma)
-    return image_filters.convolve(image, kernel)
+    return ndimage.correlate(image, kernel[..., np.newaxis], mode="mirror")
 
 
-def _glass_blur(image, constant, scale, generator):
-    sigma, shift, repetitions = constant
+def _glass_blur(image, scale, generator, sigma, shift, repetitions):
     sigma, shift = sigma * scale, max(round(shift * scale), 1)
     # Cut off, not rounded, as published.
     pixels = (image_filters.gaussian(image, sigma) * 255).astype(np.uint8)
@@ -126,8 +119,7 @@ def _glass_blur(image, constant, scale, generator):
     return image_filters.gaussian(pixels / 255.0, sigma)
 
 
-def _motion_blur(image, constant, scale, generator):
-    length, sigma = constant
+def _motion_blur(image, scale, generator, length, sigma):
     return image_filters.motion_blur(
         image,
         length=length * scale,
@@ -136,18 +128,27 @@ def _motion_blur(image, constant, scale, generator):
     )
 
 
-def _zoom_blur(image, constant, scale, generator):
-    end, step = constant
+def _zoom_blur(image, scale, generator, end, step):
     factors = np.arange(1, end, step)
     zoomed = [image_filters.clipped_zoom(image, factor) for factor in factors]
     return (image + sum(zoomed)) / (len(factors) + 1)
 
 
-def _snow(image, constant, scale, generator):
-    mean, deviation, zoom, threshold, length, sigma, weight = constant
-    flakes = generator.normal(mean, deviation, size=(*image.shape[:2], 1))
-    flakes = image_filters.clipped_zoom(flakes, zoom)
-    flakes = np.clip(np.where(flakes < threshold, 0, flakes), 0, 1)
+def _snow(
+    image,
+    scale,
+    generator,
+    mean,
+    deviation,
+    zoom,
+    threshold,
+    length,
+    sigma,
+    weight,
+):
+    flakes = image_filters.draw_flakes(
+        generator, image.shape, mean, deviation, threshold=threshold, zoom=zoom
+    )
     flakes = image_filters.motion_blur(
         flakes,
         length=length * scale,
@@ -168,12 +169,8 @@ def whiten(image: np.ndarray, weight: float) -> np.ndarray:
     return weight * image + (1 - weight) * np.maximum(image, gray * 1.5 + 0.5)
 
 
-def _frost(image, constant, scale, generator):
-    image_weight, frost_weight = constant
-    side = max(image.shape[:2])
-    cloud = image_filters.fractal(
-        image_filters.power_of_two(side), 1.6, generator
-    )[: image.shape[0], : image.shape[1]]
+def _frost(image, scale, generator, image_weight, frost_weight):
+    cloud = image_filters.fractal(image.shape[:2], 1.6, generator)
     # Crystals grow along the cloud's middle heights, and thicken outwards.
     ridges = 1 - np.abs(2 * cloud - 1)
     frost = np.clip(0.15 + 1.1 * ridges**3 + 0.4 * cloud, 0, 1)
@@ -182,48 +179,30 @@ def _frost(image, constant, scale, generator):
     )
 
 
-def _fog(image, constant, scale, generator):
-    weight, fading = constant
-    side = max(image.shape[:2])
-    is_small = side <= corruption_constants.MAX_SMALL_SIDE
+def _fog(image, scale, generator, weight, fading):
+    is_small = corruption_constants.is_small(max(image.shape[:2]))
     least = _SMALL_FOG_MAP_SIDE if is_small else _FOG_MAP_SIDE
-    cloud = image_filters.fractal(
-        max(image_filters.power_of_two(side), least), fading, generator
-    )[: image.shape[0], : image.shape[1], np.newaxis]
+    cloud = image_filters.fractal(image.shape[:2], fading, generator, least)
     highest = image.max()
-    return (image + weight * cloud) * highest / (highest + weight)
+    fog = weight * cloud[..., np.newaxis]
+    return (image + fog) * highest / (highest + weight)
 
 
-def _brightness(image, constant, scale, generator):
-    return brighten(image, constant)
+def _brightness(image, scale, generator, offset):
+    return image_filters.shift_hsv(image, 2, offset=offset)
 
 
-def brighten(image: np.ndarray, offset: float) -> np.ndarray:
-    """Add to the value of hue, saturation and value.
-
-    Args:
-        image: float [height, width, 3] in [0, 1].
-        offset: In [-1, 1].
-    """
-    colors = matplotlib.colors.rgb_to_hsv(image)
-    colors[..., 2] = np.clip(colors[..., 2] + offset, 0, 1)
-    return matplotlib.colors.hsv_to_rgb(colors)
+def _saturate(image, scale, generator, factor, offset):
+    return image_filters.shift_hsv(image, 1, factor=factor, offset=offset)
 
 
-def _saturate(image, constant, scale, generator):
-    factor, offset = constant
-    colors = matplotlib.colors.rgb_to_hsv(image)
-    colors[..., 1] = np.clip(colors[..., 1] * factor + offset, 0, 1)
-    return matplotlib.colors.hsv_to_rgb(colors)
-
-
-def _contrast(image, constant, scale, generator):
+def _contrast(image, scale, generator, factor):
     means = image.mean(axis=(0, 1), keepdims=True)
-    return (image - means) * constant + means
+    return (image - means) * factor + means
 
 
-def _elastic_transform(image, constant, scale, generator):
-    length, smoothness, skew = (share * image.shape[0] for share in constant)
+def _elastic_transform(image, scale, generator, *shares):
+    length, smoothness, skew = (share * image.shape[0] for share in shares)
     image = _skew(image, skew, generator)
     shifts = [
         ndimage.gaussian_filter(
@@ -236,11 +215,7 @@ def _elastic_transform(image, constant, scale, generator):
         for _ in range(2)
     ]
     places = np.indices(image.shape[:2]) + np.stack(shifts[::-1])
-    planes = [
-        ndimage.map_coordinates(image[..., i], places, order=1, mode="reflect")
-        for i in range(image.shape[2])
-    ]
-    return np.stack(planes, -1)
+    return image_filters.sample(image, places, mode="reflect")
 
 
 def _skew(image, reach, generator):
@@ -260,58 +235,29 @@ def _skew(image, reach, generator):
     return image_filters.warp(image, backwards.T, mode="mirror")
 
 
-def _pixelate(image, constant, scale, generator):
-    height, width = image.shape[:2]
-    picture = Image.fromarray(np.around(image * 255).astype(np.uint8))
-    small = (max(int(width * constant), 1), max(int(height * constant), 1))
-    picture = picture.resize(small, Image.Resampling.BOX)
-    return (
-        np.asarray(picture.resize((width, height), Image.Resampling.BOX))
-        / 255.0
-    )
+def _pixelate(image, scale, generator, share):
+    picture = Image.fromarray(image_filters.to_bytes(image))
+    small = [max(int(side * share), 1) for side in picture.size]
+    for size in (small, picture.size):
+        picture = picture.resize(size, Image.Resampling.BOX)
+    return np.asarray(picture) / 255.0
 
 
-def _jpeg_compression(image, constant, scale, generator):
-    picture = Image.fromarray(np.around(image * 255).astype(np.uint8))
+def _jpeg_compression(image, scale, generator, quality):
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=constant)
+    picture = Image.fromarray(image_filters.to_bytes(image))
+    picture.save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer)) / 255.0
 
 
-def _spatter(image, constant, scale, generator):
-    mean, deviation, size, threshold, strength, is_mud = constant
-    drops = generator.normal(mean, deviation, size=image.shape[:2])
-    drops = image_filters.gaussian(drops, size * scale)
-    return spatter(
-        image,
-        drops,
-        threshold=threshold,
-        strength=strength if not is_mud else strength * scale,
-        is_mud=is_mud,
-    )
-
-
-def spatter(
-    image: np.ndarray,
-    drops: np.ndarray,
-    *,
-    threshold: float,
-    strength: float,
-    is_mud: bool,
-) -> np.ndarray:
-    """Return an image behind drops of water, or mud.
-
-    Args:
-        image: float [height, width, 3] in [0, 1].
-        drops: float [height, width], heights.
-        threshold: Drops are where heights exceed it.
-        strength: Of water, its opacity; of mud, the softness of its edge in
-            pixels.
-        is_mud: Mud is brown and hides what is behind it.
-    """
-    is_wet = drops > threshold
+def _spatter(
+    image, scale, generator, mean, deviation, size, threshold, strength, is_mud
+):
+    heights = generator.normal(mean, deviation, size=image.shape[:2])
+    is_wet = image_filters.gaussian(heights, size * scale) > threshold
     if is_mud:
-        cover = image_filters.gaussian(is_wet.astype(float), strength)
+        # Brown, and hides what is behind it.
+        cover = image_filters.gaussian(is_wet.astype(float), strength * scale)
         cover = np.where(cover < 0.8, 0, cover)[..., np.newaxis]
         return image * (1 - cover) + cover * _MUD_RGB
     # Drops are lit at their rims.

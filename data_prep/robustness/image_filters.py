@@ -4,7 +4,9 @@ Images are float64 [height, width, channels] in [0, 1] unless said otherwise.
 """
 
 import math
+from collections.abc import Sequence
 
+import matplotlib.colors
 import numpy as np
 from scipy import ndimage
 
@@ -26,9 +28,52 @@ def gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
     )
 
 
-def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Correlate each channel with a kernel; the edge is mirrored."""
-    return ndimage.correlate(image, kernel[..., np.newaxis], mode="mirror")
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """Return uint8 in [0, 255] of any shape, nearest to floats in [0, 1]."""
+    return np.around(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def shift_hsv(
+    image: np.ndarray, channel: int, *, factor: float = 1, offset: float
+) -> np.ndarray:
+    """Change the hue (0), saturation (1) or value (2) of an image.
+
+    Args:
+        image: float [height, width, 3] in [0, 1].
+        channel: Which of the three.
+        factor: It is multiplied by.
+        offset: What is added then, in [-1, 1].
+    """
+    colors = matplotlib.colors.rgb_to_hsv(image)
+    colors[..., channel] = np.clip(colors[..., channel] * factor + offset, 0, 1)
+    return matplotlib.colors.hsv_to_rgb(colors)
+
+
+def draw_flakes(
+    generator: np.random.Generator,
+    shape: Sequence[int],
+    mean: float,
+    deviation: float,
+    *,
+    threshold: float,
+    zoom: float,
+) -> np.ndarray:
+    """Return what is snow where it exceeds a threshold, and 0 elsewhere.
+
+    Args:
+        generator: What is drawn from.
+        shape: Of the image: its height and width count.
+        mean: Of the normal distribution.
+        deviation: Of it.
+        threshold: In [0, 1].
+        zoom: How far the flakes are magnified, at least 1.
+
+    Returns:
+        float64 [height, width, 1] in [0, 1].
+    """
+    flakes = generator.normal(mean, deviation, size=(*shape[:2], 1))
+    flakes = clipped_zoom(flakes, zoom)
+    return np.clip(np.where(flakes < threshold, 0, flakes), 0, 1)
 
 
 def disk(radius: float, edge_sigma: float) -> np.ndarray:
@@ -67,21 +112,17 @@ def motion_blur(
     weights = np.exp(-(steps**2) / (2 * sigma**2))
     weights /= weights.sum()
     radians = math.radians(angle)
+    height, width = image.shape[:2]
     result = np.zeros_like(image, dtype=np.float64)
     for step, weight in zip(steps, weights, strict=True):
         # Whole pixels, as published: shifts are not interpolated.
         rows = round(step * math.sin(radians))
         columns = round(step * math.cos(radians))
-        result += weight * _shift(image, rows, columns)
+        # The edge's pixels fill what comes in.
+        from_rows = np.clip(np.arange(height) - rows, 0, height - 1)
+        from_columns = np.clip(np.arange(width) - columns, 0, width - 1)
+        result += weight * image[from_rows][:, from_columns]
     return result
-
-
-def _shift(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Shift by whole pixels; the edge's pixels fill what comes in."""
-    height, width = image.shape[:2]
-    row_index = np.clip(np.arange(height) - rows, 0, height - 1)
-    column_index = np.clip(np.arange(width) - columns, 0, width - 1)
-    return image[row_index][:, column_index]
 
 
 def clipped_zoom(image: np.ndarray, factor: float) -> np.ndarray:
@@ -105,18 +146,23 @@ def clipped_zoom(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def fractal(
-    side: int, fading: float, generator: np.random.Generator
+    shape: tuple[int, int],
+    fading: float,
+    generator: np.random.Generator,
+    least: int = 1,
 ) -> np.ndarray:
-    """Return a cloud by the diamond-square algorithm.
+    """Return a part of a cloud by the diamond-square algorithm.
 
     Args:
-        side: In pixels, a power of two.
+        shape: Height and width of the part in pixels.
         fading: Each halving of the step divides the amplitude by it.
         generator: What is drawn from.
+        least: Side of the whole, at least; it is a power of two.
 
     Returns:
-        float64 [side, side], from 0 to 1; opposite edges meet.
+        float64 [height, width] in [0, 1].
     """
+    side = 1 << (max(*shape, least) - 1).bit_length()
     cloud = np.zeros((side, side))
     amplitude, step = 100.0, side
 
@@ -142,12 +188,7 @@ def fractal(
         step = half
         amplitude /= fading
     cloud -= cloud.min()
-    return cloud / cloud.max()
-
-
-def power_of_two(least: int) -> int:
-    """Return the smallest power of two that is not smaller."""
-    return 1 << (least - 1).bit_length()
+    return (cloud / cloud.max())[: shape[0], : shape[1]]
 
 
 def warp(
@@ -162,13 +203,25 @@ def warp(
         mode: What lies beyond the edge: black ("constant") or its mirror
             image ("mirror").
     """
-    height, width, channels = image.shape
-    rows, columns = np.mgrid[:height, :width]
+    rows, columns = np.indices(image.shape[:2])
     points = np.stack([columns, rows, np.ones_like(rows)]).reshape(3, -1)
-    x, y, depth = matrix @ points
-    places = np.stack([y / depth, x / depth])
+    x, y, depth = (matrix @ points).reshape(3, *rows.shape)
+    return sample(image, np.stack([y / depth, x / depth]), mode=mode)
+
+
+def sample(image: np.ndarray, places: np.ndarray, *, mode: str) -> np.ndarray:
+    """Interpolate an image linearly between its pixels.
+
+    Args:
+        image: float [height, width, channels].
+        places: float [2, new_height, new_width], rows and columns.
+        mode: What lies beyond the edge, as SciPy names it.
+
+    Returns:
+        float [new_height, new_width, channels].
+    """
     planes = [
-        ndimage.map_coordinates(image[..., i], places, order=1, mode=mode)
-        for i in range(channels)
+        ndimage.map_coordinates(plane, places, order=1, mode=mode)
+        for plane in np.moveaxis(image, -1, 0)
     ]
-    return np.stack(planes, -1).reshape(height, width, channels)
+    return np.stack(planes, -1)

@@ -6,7 +6,6 @@ scaled with the image's side. What moves into the image is black, as in
 CIFAR-10-P.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator
 
@@ -24,65 +23,9 @@ _NUM_FRAMES = 2 * _MIDDLE + 1
 _SNOW_WEIGHT = 0.85
 
 
-@dataclasses.dataclass(frozen=True)
-class _Constants:
-    """What a set was published with; lengths in pixels of its side.
-
-    Attributes:
-        side: Of the published images.
-        noise: Standard deviation, of pixels in [0, 1].
-        photons: Of a white pixel.
-        motion: Length and standard deviation of motion blur.
-        motion_degrees: Between frames, and their number.
-        snow: Zoom, length and standard deviation of the flakes.
-        brightness: Added between frames.
-        shifts: First and last shift in pixels.
-        tilt_degrees: Between frames.
-        scale: First scale, and what is added between frames.
-    """
-
-    side: int
-    noise: float
-    photons: float
-    motion: tuple[float, float]
-    motion_degrees: tuple[float, int]
-    snow: tuple[float, float, float]
-    brightness: float
-    shifts: tuple[int, int]
-    tilt_degrees: float
-    scale: tuple[float, float]
-
-
-_SMALL = _Constants(
-    side=32,
-    noise=0.02,
-    photons=700,
-    motion=(6, 1.8),
-    motion_degrees=(9, 21),
-    snow=(2, 10, 2),
-    brightness=0.015,
-    shifts=(-7, 8),
-    tilt_degrees=0.75,
-    scale=(0.7, 0.02),
-)
-_LARGE = _Constants(
-    side=224,
-    noise=0.03,
-    photons=300,
-    motion=(10, 3),
-    motion_degrees=(4, 31),
-    snow=(3, 14, 4),
-    brightness=0.02,
-    shifts=(-20, 20),
-    tilt_degrees=1.0,
-    scale=(0.4, 0.025),
-)
-
-# (pixels in [0, 1], constants, scale of lengths, generator) -> frames.
+# (pixels in [0, 1], scale of lengths, generator, constants) -> frames.
 _Frames = Iterator[np.ndarray]
-_Perturbation = Callable[
-    [np.ndarray, _Constants, float, np.random.Generator], _Frames
-]
+_Perturbation = Callable[..., _Frames]
 
 
 def perturb(
@@ -108,30 +51,28 @@ def perturb(
             f"{', '.join(robustness_sets.PERTURBATIONS)}."
         )
     side = image.shape[0]
-    is_small = side <= corruption_constants.MAX_SMALL_SIDE
-    constants = _SMALL if is_small else _LARGE
-    frames = _FUNCTIONS[perturbation](
-        image / 255.0, constants, side / constants.side, generator
-    )
-    stacked = np.clip(np.stack(list(frames)), 0, 1) * 255
-    return np.around(stacked).astype(np.uint8)
+    function, small, large = _FUNCTIONS[perturbation]
+    constants = small if corruption_constants.is_small(side) else large
+    scale = corruption_constants.length_scale(side)
+    frames = function(image / 255.0, scale, generator, *constants)
+    return image_filters.to_bytes(np.stack(list(frames)))
 
 
-def _gaussian_noise(image, constants, scale, generator) -> _Frames:
+def _gaussian_noise(image, scale, generator, deviation) -> _Frames:
     yield image
     for _ in range(_NUM_FRAMES - 1):
-        yield image + generator.normal(size=image.shape, scale=constants.noise)
+        yield image + generator.normal(size=image.shape, scale=deviation)
 
 
-def _shot_noise(image, constants, scale, generator) -> _Frames:
+def _shot_noise(image, scale, generator, photons) -> _Frames:
     yield image
     for _ in range(_NUM_FRAMES - 1):
-        yield generator.poisson(image * constants.photons) / constants.photons
+        yield generator.poisson(image * photons) / photons
 
 
-def _motion_blur(image, constants, scale, generator) -> _Frames:
-    length, sigma = constants.motion
-    degrees, num_frames = constants.motion_degrees
+def _motion_blur(
+    image, scale, generator, length, sigma, degrees, num_frames
+) -> _Frames:
     for number in range(num_frames):
         yield image_filters.motion_blur(
             image,
@@ -141,7 +82,7 @@ def _motion_blur(image, constants, scale, generator) -> _Frames:
         )
 
 
-def _zoom_blur(image, constants, scale, generator) -> _Frames:
+def _zoom_blur(image, scale, generator) -> _Frames:
     total = image.copy()
     yield image
     for number in range(1, _NUM_FRAMES):
@@ -149,11 +90,10 @@ def _zoom_blur(image, constants, scale, generator) -> _Frames:
         yield total / (number + 1)
 
 
-def _snow(image, constants, scale, generator) -> _Frames:
-    zoom, length, sigma = constants.snow
-    flakes = generator.normal(0.05, 0.3, size=(*image.shape[:2], 1))
-    flakes = image_filters.clipped_zoom(flakes, zoom)
-    flakes = np.clip(np.where(flakes < 0.5, 0, flakes), 0, 1)
+def _snow(image, scale, generator, zoom, length, sigma) -> _Frames:
+    flakes = image_filters.draw_flakes(
+        generator, image.shape, 0.05, 0.3, threshold=0.5, zoom=zoom
+    )
     pale = corruptions.whiten(image, _SNOW_WEIGHT)
     for number in range(_NUM_FRAMES):
         falling = image_filters.motion_blur(
@@ -165,33 +105,31 @@ def _snow(image, constants, scale, generator) -> _Frames:
         yield pale + falling + np.rot90(falling, k=2)
 
 
-def _brightness(image, constants, scale, generator) -> _Frames:
+def _brightness(image, scale, generator, step) -> _Frames:
     for number in range(_NUM_FRAMES):
-        offset = (number - _MIDDLE) * constants.brightness
-        yield corruptions.brighten(image, offset)
+        offset = (number - _MIDDLE) * step
+        yield image_filters.shift_hsv(image, 2, offset=offset)
 
 
-def _translate(image, constants, scale, generator) -> _Frames:
-    first, last = constants.shifts
+def _translate(image, scale, generator, first, last) -> _Frames:
     for pixels in range(first, last + 1):
         # As many frames as published: small images shift by parts of pixels.
         yield _transform(image, columns=pixels * scale)
 
 
-def _rotate(image, constants, scale, generator) -> _Frames:
+def _rotate(image, scale, generator) -> _Frames:
     for number in range(_NUM_FRAMES):
         yield _transform(image, degrees=number - _MIDDLE)
 
 
-def _scale(image, constants, scale, generator) -> _Frames:
-    first, step = constants.scale
+def _scale(image, scale, generator, first, step) -> _Frames:
     for number in range(_NUM_FRAMES):
         yield _transform(image, scale=first + number * step)
 
 
-def _tilt(image, constants, scale, generator) -> _Frames:
+def _tilt(image, scale, generator, step_degrees) -> _Frames:
     for number in range(_NUM_FRAMES):
-        degrees = (number - _MIDDLE) * constants.tilt_degrees
+        degrees = (number - _MIDDLE) * step_degrees
         matrix = _tilt_matrix(image.shape[0], math.radians(degrees))
         yield image_filters.warp(image, np.linalg.inv(matrix))
 
@@ -238,15 +176,25 @@ def _tilt_matrix(side: int, radians: float) -> np.ndarray:
     return project @ away @ about_x @ about_y @ lift
 
 
-_FUNCTIONS: dict[str, _Perturbation] = {
-    "gaussian_noise": _gaussian_noise,
-    "shot_noise": _shot_noise,
-    "motion_blur": _motion_blur,
-    "zoom_blur": _zoom_blur,
-    "snow": _snow,
-    "brightness": _brightness,
-    "translate": _translate,
-    "rotate": _rotate,
-    "tilt": _tilt,
-    "scale": _scale,
+# Function, and what it takes at 32 and at 224 pixels.
+_FUNCTIONS: dict[str, tuple[_Perturbation, tuple, tuple]] = {
+    # Standard deviation, of pixels in [0, 1].
+    "gaussian_noise": (_gaussian_noise, (0.02,), (0.03,)),
+    # Photons of a white pixel.
+    "shot_noise": (_shot_noise, (700,), (300,)),
+    # Length and standard deviation in pixels; degrees between frames, and
+    # their number.
+    "motion_blur": (_motion_blur, (6, 1.8, 9, 21), (10, 3, 4, 31)),
+    "zoom_blur": (_zoom_blur, (), ()),
+    # Zoom, length and standard deviation of the flakes.
+    "snow": (_snow, (2, 10, 2), (3, 14, 4)),
+    # Added between frames.
+    "brightness": (_brightness, (0.015,), (0.02,)),
+    # First and last shift in pixels.
+    "translate": (_translate, (-7, 8), (-20, 20)),
+    "rotate": (_rotate, (), ()),
+    # Degrees between frames.
+    "tilt": (_tilt, (0.75,), (1.0,)),
+    # First scale, and what is added between frames.
+    "scale": (_scale, (0.7, 0.02), (0.4, 0.025)),
 }

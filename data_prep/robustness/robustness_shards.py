@@ -11,7 +11,7 @@ from PIL import Image
 
 from data_prep.robustness import corruptions, perturbations
 from data_prep.sources import items, pictures
-from noisy_student_tf import files
+from noisy_student_tf import configs, files
 from noisy_student_tf.pipeline import decode
 from noisy_student_tf.records import robustness_sets, schema, shards
 
@@ -36,6 +36,27 @@ class Part:
         return not self.severity
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is built."""
+
+    # Side of the corrupted images in pixels; the published constants are for
+    # about this size.
+    resolution: int
+    crop: decode.TestCrop = configs.options.option(
+        "center", "The test crop that comes before corruption."
+    )
+    num_images: int = configs.options.option(
+        0, "Corrupted images, the first in the order of ids. 0: all."
+    )
+    num_sequences: int = configs.options.option(
+        0, "Sequences per perturbation. 0: one per image."
+    )
+    extra_corruptions: bool = configs.options.option(
+        False, "Also build the four corruptions that do not count for mCE."
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class GroupPlan:
     """Images whose corrupted copies make one shard of every part.
@@ -47,9 +68,7 @@ class GroupPlan:
         directory: Of the sets.
         index: The group's number, of `count`.
         count: Groups.
-        resolution: Side of the corrupted images in pixels.
-        crop: The test crop.
-        corruptions: Which ones.
+        options: What is built.
     """
 
     reader: items.Reader
@@ -58,9 +77,7 @@ class GroupPlan:
     directory: str
     index: int
     count: int
-    resolution: int
-    crop: decode.TestCrop
-    corruptions: tuple[str, ...]
+    options: Options
 
     @property
     def shard_name(self) -> str:
@@ -71,13 +88,16 @@ class GroupPlan:
         """Return what is written: corruptions first."""
         corrupted = files.join(self.directory, robustness_sets.CORRUPTED)
         perturbed = files.join(self.directory, robustness_sets.PERTURBED)
+        names: tuple[str, ...] = robustness_sets.CORRUPTIONS
+        if self.options.extra_corruptions:
+            names = corruptions.NAMES
         return [
             Part(
                 robustness_sets.corruption_directory(corrupted, name, severity),
                 name,
                 severity,
             )
-            for name in self.corruptions
+            for name in names
             for severity in robustness_sets.SEVERITIES
         ] + [
             Part(files.join(perturbed, name), name, 0)
@@ -110,6 +130,7 @@ def _read(plan: GroupPlan) -> list[np.ndarray]:
         ValueError: A picture is damaged.
     """
     images = []
+    options = plan.options
     with plan.reader(plan.items) as read:
         for item in plan.items:
             try:
@@ -119,7 +140,9 @@ def _read(plan: GroupPlan) -> list[np.ndarray]:
                     f"{item.key}: {error}. Remove or mend it: a robustness "
                     "set holds every image of its source."
                 ) from error
-            image = decode.test_image(encoded, plan.resolution, crop=plan.crop)
+            image = decode.test_image(
+                encoded, options.resolution, crop=options.crop
+            )
             images.append(np.clip(np.rint(image), 0, 255).astype(np.uint8))
     return images
 
@@ -129,32 +152,26 @@ def _records(
 ) -> Iterator[bytes]:
     wanted = plan.items[: plan.num_sequences if part.is_sequence else None]
     for item, image in zip(wanted, images, strict=False):
-        yield (_sequence if part.is_sequence else _corrupted)(item, image, part)
-
-
-def _corrupted(item: items.Item, image: np.ndarray, part: Part) -> bytes:
-    corrupted = corruptions.corrupt(
-        image,
-        corruption=part.name,
-        severity=part.severity,
-        generator=make_generator(item.image_id, part.name, part.severity),
-    )
-    return schema.encode_image(
-        image=_png(corrupted), image_id=item.image_id, label=item.label
-    )
-
-
-def _sequence(item: items.Item, image: np.ndarray, part: Part) -> bytes:
-    frames = perturbations.perturb(
-        image,
-        perturbation=part.name,
-        generator=make_generator(item.image_id, part.name, part.severity),
-    )
-    return robustness_sets.encode_sequence(
-        _png(np.concatenate(frames)),
-        image_id=item.image_id,
-        label=item.label if item.label is not None else schema.NO_LABEL,
-    )
+        generator = make_generator(item.image_id, part.name, part.severity)
+        if part.is_sequence:
+            frames = perturbations.perturb(
+                image, perturbation=part.name, generator=generator
+            )
+            yield robustness_sets.encode_sequence(
+                _png(np.concatenate(frames)),
+                image_id=item.image_id,
+                label=item.label if item.label is not None else schema.NO_LABEL,
+            )
+        else:
+            corrupted = corruptions.corrupt(
+                image,
+                corruption=part.name,
+                severity=part.severity,
+                generator=generator,
+            )
+            yield schema.encode_image(
+                image=_png(corrupted), image_id=item.image_id, label=item.label
+            )
 
 
 def make_generator(

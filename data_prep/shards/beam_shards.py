@@ -1,12 +1,14 @@
 """Apache Beam pipelines whose elements are shards."""
 
+import dataclasses
 import functools
 import pickle
+import shlex
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from noisy_student_tf import files
+from noisy_student_tf import configs, files
 
 # Beam's DirectRunner first tries to download another runner and to start it;
 # this is the one in the process that it falls back to, with its options.
@@ -20,24 +22,40 @@ _MERGED = "merged.pickle"
 _MAX_PACKS = 1024
 
 
+@dataclasses.dataclass(frozen=True)
+class Beam:
+    """Where pipelines run.
+
+    Attributes:
+        runner: Name of a Beam runner.
+        options: Further options of the runner, as on a command line.
+    """
+
+    runner: str = "DirectRunner"
+    options: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, data: configs.DataConfig) -> "Beam":
+        """Return what a run is configured with."""
+        return cls(data.beam_runner, shlex.split(data.beam_options))
+
+
+LOCAL = Beam()
+
+
 def run(
-    elements: Sequence[Any],
-    function: Callable[[Any], None],
-    *,
-    runner: str,
-    beam_options: Sequence[str] = (),
+    elements: Sequence[Any], function: Callable[[Any], None], beam: Beam
 ) -> None:
     """Call a function for each element, on as many workers as Beam has.
 
     Args:
         elements: One per shard, small: plans, no pictures.
         function: Writes one shard.
-        runner: Name of a Beam runner, such as `DirectRunner`.
-        beam_options: Further options of the runner, as on a command line.
+        beam: Where it runs.
     """
     if not elements:
         return
-    with _pipeline(runner, beam_options) as pipeline:
+    with _pipeline(beam) as pipeline:
         # Beam's operators build the graph; there is nothing to keep.
         _ = _spread(pipeline, elements, function)
 
@@ -48,8 +66,7 @@ def map_reduce(
     merge: Callable[[Any, Any], Any],
     *,
     directory: str,
-    runner: str,
-    beam_options: Sequence[str] = (),
+    beam: Beam,
 ) -> Any:
     """Return the merged results of a function over shards.
 
@@ -60,20 +77,19 @@ def map_reduce(
         function: An element to a result of bounded size.
         merge: Two results to one; in any order.
         directory: Where the workers leave the merged result, for a moment.
-        runner: Name of a Beam runner, such as `DirectRunner`.
-        beam_options: Further options of the runner, as on a command line.
+        beam: Where it runs.
     """
-    import apache_beam as beam
+    import apache_beam
 
     path = files.join(directory, _MERGED)
-    with _pipeline(runner, beam_options) as pipeline:
+    with _pipeline(beam) as pipeline:
         _ = (
             _spread(pipeline, elements, function)
             | "Merge"
-            >> beam.CombineGlobally(
+            >> apache_beam.CombineGlobally(
                 functools.partial(_merge_all, merge)
             ).without_defaults()
-            | "Keep" >> beam.Map(functools.partial(_write_pickle, path))
+            | "Keep" >> apache_beam.Map(functools.partial(_write_pickle, path))
         )
     merged = pickle.loads(files.read_bytes(path))
     files.remove(path)
@@ -88,29 +104,31 @@ def _write_pickle(path: str, content: Any) -> None:
     files.write_bytes(path, pickle.dumps(content))
 
 
-def _pipeline(runner: str, beam_options: Sequence[str]) -> Any:
+def _pipeline(beam: Beam) -> Any:
     # Imported here: Beam takes seconds to import, and a finished build is
     # asked for by every later command.
-    import apache_beam as beam
+    import apache_beam
     from apache_beam.options import pipeline_options
 
-    options = pipeline_options.PipelineOptions(list(beam_options))
-    return beam.Pipeline(runner=_RUNNERS.get(runner, runner), options=options)
+    return apache_beam.Pipeline(
+        runner=_RUNNERS.get(beam.runner, beam.runner),
+        options=pipeline_options.PipelineOptions(list(beam.options)),
+    )
 
 
 def _spread(
     pipeline: Any, elements: Sequence[Any], function: Callable[[Any], Any]
 ) -> Any:
     """Return the results of a function over elements."""
-    import apache_beam as beam
+    import apache_beam
 
     return (
         pipeline
-        | "Shards" >> beam.Create(pack(elements))
-        | "Unpack" >> beam.FlatMap(unpack)
-        | "Spread" >> beam.Reshuffle()
+        | "Shards" >> apache_beam.Create(pack(elements))
+        | "Unpack" >> apache_beam.FlatMap(unpack)
+        | "Spread" >> apache_beam.Reshuffle()
         # Beam cannot check a protocol.
-        | "Each" >> beam.Map(function).with_input_types(Any)
+        | "Each" >> apache_beam.Map(function).with_input_types(Any)
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 from google.protobuf import message
 
@@ -25,6 +26,7 @@ RECORDS_SHA256 = "records_sha256"
 _MADE_FROM = "made_from"
 _RECORDS_PER_BATCH = 256
 _PREDICTIONS_PER_BATCH = 8192
+_REASSIGNED = (predictions.CLASS_ID, predictions.CONFIDENCE)
 _IDS_NAMED = 3
 
 
@@ -54,25 +56,6 @@ class Task:
     reassigns: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class _Labels:
-    """The selected rows of one shard.
-
-    Attributes:
-        places: Id to row of the arrays.
-        class_ids: int32 [num_selected].
-        confidences: float32 [num_selected].
-        copies: int32 [num_selected].
-        probabilities: float16 [num_selected, num_classes].
-    """
-
-    places: dict[bytes, int]
-    class_ids: np.ndarray
-    confidences: np.ndarray
-    copies: np.ndarray
-    probabilities: np.ndarray
-
-
 def write_shard(task: Task) -> None:
     """Write one shard of records, then its index, which marks it finished.
 
@@ -87,31 +70,45 @@ def write_shard(task: Task) -> None:
         metadata = parquet_files.read_metadata(task.index_path)
         if metadata.get(_MADE_FROM) == made_from:
             return
-    labels = _read_labels(task)
+    ids, labels = _read_labels(task)
+    places = {image_id: place for place, image_id in enumerate(ids.to_pylist())}
     order: list[int] = []
     image_hashes: list[bytes] = []
     with shards.open_writer(task.records_path) as writer:
         for example in _read_images(task.unlabeled_path):
             image_id = schema.stored_bytes(example, schema.IMAGE_ID)
-            place = labels.places.get(image_id)
+            place = places.get(image_id)
             if place is None:
                 continue
+            order.append(place)
             image_hashes.append(
                 schema.stored_bytes(example, schema.IMAGE_SHA256)
             )
             writer.write(
                 schema.set_pseudo_label(
                     example,
-                    class_id=int(labels.class_ids[place]),
-                    probabilities=labels.probabilities[place],
-                    confidence=float(labels.confidences[place]),
-                    copies=int(labels.copies[place]),
+                    class_id=int(labels[predictions.CLASS_ID][place]),
+                    probabilities=labels[predictions.PROBABILITIES][place],
+                    confidence=float(labels[predictions.CONFIDENCE][place]),
+                    copies=int(labels[predictions.COPIES][place]),
                     iteration=task.iteration,
                 )
             )
-            order.append(place)
-        _check_join(task, labels, order)
-    _write_index(task, labels, order, image_hashes)
+        _check_join(task, places, order)
+    del labels[predictions.PROBABILITIES]
+    rows = np.array(order, int)
+    table = pa.table(
+        {
+            predictions.IMAGE_ID: ids.take(pa.array(rows)),
+            "image_sha256": pa.array(image_hashes, pa.binary(32)),
+            **{name: column[rows] for name, column in labels.items()},
+        },
+        metadata={
+            _MADE_FROM: made_from,
+            RECORDS_SHA256: shards.fingerprint(task.records_path),
+        },
+    )
+    parquet_files.write_table(task.index_path, table)
 
 
 def _made_from(task: Task) -> str:
@@ -126,66 +123,55 @@ def _made_from(task: Task) -> str:
     )
 
 
-def _read_labels(task: Task) -> _Labels:
-    selected = parquet_files.read_columns(
-        task.selection_path, predictions.selection_schema().names
-    )
-    ids = selected[predictions.IMAGE_ID].to_pylist()
-    places = {image_id: place for place, image_id in enumerate(ids)}
-    if len(places) != len(ids):
-        raise ValueError(
-            f"{task.selection_path}: {len(ids) - len(places)} ids occur more "
-            "than once. Build the unlabeled shards again."
-        )
-    with parquet_files.open_reader(task.predictions_path) as reader:
-        column = reader.schema_arrow.field(predictions.PROBABILITIES)
-    labels = _Labels(
-        places=places,
-        class_ids=np.array(selected[predictions.CLASS_ID]),
-        confidences=np.array(selected[predictions.CONFIDENCE]),
-        copies=np.array(selected[predictions.COPIES]),
-        probabilities=np.zeros((len(ids), column.type.list_size), np.float16),
-    )
-    _join_predictions(task, labels)
-    return labels
+def _read_labels(
+    task: Task,
+) -> tuple[pa.FixedSizeBinaryArray, dict[str, np.ndarray]]:
+    """Return the selected images' ids, and their labels by column.
 
-
-def _join_predictions(task: Task, labels: _Labels) -> None:
-    """Fill in what the teacher predicted of the selected images, by id.
+    What the teacher predicted of them is joined by id. Columns are class_id
+    and copies, int32 [num_selected], confidence, float32 [num_selected], and
+    probabilities, float16 [num_selected, num_classes].
 
     Raises:
-        ValueError: A selected image was not predicted, or not to
+        ValueError: A selected image occurs again, was not predicted, or not to
             probabilities.
     """
-    places = labels.places
-    is_found = np.zeros(len(places), bool)
-    columns = [
-        predictions.IMAGE_ID,
-        predictions.CLASS_ID,
-        predictions.CONFIDENCE,
-        predictions.PROBABILITIES,
-    ]
+    columns = parquet_files.read_columns(
+        task.selection_path, predictions.selection_schema().names
+    )
+    ids = columns.pop(predictions.IMAGE_ID)
+    num_repeated = len(ids) - len(ids.unique())
+    if num_repeated:
+        raise ValueError(
+            f"{task.selection_path}: {num_repeated} ids occur more "
+            "than once. Build the unlabeled shards again."
+        )
+    labels = {name: np.array(column) for name, column in columns.items()}
+    with parquet_files.open_reader(task.predictions_path) as reader:
+        column = reader.schema_arrow.field(predictions.PROBABILITIES)
+    soft = np.zeros((len(ids), column.type.list_size), np.float16)
+    is_found = np.zeros(len(ids), bool)
+    reassigned = _REASSIGNED if task.reassigns else ()
     for batch in predictions.read_batches(
-        task.predictions_path, columns, rows_per_batch=_PREDICTIONS_PER_BATCH
+        task.predictions_path,
+        [predictions.IMAGE_ID, predictions.PROBABILITIES, *reassigned],
+        rows_per_batch=_PREDICTIONS_PER_BATCH,
     ):
-        ids = batch[predictions.IMAGE_ID].to_pylist()
-        found = np.array([places.get(image_id, -1) for image_id in ids], int)
-        rows = np.flatnonzero(found >= 0)
-        targets = found[rows]
-        soft = parquet_files.fixed_lists(batch[predictions.PROBABILITIES])[rows]
-        predictions.check_probabilities(soft, task.predictions_path)
-        labels.probabilities[targets] = soft
+        places = pc.index_in(batch[predictions.IMAGE_ID], value_set=ids)
+        rows = np.flatnonzero(places.is_valid())
+        targets = places.drop_null().to_numpy()
+        found = parquet_files.fixed_lists(batch[predictions.PROBABILITIES])
+        predictions.check_probabilities(found[rows], task.predictions_path)
+        soft[targets] = found[rows]
         is_found[targets] = True
-        if task.reassigns:
-            class_ids = batch[predictions.CLASS_ID].to_numpy()
-            confidences = batch[predictions.CONFIDENCE].to_numpy()
-            labels.class_ids[targets] = class_ids[rows]
-            labels.confidences[targets] = confidences[rows]
+        for name in reassigned:
+            labels[name][targets] = batch[name].to_numpy()[rows]
     if not is_found.all():
         raise ValueError(
             f"{task.predictions_path} lacks {np.sum(~is_found)} images that "
             f"{task.selection_path} selects. Predict again."
         )
+    return ids, {**labels, predictions.PROBABILITIES: soft}
 
 
 def _read_images(path: str) -> Iterator[tf.train.Example]:
@@ -211,14 +197,14 @@ def _read_images(path: str) -> Iterator[tf.train.Example]:
         ) from error
 
 
-def _check_join(task: Task, labels: _Labels, order: list[int]) -> None:
+def _check_join(task: Task, places: dict[bytes, int], order: list[int]) -> None:
     """Check that every selected image was found, and once."""
-    if len(order) == len(set(order)) == len(labels.places):
+    if len(order) == len(set(order)) == len(places):
         return
     found = set(order)
     missing = [
         image_id.hex()
-        for image_id, place in labels.places.items()
+        for image_id, place in places.items()
         if place not in found
     ]
     raise ValueError(
@@ -227,26 +213,3 @@ def _check_join(task: Task, labels: _Labels, order: list[int]) -> None:
         f"{len(order) - len(found)} occur again. Its images are not "
         f"those of {task.predictions_path}; predict and select again."
     )
-
-
-def _write_index(
-    task: Task, labels: _Labels, order: list[int], image_hashes: list[bytes]
-) -> None:
-    ids = list(labels.places)
-    places = np.array(order, int)
-    table = pa.table(
-        {
-            predictions.IMAGE_ID: pa.array(
-                [ids[place] for place in order], pa.binary(schema.ID_BYTES)
-            ),
-            "image_sha256": pa.array(image_hashes, pa.binary(32)),
-            predictions.CLASS_ID: labels.class_ids[places],
-            predictions.CONFIDENCE: labels.confidences[places],
-            predictions.COPIES: labels.copies[places],
-        },
-        metadata={
-            _MADE_FROM: _made_from(task),
-            RECORDS_SHA256: shards.fingerprint(task.records_path),
-        },
-    )
-    parquet_files.write_table(task.index_path, table)

@@ -216,15 +216,7 @@ def _plan_digest(plans: Sequence[ShardPlan]) -> str:
     return digest.hexdigest()
 
 
-def run(
-    plans: Sequence[ShardPlan], *, runner: str, beam_options: Sequence[str]
-) -> None:
-    """Write the shards of all plans that are not finished.
-
-    Args:
-        plans: One per shard.
-        runner: Name of a Beam runner, such as `DirectRunner`.
-        beam_options: Further options of the runner, as on a command line.
-    """
+def run(plans: Sequence[ShardPlan], beam: beam_shards.Beam) -> None:
+    """Write the shards of all plans that are not finished."""
     unfinished = [p for p in plans if not files.exists(p.index_path)]
-    beam_shards.run(unfinished, write, runner=runner, beam_options=beam_options)
+    beam_shards.run(unfinished, write, beam)

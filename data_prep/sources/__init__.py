@@ -18,13 +18,15 @@ class _Kind:
     Attributes:
         usage: How it is written, for messages.
         open: Opens what stands behind `KIND:`.
-        open_by_file: The same, listed file by file; None where images do not
-            lie many to a file.
+        reader: Reads the pictures of its files.
+        list_file: Lists one of them; None where images do not lie many to a
+            file.
     """
 
     usage: str
     open: Callable[[str], items.Source]
-    open_by_file: Callable[[str], items.FileSource] | None = None
+    reader: items.Reader | None = None
+    list_file: items.ListFile | None = None
 
 
 _KINDS = {
@@ -33,12 +35,13 @@ _KINDS = {
     "folder": _Kind("folder:DIR", folders.open_folder),
     "files": _Kind("files:DIR", folders.open_files),
     "csv": _Kind("csv:FILE", folders.open_csv),
-    "tar": _Kind("tar:GLOB", tars.open_tar, tars.open_tar_files),
+    "tar": _Kind("tar:GLOB", tars.open_tar, tars.read_ranges, tars.list_file),
     "tfds": _Kind("tfds:NAME or tfds:NAME/SPLIT", tfds.open_tfds),
     "imagenet": _Kind(
         "imagenet:GLOB",
         tfrecords.open_imagenet,
-        tfrecords.open_imagenet_files,
+        tfrecords.read_pictures,
+        tfrecords.list_imagenet_file,
     ),
 }
 
@@ -78,17 +81,27 @@ def open_by_file(specification: str) -> items.FileSource:
     """
     kind, _, argument = specification.partition(":")
     if kind not in _KINDS:
-        return tfrecords.open_shard_files(specification)
-    opener = _KINDS[kind].open_by_file
-    if opener is None:
-        accepted = [each.usage for each in _KINDS.values() if each.open_by_file]
+        return items.FileSource(
+            specification,
+            tuple(tfrecords.find_shards(specification)),
+            tfrecords.read_pictures,
+            tfrecords.list_shard,
+        )
+    opened = _KINDS[kind]
+    if opened.reader is None or opened.list_file is None:
+        accepted = [each.usage for each in _KINDS.values() if each.list_file]
         raise ValueError(
             f"--data.unlabeled={specification} with --data.unlabeled_by_file: "
             "accepted are sources of files that hold many images: "
             f"{', '.join([*accepted, _OUR_SHARDS])}. Pack the images, or list "
             "them all with --data.unlabeled_by_file=False."
         )
-    return opener(argument)
+    paths = items.expand(specification, argument)
+    # They stand in the ids.
+    items.check_file_names(specification, paths)
+    return items.FileSource(
+        specification, tuple(paths), opened.reader, opened.list_file
+    )
 
 
 def list_checked(source: items.Source) -> list[items.Item]:

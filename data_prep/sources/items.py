@@ -125,25 +125,6 @@ def expand(specification: str, pattern: str) -> list[str]:
     return paths
 
 
-def open_unlisted(
-    specification: str, pattern: str, reader: Reader, list_file: ListFile
-) -> FileSource:
-    """Open files that match without listing them; their names stand in ids.
-
-    Raises:
-        FileNotFoundError: No file matches.
-        ValueError: Two files have the same name.
-    """
-    paths = expand(specification, pattern)
-    _check_file_names(specification, paths)
-    return FileSource(
-        specification=specification,
-        paths=tuple(paths),
-        reader=reader,
-        list_file=list_file,
-    )
-
-
 def check_ids(specification: str, listed: Iterable[Item]) -> None:
     """Check that every id occurs once.
 
@@ -161,7 +142,12 @@ def check_ids(specification: str, listed: Iterable[Item]) -> None:
         seen[item.image_id] = item.key
 
 
-def _check_file_names(specification: str, paths: Iterable[str]) -> None:
+def check_file_names(specification: str, paths: Iterable[str]) -> None:
+    """Check that every file has a name of its own.
+
+    Raises:
+        ValueError: Two have the same.
+    """
     seen: dict[str, str] = {}
     for path in paths:
         name = base_name(path)

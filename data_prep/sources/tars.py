@@ -56,7 +56,7 @@ def open_tar(pattern: str) -> items.Source:
     """
     specification = f"tar:{pattern}"
     paths = items.expand(specification, pattern)
-    listed = [item for path in paths for item in _list_file(path)]
+    listed = [item for path in paths for item in list_file(path)]
     # Archive, folders, picture.
     parts = [item.key.split("/") for item in listed]
     class_names: tuple[str, ...] = ()
@@ -75,20 +75,8 @@ def open_tar(pattern: str) -> items.Source:
     )
 
 
-def open_tar_files(pattern: str) -> items.FileSource:
-    """Open `tar:GLOB` without listing it; classes are not looked for.
-
-    Raises:
-        FileNotFoundError: No file matches.
-        ValueError: Two files have the same name.
-    """
-    return items.open_unlisted(
-        f"tar:{pattern}", pattern, read_ranges, _list_file
-    )
-
-
-def _list_file(path: str) -> Iterator[items.Item]:
-    """Yield a tar file's pictures.
+def list_file(path: str) -> Iterator[items.Item]:
+    """Yield a tar file's pictures, without classes.
 
     Raises:
         ValueError: See `open_tar`.

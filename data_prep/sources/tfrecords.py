@@ -21,7 +21,7 @@ _SYNSET = "image/class/synset"
 
 
 @contextlib.contextmanager
-def _read_pictures(wanted: tuple[items.Item, ...]) -> Iterator[items.ReadItem]:
+def read_pictures(wanted: tuple[items.Item, ...]) -> Iterator[items.ReadItem]:
     """Yield what reads a record's picture.
 
     A locator is (path, offset, size) in bytes.
@@ -121,24 +121,17 @@ def open_imagenet(pattern: str) -> items.Source:
     return items.Source(
         specification=specification,
         class_names=name_classes(names),
-        reader=_read_pictures,
+        reader=read_pictures,
         list_items=lambda: listed,
     )
 
 
-def open_imagenet_files(pattern: str) -> items.FileSource:
-    """Open `imagenet:GLOB` without listing it.
+def list_imagenet_file(path: str) -> Iterator[items.Item]:
+    """Yield the pictures of one of ImageNet's files, without classes.
 
     Raises:
-        FileNotFoundError: No file matches.
-        ValueError: Two files have the same name.
+        ValueError: The file is damaged.
     """
-    return items.open_unlisted(
-        f"{IMAGENET}:{pattern}", pattern, _read_pictures, _list_imagenet_file
-    )
-
-
-def _list_imagenet_file(path: str) -> Iterator[items.Item]:
     for index, (offset, size, _) in enumerate(read_examples(path)):
         key = record_key(path, index)
         yield items.make_item(IMAGENET, key, None, (path, offset, size))
@@ -154,31 +147,17 @@ def open_shards(specification: str) -> items.Source:
         FileNotFoundError: No shard matches.
         ValueError: A file is damaged, or holds other records.
     """
-    paths = _find_shards(specification)
-    listed = [item for path in paths for item in _list_shard(path)]
+    paths = find_shards(specification)
+    listed = [item for path in paths for item in list_shard(path)]
     return items.Source(
         specification=specification,
         class_names=_shard_class_names(paths, listed),
-        reader=_read_pictures,
+        reader=read_pictures,
         list_items=lambda: listed,
     )
 
 
-def open_shard_files(specification: str) -> items.FileSource:
-    """Open our own shards without listing their images.
-
-    Raises:
-        FileNotFoundError: No shard matches.
-    """
-    return items.FileSource(
-        specification=specification,
-        paths=tuple(_find_shards(specification)),
-        reader=_read_pictures,
-        list_file=_list_shard,
-    )
-
-
-def _list_shard(path: str) -> Iterator[items.Item]:
+def list_shard(path: str) -> Iterator[items.Item]:
     """Yield a shard's images with their labels.
 
     Raises:
@@ -201,7 +180,12 @@ def _list_shard(path: str) -> Iterator[items.Item]:
         )
 
 
-def _find_shards(specification: str) -> list[str]:
+def find_shards(specification: str) -> list[str]:
+    """Return the paths of our own shards; see `open_shards`.
+
+    Raises:
+        FileNotFoundError: No shard matches.
+    """
     directory, _, split = specification.partition("#")
     if shards.is_finished(directory):
         names = shards.read_manifest(directory)["splits"]

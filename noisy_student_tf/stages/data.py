@@ -5,7 +5,6 @@ manifest; a stage whose manifest exists is skipped. Here, in `model_stages` and
 in `export_stages` configuration meets objects, and nowhere else.
 """
 
-import shlex
 from typing import Any
 
 from data_prep import build_labeled as labeled_builder
@@ -19,11 +18,7 @@ def build_labeled(run: runs.Run) -> None:
     """Write the labeled shards: train, validation, test."""
     directory = run.workdir.labeled
     if not runs.is_done(directory, "Labeled shards"):
-        labeled_builder.build(
-            data=run.config.data,
-            directory=directory,
-            beam_options=shlex.split(run.config.data.beam_options),
-        )
+        labeled_builder.build(data=run.config.data, directory=directory)
 
 
 def build_unlabeled(run: runs.Run) -> None:
@@ -34,7 +29,6 @@ def build_unlabeled(run: runs.Run) -> None:
             data=run.config.data,
             directory=directory,
             labeled_directory=run.workdir.labeled,
-            beam_options=shlex.split(run.config.data.beam_options),
         )
 
 

@@ -6,9 +6,7 @@ earlier selection is kept: then the teacher only labels those images.
 
 import dataclasses
 import functools
-import shlex
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import tensorflow as tf
 from absl import logging
@@ -16,7 +14,7 @@ from absl import logging
 from data_prep import find_duplicates
 from data_prep import write_pseudo_labeled as pseudo_labeled_writer
 from data_prep.shards import beam_shards
-from noisy_student_tf import configs, files, recipes
+from noisy_student_tf import files, recipes
 from noisy_student_tf.devices import cluster, replicas
 from noisy_student_tf.model import saved
 from noisy_student_tf.pipeline import eval_stream
@@ -118,14 +116,8 @@ def find_near_duplicates(run: runs.Run) -> None:
             labeled_directory=run.workdir.labeled,
             directory=directory,
             labeling=run.config.labeling,
-            beam_runner=run.config.data.beam_runner,
-            beam_options=beam_options(run.config),
+            beam=beam_shards.Beam.of(run.config.data),
         )
-
-
-def beam_options(config: configs.Config) -> list[str]:
-    """Return Beam's own options, as on a command line."""
-    return shlex.split(config.data.beam_options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,8 +251,7 @@ def select(run: runs.Run, labeling: recipes.Labeling) -> None:
             map_reduce=functools.partial(
                 beam_shards.map_reduce,
                 directory=directory,
-                runner=run.config.data.beam_runner,
-                beam_options=beam_options(run.config),
+                beam=beam_shards.Beam.of(run.config.data),
             ),
         )
 
@@ -274,23 +265,19 @@ def write_pseudo_labeled(run: runs.Run, labeling: recipes.Labeling) -> None:
     directory = run.workdir.folder(labeling.pseudo_labeled)
     if runs.is_done(directory, f"Pseudo-labeled shards {labeling.iteration}"):
         return
-    common: dict[str, Any] = {
-        "predictions_directory": run.workdir.folder(labeling.predictions),
-        "directory": directory,
-        "iteration": labeling.iteration,
-        "beam_runner": run.config.data.beam_runner,
-        "beam_options": beam_options(run.config),
-    }
+    images, selection = run.workdir.unlabeled, ""
     if labeling.kept_from:
-        kept = run.workdir.folder(labeling.kept_from.pseudo_labeled)
-        pseudo_labeled_writer.reassign(pseudo_labeled_directory=kept, **common)
-        return
-    selection = run.workdir.folder(labeling.selection)
-    _check_selection(selection)
+        images = run.workdir.folder(labeling.kept_from.pseudo_labeled)
+    else:
+        selection = run.workdir.folder(labeling.selection)
+        _check_selection(selection)
     pseudo_labeled_writer.write(
-        unlabeled_directory=run.workdir.unlabeled,
+        images_directory=images,
+        predictions_directory=run.workdir.folder(labeling.predictions),
         selection_directory=selection,
-        **common,
+        directory=directory,
+        iteration=labeling.iteration,
+        beam=beam_shards.Beam.of(run.config.data),
     )
 
 

@@ -12,6 +12,8 @@ import tensorflow as tf
 from absl import logging
 
 from data_prep import build_robustness
+from data_prep.robustness import robustness_shards
+from data_prep.shards import beam_shards
 from data_prep.sources import evaluation_sources
 from noisy_student_tf import files, recipes
 from noisy_student_tf.devices import runtime
@@ -49,13 +51,13 @@ def _build(run: runs.Run, split: str) -> None:
     build_robustness.build(
         source=f"{run.workdir.labeled}#{split}",
         directory=run.workdir.robustness_sets,
-        options=build_robustness.Options(
+        options=robustness_shards.Options(
             resolution=run.config.model.resolution,
             crop=runs.test_crop(spec),
             num_images=settings.robustness_images,
             num_sequences=settings.robustness_sequences,
         ),
-        beam_runner=run.config.data.beam_runner,
+        beam=beam_shards.Beam.of(run.config.data),
     )
 
 

@@ -84,7 +84,7 @@ def make_selection(root):
 
 def write(root):
     write_pseudo_labeled.write(
-        unlabeled_directory=str(root / "unlabeled"),
+        images_directory=str(root / "unlabeled"),
         predictions_directory=str(root / "predictions"),
         selection_directory=str(root / "selection"),
         directory=str(root / "out"),
@@ -212,9 +212,10 @@ def predict_again(root, teacher_classes):
 
 
 def reassign(root):
-    write_pseudo_labeled.reassign(
-        pseudo_labeled_directory=str(root / "out"),
+    write_pseudo_labeled.write(
+        images_directory=str(root / "out"),
         predictions_directory=str(root / "better"),
+        selection_directory="",
         directory=str(root / "reassigned"),
         iteration=3,
     )

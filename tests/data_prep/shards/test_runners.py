@@ -30,12 +30,11 @@ _SELECTING = [name for name in _RUNNERS if name != "processes"]
 
 @pytest.fixture
 def runner(request, monkeypatch):
-    """Return the runner's name and options."""
-    name, options = _RUNNERS[request.param]
+    """Return the runner with its options."""
     # Workers of their own process import what they are sent.
     root = str(pathlib.Path(__file__).parents[3])
     monkeypatch.setenv("PYTHONPATH", root)
-    return {"runner": name, "beam_options": options}
+    return beam_shards.Beam(*_RUNNERS[request.param])
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def run_selection(root, name, map_reduce):
 @pytest.mark.parametrize("runner", _SELECTING, indirect=True)
 def test_every_runner_selects_what_one_process_selects(inputs, runner):
     there = functools.partial(
-        beam_shards.map_reduce, directory=str(inputs), **runner
+        beam_shards.map_reduce, directory=str(inputs), beam=runner
     )
     assert run_selection(inputs, "here", select.one_by_one) == run_selection(
         inputs, "there", there
@@ -81,13 +80,12 @@ def test_every_runner_selects_what_one_process_selects(inputs, runner):
 def test_every_runner_writes_all_selected_images(inputs, runner):
     run_selection(inputs, "selection", select.one_by_one)
     write_pseudo_labeled.write(
-        unlabeled_directory=str(inputs / "unlabeled"),
+        images_directory=str(inputs / "unlabeled"),
         predictions_directory=str(inputs / "predictions"),
         selection_directory=str(inputs / "selection"),
         directory=str(inputs / "out"),
         iteration=1,
-        beam_runner=runner["runner"],
-        beam_options=runner["beam_options"],
+        beam=runner,
     )
     found = {
         parsed["image_id"].numpy(): copies
