@@ -34,7 +34,7 @@ class Measurements:
             records: Of any arms and seeds.
         """
         self._records = {
-            (record.arm, record.seed): record for record in records
+            (record["arm"], record["seed"]): record for record in records
         }
 
     def seeds(self, model: studies.Model) -> list[int]:
@@ -57,7 +57,7 @@ class Measurements:
         self, model: studies.Model, seed: int, measure: studies.Measure
     ) -> Row | None:
         record = self._records.get((model.arm, seed))
-        for row in record.rows(model.name) if record else []:
+        for row in run_records.rows_of(record, model.name) if record else []:
             fields = _FIELDS[measure].items()
             if all(row.get(name) == value for name, value in fields):
                 return row

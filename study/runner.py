@@ -167,14 +167,9 @@ def record_begun(jobs: Iterable[Job], records: str) -> None:
 
 def _record(job: Job) -> run_records.Record:
     if job.arm.kind != "loop":
-        return run_records.of_peer(
-            job.workdir, job.config, arm=job.arm.name, seed=job.seed
-        )
+        return run_records.of_peer(job.workdir, job.config, job.arm.name)
     return run_records.of_run(
-        job.workdir,
-        arm=job.arm.name,
-        seed=job.seed,
-        study_directory=job.root,
+        job.workdir, arm=job.arm.name, study_directory=job.root
     )
 
 

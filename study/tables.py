@@ -55,7 +55,7 @@ def title_of(model: studies.Model) -> str:
 
 def _parameters(model: studies.Model, measured: measures.Measurements) -> str:
     for seed in measured.seeds(model)[:1]:
-        models = measured.record(model.arm, seed).content["models"]
+        models = measured.record(model.arm, seed)["models"]
         count = models.get(model.name, {}).get("num_parameters")
         if count:
             return f"{count / 1e6:.2f} M"
@@ -185,7 +185,7 @@ def of_pseudo_labels(records: Sequence[run_records.Record], arm: str) -> str:
     ]
     lines = [
         [
-            str(record.seed),
+            str(record["seed"]),
             str(labels["iteration"]),
             f"{100 * labels['accuracy']:.2f} % of {labels['num_images']:,}",
             f"{labels['num_selected']:,}",
@@ -193,8 +193,8 @@ def of_pseudo_labels(records: Sequence[run_records.Record], arm: str) -> str:
             f"{sum(labels['rows_per_class']):,}",
         ]
         for record in records
-        if record.arm == arm
-        for labels in record.content["pseudo_labels"]
+        if record["arm"] == arm
+        for labels in record["pseudo_labels"]
     ]
     return _markdown(heading, lines)
 

@@ -79,14 +79,7 @@ def write_page(
     run_config = workdirs.read_config(workdir)
     class_names = shards.read_manifest(workdir.labeled)["class_names"]
     shown = class_numbers(classes, class_names)
-    contents = iterations.read_iteration(
-        workdir,
-        iteration,
-        run_config,
-        class_names,
-        label_counts.read_truth(workdir),
-        shown=shown,
-    )
+    contents = iterations.read_iteration(workdir, iteration, shown)
     gathered = _gather(workdir, iteration, shown)
     pairs = _pairs(workdir)
     found = [pick for pick, _ in looked_up]
