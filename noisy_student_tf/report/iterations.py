@@ -136,9 +136,7 @@ def _reliability_plots(
     ):
         found = labeler["calibration"][name]
         svg = svg_plots.reliability(
-            found["num_images"],
-            found["confidences"],
-            found["accuracies"],
+            found,
             description=f"Iteration {number}: reliability {name} calibration",
         )
         caption = (
@@ -162,7 +160,8 @@ def _confusions(
             if pair[0] != pair[1]
         ]
         return {"matrix": None, "pairs": wrong[:MAX_CONFUSIONS_SHOWN]}
-    matrix = np.zeros((num_classes, num_classes), np.int64)
-    for (label, class_id), count in labels.confusion.items():
-        matrix[label, class_id] = count
-    return {"matrix": matrix.tolist(), "pairs": []}
+    matrix = [
+        [labels.confusion[label, class_id] for class_id in range(num_classes)]
+        for label in range(num_classes)
+    ]
+    return {"matrix": matrix, "pairs": []}
