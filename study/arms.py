@@ -87,12 +87,12 @@ class Arm:
     images: Images = "all"
 
 
-# A net of the student's size, trained for as many steps.
-_SUPERVISED_CHANGES: Mapping[str, Any] = {
-    "self_training.num_iterations": 0,
+# A teacher of the student's size.
+_AS_LARGE: Mapping[str, Any] = {
     "self_training.teacher_width": 0.0,
     "self_training.teacher_depth": 0.0,
 }
+_SUPERVISED_CHANGES = {"self_training.num_iterations": 0, **_AS_LARGE}
 # Where the runner puts an arm's own images; no arm's folder.
 PART_OF_IMAGES = "{workdir}/{images}_images/seed_{seed}"
 
@@ -188,20 +188,13 @@ ARMS: tuple[Arm, ...] = (
     Arm(
         "large_teacher",
         "teacher of the student's size",
-        {
-            "self_training.teacher_width": 0.0,
-            "self_training.teacher_depth": 0.0,
-        },
+        _AS_LARGE,
         needs=(BASELINE,),
     ),
     Arm(
         "warm_start",
         "student begins with its teacher's weights",
-        {
-            "self_training.teacher_width": 0.0,
-            "self_training.teacher_depth": 0.0,
-            "self_training.initialize_students_from": "teacher",
-        },
+        {**_AS_LARGE, "self_training.initialize_students_from": "teacher"},
         needs=(BASELINE,),
     ),
     Arm(

@@ -7,16 +7,15 @@ The toolkit needs torch: it runs in an environment of its own (see
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from noisy_student_tf import configs, files, workdirs
-from noisy_student_tf.records import shards
 from study import peers
 
 _WORKER = os.path.join(os.path.dirname(__file__), "fixmatch_worker.py")
-_SPLITS = ("validation", "test")
 # The toolkit's own, but for the decay: its 0.999 averages as many steps as
 # there are.
 _LEARNING_RATE = 0.03
@@ -58,40 +57,37 @@ def write(
     """
     check_interpreter(python)
     files.make_directories(directory)
-    sets = {
-        "unlabeled": shards.open_split(data.unlabeled, "unlabeled"),
-        **{
-            split: shards.open_split(data.labeled, split)
-            for split in ("train", *_SPLITS)
-        },
-    }
+    splits = peers.read_splits(data, config.model.resolution)
     images = files.join(directory, "images")
     os.makedirs(images, exist_ok=True)
-    for name, array in _arrays(sets, config.model.resolution).items():
+    for name, array in _arrays(splits, config.model.resolution):
         np.save(files.join(images, f"{name}.npy"), array)
-    asked = request(config, directory, num_labeled=sets["train"].num_records)
+    num_images = {name: len(pixels) for name, (pixels, _) in splits.items()}
+    asked = request(config, directory, num_labeled=num_images["train"])
     path = files.join(directory, "request.json")
     files.write_json(path, asked)
     subprocess.run([python, _WORKER, path], check=True)
+    num_correct = files.read_json(asked["answer"])["num_correct"]
+    hits = {
+        split: (num_correct[split], num_images[split])
+        for split in peers.HELD_OUT
+    }
     files.write_json(
         files.join(directory, "results.json"),
-        _rows(config, sets, files.read_json(asked["answer"])),
+        list(peers.result_rows(config, "student_1", "ema", hits)),
     )
     shutil.rmtree(images)
 
 
 def _arrays(
-    sets: dict[str, shards.ShardSet], resolution: int
-) -> dict[str, np.ndarray]:
-    """Return gray images, uint8 [num_images, side, side], and labels."""
-    arrays = {}
-    for name, shard_set in sets.items():
-        split = peers.read_split(shard_set, resolution)
-        levels = np.rint(255 * split.pixels).astype(np.uint8)
-        arrays[name] = levels.reshape(-1, resolution, resolution)
+    splits: Mapping[str, peers.Split], resolution: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield gray images, uint8 [num_images, side, side], and labels."""
+    for name, (pixels, labels) in splits.items():
+        levels = np.rint(255 * pixels).astype(np.uint8)
+        yield name, levels.reshape(-1, resolution, resolution)
         if name != "unlabeled":
-            arrays[f"{name}_labels"] = split.labels.astype(np.int64)
-    return arrays
+            yield f"{name}_labels", labels.astype(np.int64)
 
 
 def request(
@@ -107,7 +103,7 @@ def request(
     return {
         "images": files.join(directory, "images"),
         "answer": files.join(directory, "answer.json"),
-        "splits": _SPLITS,
+        "splits": peers.HELD_OUT,
         "seed": config.seed,
         "steps": round(training.student_epochs * steps_per_epoch),
         "labeled_batch_size": training.labeled_batch_size,
@@ -123,21 +119,3 @@ def request(
             "batch_norm_momentum": model.batch_norm_momentum,
         },
     }
-
-
-def _rows(
-    config: configs.Config,
-    sets: dict[str, shards.ShardSet],
-    answer: dict[str, Any],
-) -> list[dict[str, Any]]:
-    return [
-        peers.result_row(
-            config,
-            model="student_1",
-            split=split,
-            weights="ema",
-            num_correct=answer["num_correct"][split],
-            num_images=sets[split].num_records,
-        )
-        for split in _SPLITS
-    ]

@@ -1,12 +1,24 @@
-"""Numbers of the study's models, read from the records of its runs."""
+"""Numbers of the study's models, read from the records of its runs.
 
+And what seeds say together: means, and whether a direction is the paper's.
+"""
+
+import math
+import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
+
+from scipy import stats
 
 from noisy_student_tf.evaluation import robustness, robustness_metrics
 from study import run_records, studies
 
 Row = dict[str, Any]
+Verdict = Literal["agrees", "disagrees", "undecided", "open"]
+
+_CONFIDENCE = 0.95
+# A difference between two runs of one seed says little of others.
+_FEWEST_SEEDS = 2
 
 # What mCE and mFR are relative to: 100.
 BASELINE = studies.Model("supervised", "teacher")
@@ -33,31 +45,27 @@ class Measurements:
         Args:
             records: Of any arms and seeds.
         """
-        self._records = {
-            (record.arm, record.seed): record for record in records
+        self.records = {
+            (record["arm"], record["seed"]): record for record in records
         }
 
     def seeds(self, model: studies.Model) -> list[int]:
         """Return the seeds with which a model was tested."""
         return sorted(
             seed
-            for arm, seed in self._records
-            if arm == model.arm and self.test_row(model, seed)
+            for arm, seed in self.records
+            if arm == model.arm and self.row(model, seed)
         )
 
-    def record(self, arm: str, seed: int) -> run_records.Record:
-        """Return one record."""
-        return self._records[arm, seed]
-
-    def test_row(self, model: studies.Model, seed: int) -> Row | None:
-        """Return a model's row of test images at its own resolution."""
-        return self._row(model, seed, "accuracy")
-
-    def _row(
-        self, model: studies.Model, seed: int, measure: studies.Measure
+    def row(
+        self,
+        model: studies.Model,
+        seed: int,
+        measure: studies.Measure = "accuracy",
     ) -> Row | None:
-        record = self._records.get((model.arm, seed))
-        for row in record.rows(model.name) if record else []:
+        """Return a model's row: of test images, at its own resolution."""
+        record = self.records.get((model.arm, seed))
+        for row in run_records.rows_of(record, model.name) if record else []:
             fields = _FIELDS[measure].items()
             if all(row.get(name) == value for name, value in fields):
                 return row
@@ -72,10 +80,10 @@ class Measurements:
         """
         if measure == "mfr":
             return self.mfr(model, seed)[0]
-        row = self._row(model, seed, measure)
+        row = self.row(model, seed, measure)
         if measure != "mce":
             return 100 * row["accuracy"] if row else None
-        baseline = self._row(BASELINE, seed, "mce")
+        baseline = self.row(BASELINE, seed, "mce")
         if not row or not baseline:
             return None
         return robustness_metrics.mean_corruption_error(
@@ -102,7 +110,7 @@ class Measurements:
             perturbations under which the baseline never flips.
         """
         row, baseline = (
-            self._row(each, seed, "mfr") for each in (model, BASELINE)
+            self.row(each, seed, "mfr") for each in (model, BASELINE)
         )
         if not row or not baseline:
             return None, []
@@ -110,13 +118,55 @@ class Measurements:
             row["flip_probabilities"], baseline["flip_probabilities"]
         )
 
-    def differences(self, claim: studies.Claim) -> dict[int, float]:
-        """Return seed -> by how many points the paper's direction holds."""
+    def differences(self, claim: studies.Claim) -> list[float]:
+        """Return of each seed by how many points a direction holds."""
         sign = -1 if claim.measure in studies.ERRORS else 1
-        differences = {}
+        differences = []
         for seed in self.seeds(claim.better):
             better = self.value(claim.better, seed, claim.measure)
             worse = self.value(claim.worse, seed, claim.measure)
             if better is not None and worse is not None:
-                differences[seed] = sign * (better - worse)
+                differences.append(sign * (better - worse))
         return differences
+
+
+def summarize(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean over seeds and its 95 % t-interval.
+
+    The interval is of what training anew would give on the same labels; it
+    does not cover another choice of labeled images.
+
+    Returns:
+        The mean, and the ends of the interval; they are nan with one seed.
+
+    Raises:
+        ValueError: There is no value.
+    """
+    if not values:
+        raise ValueError("There is no seed to average over.")
+    mean = statistics.mean(values)
+    count = len(values)
+    if count < _FEWEST_SEEDS:
+        return mean, math.nan, math.nan
+    quantile = float(stats.t.ppf((1 + _CONFIDENCE) / 2, count - 1))
+    reach = quantile * statistics.stdev(values) / math.sqrt(count)
+    return mean, mean - reach, mean + reach
+
+
+def judge(differences: Sequence[float]) -> Verdict:
+    """Tell whether a direction was seen.
+
+    Args:
+        differences: Of each seed, positive where it is the paper's direction.
+
+    Returns:
+        `agrees` or `disagrees` where all seeds say so, `undecided` where they
+        differ or a difference is 0, `open` with fewer than two seeds.
+    """
+    if len(differences) < _FEWEST_SEEDS:
+        return "open"
+    if all(difference > 0 for difference in differences):
+        return "agrees"
+    if all(difference < 0 for difference in differences):
+        return "disagrees"
+    return "undecided"

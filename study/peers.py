@@ -4,7 +4,7 @@ What one would try first without a neural network: logistic regression on
 principal components of the pixels, wrapped in `SelfTrainingClassifier`.
 """
 
-import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,26 +28,32 @@ _BATCH_SIZE = 1000
 _UNLABELED = -1
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Images as rows of gray levels.
+HELD_OUT = ("validation", "test")
 
-    Attributes:
-        pixels: float32 [num_images, side * side] in [0, 1].
-        labels: int64 [num_images].
-    """
-
-    pixels: np.ndarray
-    labels: np.ndarray
+# Gray levels float32 [num_images, side * side] in [0, 1], and labels int64
+# [num_images], -1 where there are none.
+Split = tuple[np.ndarray, np.ndarray]
 
 
-def read_split(shard_set: shards.ShardSet, resolution: int) -> Split:
-    """Read a split of small gray images, shown whole.
+def read_splits(data: workdirs.Workdir, resolution: int) -> dict[str, Split]:
+    """Read the small gray images of a run, shown whole.
 
     Args:
-        shard_set: Its shards; images without labels get the label -1.
+        data: Of the run.
         resolution: Side of the images in pixels.
+
+    Returns:
+        "train", "validation", "test" and "unlabeled" -> images.
     """
+    sets = {
+        split: shards.open_split(data.labeled, split)
+        for split in ("train", *HELD_OUT)
+    }
+    sets["unlabeled"] = shards.open_split(data.unlabeled, "unlabeled")
+    return {name: _read(each, resolution) for name, each in sets.items()}
+
+
+def _read(shard_set: shards.ShardSet, resolution: int) -> Split:
     pixels, labels = [], []
     for batch in eval_stream.make_eval_stream(
         shard_set,
@@ -59,7 +65,7 @@ def read_split(shard_set: shards.ShardSet, resolution: int) -> Split:
         gray = tf.reduce_mean(batch["images"], axis=-1).numpy() / 255
         pixels.append(gray.reshape(len(gray), -1)[is_valid])
         labels.append(batch["labels"].numpy()[is_valid])
-    return Split(np.concatenate(pixels), np.concatenate(labels))
+    return np.concatenate(pixels), np.concatenate(labels)
 
 
 def fit(
@@ -76,10 +82,9 @@ def fit(
     Returns:
         "teacher" and "student_1" -> a function of pixels that gives classes.
     """
-    everything = np.concatenate([labeled.pixels, unlabeled])
-    targets = np.concatenate(
-        [labeled.labels, np.full(len(unlabeled), _UNLABELED)]
-    )
+    pixels, labels = labeled
+    everything = np.concatenate([pixels, unlabeled])
+    targets = np.concatenate([labels, np.full(len(unlabeled), _UNLABELED)])
     # Both see the same components, those of all images.
     project = pipeline.make_pipeline(
         preprocessing.StandardScaler(with_std=False),
@@ -90,7 +95,7 @@ def fit(
         ),
     ).fit(everything)
     supervised = linear_model.LogisticRegression(max_iter=1000).fit(
-        project.transform(labeled.pixels), labeled.labels
+        project.transform(pixels), labels
     )
     self_trained = semi_supervised.SelfTrainingClassifier(
         linear_model.LogisticRegression(max_iter=1000), threshold=threshold
@@ -106,74 +111,56 @@ def fit(
     }
 
 
-def measure(
-    config: configs.Config, data: workdirs.Workdir
-) -> list[dict[str, Any]]:
-    """Fit on a run's shards; return rows of `results.json`.
+def result_rows(
+    config: configs.Config,
+    model: str,
+    weights: str,
+    hits: Mapping[str, tuple[int, int]],
+) -> Iterator[dict[str, Any]]:
+    """Yield accuracies as `results.json` has them.
 
     Args:
-        config: Threshold, resolution and seed are read.
-        data: The run whose labeled and unlabeled shards are read.
+        config: What was trained on, and at which resolution.
+        model: Its name.
+        weights: "raw" or "ema".
+        hits: Split -> how many images are right, of how many.
     """
-    resolution = config.model.resolution
-    splits = {
-        split: read_split(shards.open_split(data.labeled, split), resolution)
-        for split in ("train", "validation", "test")
-    }
-    unlabeled = read_split(
-        shards.open_split(data.unlabeled, "unlabeled"), resolution
-    )
-    models = fit(
-        splits["train"],
-        unlabeled.pixels,
-        threshold=config.selection.confidence_threshold,
-        seed=config.seed,
-    )
-    rows = []
-    for name, classify in models.items():
-        for split in ("validation", "test"):
-            held_out = splits[split]
-            is_right = classify(held_out.pixels) == held_out.labels
-            rows.append(
-                result_row(
-                    config,
-                    model=name,
-                    split=split,
-                    weights="raw",
-                    num_correct=int(is_right.sum()),
-                    num_images=len(is_right),
-                )
-            )
-    return rows
-
-
-def result_row(
-    config: configs.Config,
-    *,
-    model: str,
-    split: str,
-    weights: str,
-    num_correct: int,
-    num_images: int,
-) -> dict[str, Any]:
-    """Return one accuracy as `results.json` has it."""
-    return {
-        "model": model,
-        "set": config.preset,
-        "split": split,
-        "resolution": config.model.resolution,
-        "weights": weights,
-        "num_images": num_images,
-        "accuracy": num_correct / num_images,
-        "interval_95": metrics.wilson_interval(num_correct, num_images),
-    }
+    for split, (num_correct, num_images) in hits.items():
+        yield {
+            "model": model,
+            "set": config.preset,
+            "split": split,
+            "resolution": config.model.resolution,
+            "weights": weights,
+            "num_images": num_images,
+            "accuracy": num_correct / num_images,
+            "interval_95": metrics.wilson_interval(num_correct, num_images),
+        }
 
 
 def write(
     config: configs.Config, data: workdirs.Workdir, directory: str
 ) -> None:
-    """Measure, and write `results.json` of the peer's own folder."""
-    files.make_directories(directory)
-    files.write_json(
-        files.join(directory, "results.json"), measure(config, data)
+    """Fit on a run's shards, and write `results.json` of the peer's folder.
+
+    Args:
+        config: Threshold, resolution and seed are read.
+        data: The run whose labeled and unlabeled shards are read.
+        directory: Of the peer.
+    """
+    splits = read_splits(data, config.model.resolution)
+    models = fit(
+        splits["train"],
+        splits["unlabeled"][0],
+        threshold=config.selection.confidence_threshold,
+        seed=config.seed,
     )
+    rows: list[dict[str, Any]] = []
+    for name, classify in models.items():
+        hits = {}
+        for split in HELD_OUT:
+            pixels, labels = splits[split]
+            hits[split] = int((classify(pixels) == labels).sum()), len(labels)
+        rows += result_rows(config, name, "raw", hits)
+    files.make_directories(directory)
+    files.write_json(files.join(directory, "results.json"), rows)

@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib import figure
 from matplotlib.axes import Axes
 
-from study import measures, statistics, studies, tables
+from study import measures, studies, tables
 
 _MEAN_COLOR, _SEED_COLOR, _OPEN_COLOR = "#3949ab", "#9fa8da", "#888888"
 _LINE_INCHES = 0.32
@@ -39,7 +39,7 @@ def draw_claims(
 ) -> figure.Figure | None:
     """Draw by how many points each of the paper's directions holds here."""
     claims = [
-        (claim, list(measured.differences(claim).values()))
+        (claim, measured.differences(claim))
         for study in shown
         for claim in study.claims
     ]
@@ -72,13 +72,11 @@ def _canvas(num_lines: int) -> tuple[figure.Figure, Axes]:
 
 
 def _draw_line(axes: Axes, place: int, values: Sequence[float]) -> None:
-    summary = statistics.summarize(values)
+    mean, low, high = measures.summarize(values)
     axes.plot(values, [place] * len(values), "o", color=_SEED_COLOR, ms=4)
-    if not math.isnan(summary.low):
-        axes.plot(
-            [summary.low, summary.high], [place] * 2, color=_MEAN_COLOR, lw=1.5
-        )
-    axes.plot([summary.mean], [place], "D", color=_MEAN_COLOR, ms=5)
+    if not math.isnan(low):
+        axes.plot([low, high], [place] * 2, color=_MEAN_COLOR, lw=1.5)
+    axes.plot([mean], [place], "D", color=_MEAN_COLOR, ms=5)
 
 
 def to_svg(drawing: figure.Figure) -> str:

@@ -6,6 +6,7 @@ copied there first. A killed study goes on with the same command.
 """
 
 import dataclasses
+import functools
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,7 +33,9 @@ from study import (
 _OVERHEAD = 1.5
 _NUM_IMAGES = 60_000
 
-Execute = Callable[[list[str]], None]
+# Runs a command, which must succeed.
+Execute = Callable[[list[str]], Any]
+_CHECKED: Execute = functools.partial(subprocess.run, check=True)
 _PARTS: dict[str, Callable[[workdirs.Workdir, configs.Config, str], None]] = {
     "long_tail": unlabeled_parts.write_long_tail,
     "unsure": unlabeled_parts.write_unsure,
@@ -100,15 +103,13 @@ def jobs_of(
             yield Job(arms.arm(name), seed, root, robustness, semilearn_python)
 
 
-def run(
-    jobs: Iterable[Job], records: str, execute: Execute | None = None
-) -> None:
+def run(jobs: Iterable[Job], records: str, execute: Execute = _CHECKED) -> None:
     """Run what is not finished of a study, and write its records.
 
     Args:
         jobs: The study's runs.
         records: Where the record of every finished run is written.
-        execute: Runs a command; None: a process that must succeed.
+        execute: Runs a command, which must succeed.
 
     Raises:
         ValueError: The interpreter is missing, and a run needs it.
@@ -124,7 +125,7 @@ def run(
         if job.arm.kind == "fixmatch":
             fixmatch.check_interpreter(job.semilearn_python)
     for job in todo:
-        make(job, execute or _execute)
+        make(job, execute)
         run_records.write(records, _record(job))
         logging.info(
             "Wrote %s.", run_records.path_of(records, job.arm.name, job.seed)
@@ -167,14 +168,9 @@ def record_begun(jobs: Iterable[Job], records: str) -> None:
 
 def _record(job: Job) -> run_records.Record:
     if job.arm.kind != "loop":
-        return run_records.of_peer(
-            job.workdir, job.config, arm=job.arm.name, seed=job.seed
-        )
+        return run_records.of_peer(job.workdir, job.config, job.arm.name)
     return run_records.of_run(
-        job.workdir,
-        arm=job.arm.name,
-        seed=job.seed,
-        study_directory=job.root,
+        job.workdir, arm=job.arm.name, study_directory=job.root
     )
 
 
@@ -226,21 +222,19 @@ def _folders(root: str) -> Iterator[workdirs.Workdir]:
 
 def command(job: Job) -> list[str]:
     """Return the command line that makes a job's folder."""
+    preset = dict(config_tree.flatten(presets.preset(arms.PRESET)))
     return [
         sys.executable,
         "-m",
         "run_scripts.noisy_student",
         f"--workdir={job.workdir.root}",
         f"--preset={arms.PRESET}",
-        *(f"--{name}={_text(value)}" for name, value in _overrides(job)),
+        *(
+            f"--{name}={_text(value)}"
+            for name, value in config_tree.flatten(job.config)
+            if value != preset[name]
+        ),
     ]
-
-
-def _overrides(job: Job) -> Iterator[tuple[str, Any]]:
-    base = dict(config_tree.flatten(presets.preset(arms.PRESET)))
-    for name, value in config_tree.flatten(job.config):
-        if value != base[name]:
-            yield name, value
 
 
 def _text(value: Any) -> str:
@@ -249,10 +243,6 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value)
-
-
-def _execute(arguments: list[str]) -> None:
-    subprocess.run(arguments, check=True)
 
 
 def multiply_adds(job: Job) -> float:

@@ -5,8 +5,6 @@ depends on some fields only: the labels of two students may come from one
 teacher. Such a stage is copied, its manifest last, and counts as finished.
 """
 
-from collections.abc import Iterator
-
 from noisy_student_tf import configs, files, recipes, workdirs
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
@@ -24,30 +22,6 @@ _AFTER_TRAINING = ("fixres.", "evaluation.", "self_training.num_iterations")
 # The architecture of a teacher is compared by itself: the students' fields
 # describe it, too. This is no field, and stands for it among those that differ.
 _TEACHERS_ARCHITECTURE = "teacher's architecture"
-# A first teacher sees labeled images alone. A teacher that was given is
-# another thing than one that is trained.
-_TEACHER_ALONE = (
-    "data.unlabeled",
-    "labeling.",
-    "selection.",
-    "augmentation.unlabeled.",
-    "loss.pseudo_labels",
-    "loss.temperature",
-    "loss.weighting",
-    "training.student_epochs",
-    "training.unlabeled_ratio",
-    "training.noise_unlabeled",
-    "self_training.selection_teacher_directory",
-    "self_training.keep_selection",
-    "self_training.initialize_students_from",
-    "self_training.teacher_name",
-    "self_training.teacher_width",
-    "self_training.teacher_depth",
-    "self_training.teacher_resolution",
-    "self_training.online_teacher",
-    "self_training.noised_teacher",
-    "model.",
-)
 # The first predictions are of that teacher, clean: how a student learns from
 # them does not matter.
 _STUDENTS_ALONE = (
@@ -64,6 +38,19 @@ _STUDENTS_ALONE = (
     "self_training.teacher_resolution",
     "model.",
 )
+# A first teacher sees labeled images alone. A teacher that was given is
+# another thing than one that is trained.
+_TEACHER_ALONE = (
+    *_STUDENTS_ALONE,
+    "data.unlabeled",
+    "labeling.",
+    "selection.",
+    "augmentation.unlabeled.",
+    "self_training.selection_teacher_directory",
+    "self_training.keep_selection",
+    "self_training.online_teacher",
+    "self_training.noised_teacher",
+)
 
 
 def shareable_stages(have: configs.Config, want: configs.Config) -> list[str]:
@@ -77,10 +64,6 @@ def shareable_stages(have: configs.Config, want: configs.Config) -> list[str]:
         Names of folders in a workdir, in the order of the stages. Whether
         they are finished is another question.
     """
-    return list(_shareable(have, want))
-
-
-def _shareable(have: configs.Config, want: configs.Config) -> Iterator[str]:
     differing = {
         name
         for (name, first), (_, second) in zip(
@@ -88,18 +71,16 @@ def _shareable(have: configs.Config, want: configs.Config) -> Iterator[str]:
         )
         if first != second and not _is_among(name, _MACHINE)
     }
-    first_teachers = [each.teacher_model for each in (have, want)]
-    if first_teachers[0] != first_teachers[1]:
+    if have.teacher_model != want.teacher_model:
         differing.add(_TEACHERS_ARCHITECTURE)
     had = {stage.folder for stage in recipes.of(have).stages}
-    for stage in recipes.of(want).stages:
-        ignored = _ignored(stage, have)
-        if (
-            stage.folder in had
-            and ignored is not None
-            and all(_is_among(name, ignored) for name in differing)
-        ):
-            yield stage.folder
+    return [
+        stage.folder
+        for stage in recipes.of(want).stages
+        if stage.folder in had
+        and (ignored := _ignored(stage, have)) is not None
+        and all(_is_among(name, ignored) for name in differing)
+    ]
 
 
 def _ignored(
@@ -110,7 +91,7 @@ def _ignored(
         # Data alone decide on shards; ids, not the seed, on the splits.
         others = tuple(
             name
-            for name, _ in config_tree.flatten(config)
+            for name, _, _ in config_tree.fields()
             if not name.startswith("data.")
         )
         alone = ("data.unlabeled",) if stage.kind == "labeled" else ()
@@ -163,17 +144,12 @@ def share(
             _copy(source, destination)
             copied.append(stage)
     if copied:
-        path = files.join(want.root, SHARED)
-        before = files.read_json(path) if files.exists(path) else {}
+        arm_and_seed = "/".join(have.root.rstrip("/").split("/")[-2:])
         files.write_json(
-            path, before | {stage: _run_name(have.root) for stage in copied}
+            files.join(want.root, SHARED),
+            taken(want) | dict.fromkeys(copied, arm_and_seed),
         )
     return copied
-
-
-def _run_name(root: str) -> str:
-    """Return the last two parts of a path: arm and seed."""
-    return "/".join(root.rstrip("/").split("/")[-2:])
 
 
 def _copy(source: str, destination: str) -> None:

@@ -5,6 +5,7 @@ A study is a table over some arms, with the paper's directions.
 
 import dataclasses
 import difflib
+import re
 from typing import Literal
 
 from study import arms
@@ -21,7 +22,7 @@ Measure = Literal["accuracy", "mce", "mfr", "fgsm", "pgd"]
 ERRORS = ("mce", "mfr")
 
 
-@dataclasses.dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True)
 class Model:
     """One model of an arm, as `results.json` names it."""
 
@@ -29,7 +30,7 @@ class Model:
     name: str
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Claim:
     """A direction that the paper found.
 
@@ -45,10 +46,10 @@ class Claim:
     source: str
     better: Model
     worse: Model
-    measure: Measure = "accuracy"
+    measure: Measure
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Study:
     """A table.
 
@@ -63,267 +64,132 @@ class Study:
     name: str
     arms: tuple[str, ...]
     lines: tuple[Model, ...]
-    claims: tuple[Claim, ...] = ()
-    seeds: tuple[int, ...] = ABLATION_SEEDS
+    claims: tuple[Claim, ...]
+    seeds: tuple[int, ...]
 
 
-_SUPERVISED = Model(arms.BASELINE, "teacher")
-_TEACHER = Model(arms.MAIN, "teacher")
-_FIRST = Model(arms.MAIN, "student_1")
-_SECOND = Model(arms.MAIN, "student_2")
-_LAST = Model(arms.MAIN, "student_3")
-_ABLATIONS = "appendix A.2"
+# Models by short names; another arm's name stands for its first student.
+_MODELS = {
+    "supervised": Model(arms.BASELINE, "teacher"),
+    "teacher": Model(arms.MAIN, "teacher"),
+    "first": Model(arms.MAIN, "student_1"),
+    "second": Model(arms.MAIN, "student_2"),
+    "last": Model(arms.MAIN, "student_3"),
+    "fine_tuned": Model("fine_tuned", "teacher"),
+    "fixres": Model("fixres", "student_1_fixres"),
+    "classifier": Model("self_training_classifier", "teacher"),
+    "plain_teacher": Model("plain_pseudo_labels", "teacher"),
+}
+
+# A paragraph a study: its arms; the lines of its table; and of each claim the
+# text, then which model is better than which, by what, and the source.
+_STUDIES = f"""\
+main: supervised noisy_student
+table: supervised teacher first second last
+the last student beats the supervised baseline
+  last > supervised: Table 2: 88.4 against 85.5
+a first student beats the supervised baseline
+  first > supervised: Figure 2: +0.8 to +1.4 for B0 to B7
+iterating helps: the third student beats the first
+  last > first: Table 7: 87.6, 88.1, 88.4
+the student's mCE is lower
+  last > supervised by mce: Table 4: 28.3 against 42.5
+the student's mFR is lower
+  last > supervised by mfr: Table 5: 12.2 against 23.7
+the student is better under FGSM of {FGSM_EPSILON_PIXELS:g} pixels
+  last > supervised by fgsm: Figure 4: 77.8 against 64.6
+the student is better under PGD of 16 pixels
+  last > supervised by pgd: Section 4.2: 4.4 against 1.1
+
+noise: no_augmentation no_noise noised_teacher
+table: supervised first no_augmentation no_noise noised_teacher
+RandAugment on unlabeled images helps
+  first > no_augmentation: Table 6: 85.1 against 84.6
+dropout and stochastic depth on unlabeled images help
+  no_augmentation > no_noise: Table 6: 84.6 against 84.3
+all noise together helps
+  first > no_noise: Table 6: 85.1 against 84.3
+a clean teacher is better than a noised one
+  first > noised_teacher: Table 6: 85.1 against 84.4
+
+ratio: ratio_1
+table: ratio_1 first
+a larger ratio is better
+  first > ratio_1: appendix A.2, study 7: L2 86.7 at 1:1, 87.4 at 3:1
+
+labels: hard soft_unsure hard_unsure
+table: supervised first hard soft_unsure hard_unsure
+hard labels help, too, where the teacher is sure
+  hard > supervised: appendix A.2, study 3, a figure
+soft labels are better where the teacher is not sure
+  soft_unsure > hard_unsure: appendix A.2, study 3, a figure
+
+balance: long_tail long_tail_unbalanced
+table: long_tail long_tail_unbalanced
+balancing helps
+  long_tail > long_tail_unbalanced: appendix A.2, study 5: B0 77.9 against 77.6
+
+amount: quarter_of_unlabeled
+table: first quarter_of_unlabeled
+more unlabeled images are better
+  first > quarter_of_unlabeled: appendix A.2, study 2: 84.0 against 83.8
+
+student_capacity: small_student
+table: teacher small_student first
+a larger student is better
+  first > small_student: appendix A.2, study 4: B1 79.5 against B0 77.9
+
+teacher_capacity: large_teacher
+table: teacher first supervised large_teacher
+a larger teacher is better
+  large_teacher > first: appendix A.2, study 1: B0 78.8 against 78.1
+
+warm_start: large_teacher warm_start
+table: supervised warm_start large_teacher
+a student from scratch is better
+  large_teacher > warm_start: appendix A.2, study 8: B0 77.9 against 77.8
+
+joint: pretrained fine_tuned
+table: first pretrained fine_tuned
+learning labels and pseudo-labels together is better than one after the other
+  first > fine_tuned: appendix A.2, study 6: B0 77.9 against 77.5
+
+fixres: fixres
+table: first fixres
+fine-tuning at a higher resolution helps
+  fixres > first: released weights: L2 88.2 at 475 pixels, 88.4 at 800
+
+peers: plain_pseudo_labels self_training_classifier fixmatch
+table: classifier self_training_classifier \
+    plain_teacher plain_pseudo_labels fixmatch first last"""
+
+_DECISION = re.compile(r" *(\w+) > (\w+)(?: by (\w+))?: (.*)")
 
 
-def _student(arm: str) -> Model:
-    return Model(arm, "student_1")
+def _model(name: str) -> Model:
+    return _MODELS.get(name) or Model(name, "student_1")
 
 
-STUDIES: tuple[Study, ...] = (
-    Study(
-        name="main",
-        arms=(arms.BASELINE, arms.MAIN),
-        seeds=MAIN_SEEDS,
-        lines=(_SUPERVISED, _TEACHER, _FIRST, _SECOND, _LAST),
-        claims=(
-            Claim(
-                text="the last student beats the supervised baseline",
-                source="Table 2: 88.4 against 85.5",
-                better=_LAST,
-                worse=_SUPERVISED,
-            ),
-            Claim(
-                text="a first student beats the supervised baseline",
-                source="Figure 2: +0.8 to +1.4 for B0 to B7",
-                better=_FIRST,
-                worse=_SUPERVISED,
-            ),
-            Claim(
-                text="iterating helps: the third student beats the first",
-                source="Table 7: 87.6, 88.1, 88.4",
-                better=_LAST,
-                worse=_FIRST,
-            ),
-            Claim(
-                text="the student's mCE is lower",
-                source="Table 4: 28.3 against 42.5",
-                better=_LAST,
-                worse=_SUPERVISED,
-                measure="mce",
-            ),
-            Claim(
-                text="the student's mFR is lower",
-                source="Table 5: 12.2 against 23.7",
-                better=_LAST,
-                worse=_SUPERVISED,
-                measure="mfr",
-            ),
-            Claim(
-                text=f"the student is better under FGSM of "
-                f"{FGSM_EPSILON_PIXELS:g} pixels",
-                source="Figure 4: 77.8 against 64.6",
-                better=_LAST,
-                worse=_SUPERVISED,
-                measure="fgsm",
-            ),
-            Claim(
-                text="the student is better under PGD of 16 pixels",
-                source="Section 4.2: 4.4 against 1.1",
-                better=_LAST,
-                worse=_SUPERVISED,
-                measure="pgd",
-            ),
-        ),
-    ),
-    Study(
-        name="noise",
-        arms=("no_augmentation", "no_noise", "noised_teacher"),
-        lines=(
-            _SUPERVISED,
-            _FIRST,
-            _student("no_augmentation"),
-            _student("no_noise"),
-            _student("noised_teacher"),
-        ),
-        claims=(
-            Claim(
-                text="RandAugment on unlabeled images helps",
-                source="Table 6: 85.1 against 84.6",
-                better=_FIRST,
-                worse=_student("no_augmentation"),
-            ),
-            Claim(
-                text="dropout and stochastic depth on unlabeled images help",
-                source="Table 6: 84.6 against 84.3",
-                better=_student("no_augmentation"),
-                worse=_student("no_noise"),
-            ),
-            Claim(
-                text="all noise together helps",
-                source="Table 6: 85.1 against 84.3",
-                better=_FIRST,
-                worse=_student("no_noise"),
-            ),
-            Claim(
-                text="a clean teacher is better than a noised one",
-                source="Table 6: 85.1 against 84.4",
-                better=_FIRST,
-                worse=_student("noised_teacher"),
-            ),
-        ),
-    ),
-    Study(
-        name="ratio",
-        arms=("ratio_1",),
-        lines=(_student("ratio_1"), _FIRST),
-        claims=(
-            Claim(
-                text="a larger ratio is better",
-                source=f"{_ABLATIONS}, study 7: L2 86.7 at 1:1, 87.4 at 3:1",
-                better=_FIRST,
-                worse=_student("ratio_1"),
-            ),
-        ),
-    ),
-    Study(
-        name="labels",
-        arms=("hard", "soft_unsure", "hard_unsure"),
-        lines=(
-            _SUPERVISED,
-            _FIRST,
-            _student("hard"),
-            _student("soft_unsure"),
-            _student("hard_unsure"),
-        ),
-        claims=(
-            Claim(
-                text="hard labels help, too, where the teacher is sure",
-                source=f"{_ABLATIONS}, study 3, a figure",
-                better=_student("hard"),
-                worse=_SUPERVISED,
-            ),
-            Claim(
-                text="soft labels are better where the teacher is not sure",
-                source=f"{_ABLATIONS}, study 3, a figure",
-                better=_student("soft_unsure"),
-                worse=_student("hard_unsure"),
-            ),
-        ),
-    ),
-    Study(
-        name="balance",
-        arms=("long_tail", "long_tail_unbalanced"),
-        lines=(_student("long_tail"), _student("long_tail_unbalanced")),
-        claims=(
-            Claim(
-                text="balancing helps",
-                source=f"{_ABLATIONS}, study 5: B0 77.9 against 77.6",
-                better=_student("long_tail"),
-                worse=_student("long_tail_unbalanced"),
-            ),
-        ),
-    ),
-    Study(
-        name="amount",
-        arms=("quarter_of_unlabeled",),
-        lines=(_FIRST, _student("quarter_of_unlabeled")),
-        claims=(
-            Claim(
-                text="more unlabeled images are better",
-                source=f"{_ABLATIONS}, study 2: 84.0 against 83.8",
-                better=_FIRST,
-                worse=_student("quarter_of_unlabeled"),
-            ),
-        ),
-    ),
-    Study(
-        name="student_capacity",
-        arms=("small_student",),
-        lines=(_TEACHER, _student("small_student"), _FIRST),
-        claims=(
-            Claim(
-                text="a larger student is better",
-                source=f"{_ABLATIONS}, study 4: B1 79.5 against B0 77.9",
-                better=_FIRST,
-                worse=_student("small_student"),
-            ),
-        ),
-    ),
-    Study(
-        name="teacher_capacity",
-        arms=("large_teacher",),
-        lines=(_TEACHER, _FIRST, _SUPERVISED, _student("large_teacher")),
-        claims=(
-            Claim(
-                text="a larger teacher is better",
-                source=f"{_ABLATIONS}, study 1: B0 78.8 against 78.1",
-                better=_student("large_teacher"),
-                worse=_FIRST,
-            ),
-        ),
-    ),
-    Study(
-        name="warm_start",
-        arms=("large_teacher", "warm_start"),
-        lines=(
-            _SUPERVISED,
-            _student("warm_start"),
-            _student("large_teacher"),
-        ),
-        claims=(
-            Claim(
-                text="a student from scratch is better",
-                source=f"{_ABLATIONS}, study 8: B0 77.9 against 77.8",
-                better=_student("large_teacher"),
-                worse=_student("warm_start"),
-            ),
-        ),
-    ),
-    Study(
-        name="joint",
-        arms=("pretrained", "fine_tuned"),
-        lines=(
-            _FIRST,
-            _student("pretrained"),
-            Model("fine_tuned", "teacher"),
-        ),
-        claims=(
-            Claim(
-                text="learning labels and pseudo-labels together is better "
-                "than one after the other",
-                source=f"{_ABLATIONS}, study 6: B0 77.9 against 77.5",
-                better=_FIRST,
-                worse=Model("fine_tuned", "teacher"),
-            ),
-        ),
-    ),
-    Study(
-        name="fixres",
-        arms=("fixres",),
-        lines=(_FIRST, Model("fixres", "student_1_fixres")),
-        claims=(
-            Claim(
-                text="fine-tuning at a higher resolution helps",
-                source="released weights: L2 88.2 at 475 pixels, 88.4 at 800",
-                better=Model("fixres", "student_1_fixres"),
-                worse=_FIRST,
-            ),
-        ),
-    ),
-    Study(
-        name="peers",
-        arms=("plain_pseudo_labels", "self_training_classifier", "fixmatch"),
-        lines=(
-            Model("self_training_classifier", "teacher"),
-            _student("self_training_classifier"),
-            Model("plain_pseudo_labels", "teacher"),
-            _student("plain_pseudo_labels"),
-            _student("fixmatch"),
-            _FIRST,
-            _LAST,
-        ),
-    ),
-)
+def _parse_claim(text: str, decision: str) -> Claim:
+    ((better, worse, measure, source),) = _DECISION.findall(decision)
+    return Claim(
+        text, source, _model(better), _model(worse), measure or "accuracy"
+    )
+
+
+def _parse(paragraph: str) -> Study:
+    runs, table, *claims = paragraph.splitlines()
+    name, names = runs.split(": ")
+    return Study(
+        name=name,
+        arms=tuple(names.split()),
+        lines=tuple(map(_model, table.removeprefix("table: ").split())),
+        claims=tuple(map(_parse_claim, claims[::2], claims[1::2])),
+        seeds=MAIN_SEEDS if name == "main" else ABLATION_SEEDS,
+    )
+
+
+STUDIES = tuple(map(_parse, _STUDIES.split("\n\n")))
 
 
 def study(name: str) -> Study:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from noisy_student_tf.evaluation import robustness
-from study import arms, measures, run_records, statistics, studies
+from study import arms, measures, run_records, studies
 
 OPEN = "open"
 _FGSM, _PGD = robustness.FGSM, robustness.PGD
@@ -55,7 +55,7 @@ def title_of(model: studies.Model) -> str:
 
 def _parameters(model: studies.Model, measured: measures.Measurements) -> str:
     for seed in measured.seeds(model)[:1]:
-        models = measured.record(model.arm, seed).content["models"]
+        models = measured.records[model.arm, seed]["models"]
         count = models.get(model.name, {}).get("num_parameters")
         if count:
             return f"{count / 1e6:.2f} M"
@@ -66,7 +66,7 @@ def _accuracy(
     model: studies.Model, seed: int, measured: measures.Measurements
 ) -> str:
     """Return an accuracy with its binomial interval."""
-    row = measured.test_row(model, seed)
+    row = measured.row(model, seed)
     if not row:
         return OPEN
     low, high = row["interval_95"]
@@ -77,14 +77,11 @@ def interval(values: Sequence[float], *, signed: bool = False) -> str:
     """Return a mean and its interval over seeds, as far as there is one."""
     if not values:
         return OPEN
-    summary = statistics.summarize(values)
+    mean, low, high = measures.summarize(values)
     form = "+.2f" if signed else ".2f"
-    if math.isnan(summary.low):
-        return f"{summary.mean:{form}} (one seed)"
-    return (
-        f"**{summary.mean:{form}}** "
-        f"({summary.low:{form}} to {summary.high:{form}})"
-    )
+    if math.isnan(low):
+        return f"{mean:{form}} (one seed)"
+    return f"**{mean:{form}}** ({low:{form}} to {high:{form}})"
 
 
 def of_claims(
@@ -101,7 +98,7 @@ def of_claims(
     ]
     lines = []
     for claim in claims:
-        found = list(measured.differences(claim).values())
+        found = measured.differences(claim)
         lines.append(
             [
                 claim.text,
@@ -109,7 +106,7 @@ def of_claims(
                 _MEASURES[claim.measure],
                 ", ".join(f"{value:+.2f}" for value in found) or OPEN,
                 interval(found, signed=True),
-                statistics.judge(found),
+                measures.judge(found),
             ]
         )
     return _markdown(heading, lines)
@@ -158,8 +155,8 @@ def count_verdicts(
     claims = [claim for study in shown for claim in study.claims]
     counts: dict[str, list[str]] = {}
     for claim in claims:
-        found = list(measured.differences(claim).values())
-        counts.setdefault(statistics.judge(found), []).append(claim.text)
+        found = measured.differences(claim)
+        counts.setdefault(measures.judge(found), []).append(claim.text)
     lines = [
         f"Of {len(claims)} directions, {len(counts.get('agrees', []))} agree, "
         f"{len(counts.get('disagrees', []))} disagree, "
@@ -185,7 +182,7 @@ def of_pseudo_labels(records: Sequence[run_records.Record], arm: str) -> str:
     ]
     lines = [
         [
-            str(record.seed),
+            str(record["seed"]),
             str(labels["iteration"]),
             f"{100 * labels['accuracy']:.2f} % of {labels['num_images']:,}",
             f"{labels['num_selected']:,}",
@@ -193,8 +190,8 @@ def of_pseudo_labels(records: Sequence[run_records.Record], arm: str) -> str:
             f"{sum(labels['rows_per_class']):,}",
         ]
         for record in records
-        if record.arm == arm
-        for labels in record.content["pseudo_labels"]
+        if record["arm"] == arm
+        for labels in record["pseudo_labels"]
     ]
     return _markdown(heading, lines)
 

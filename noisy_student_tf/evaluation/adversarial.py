@@ -5,7 +5,6 @@ through the model's own normalization, of the cross-entropy of its logits.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -101,7 +100,6 @@ def pgd(
     images: tf.Tensor,
     labels: tf.Tensor,
     epsilon: float,
-    *,
     num_iterations: int = PGD_ITERATIONS,
 ) -> tf.Tensor:
     """Attack by projected gradient descent, from the clean image.
@@ -131,7 +129,7 @@ def measure(
     stream: tf.data.Dataset,
     attacks: Sequence[tuple[float, int]],
     gradient_sign: Attack | None = None,
-) -> list[dict[str, Any]]:
+) -> tuple[int, list[int]]:
     """Return how many images stay right under each attack.
 
     Args:
@@ -143,7 +141,7 @@ def measure(
         gradient_sign: Of the model; None: `make_gradient_sign`.
 
     Returns:
-        For each attack `num_images` and `num_correct`.
+        The number of images, and how many of them are right under each.
 
     Raises:
         ValueError: An epsilon is out of range.
@@ -165,16 +163,9 @@ def measure(
                 attacked = fgsm(images, signs, epsilon)
             else:
                 attacked = pgd(
-                    gradient_sign,
-                    images,
-                    labels,
-                    epsilon,
-                    num_iterations=num_iterations,
+                    gradient_sign, images, labels, epsilon, num_iterations
                 )
             classes = np.asarray(logits_fn(attacked)).argmax(1)
             is_right = classes == batch["labels"].numpy()
             num_correct[place] += int((is_right & is_valid).sum())
-    return [
-        {"num_images": num_images, "num_correct": correct}
-        for correct in num_correct
-    ]
+    return num_images, num_correct

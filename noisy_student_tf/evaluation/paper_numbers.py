@@ -8,6 +8,7 @@ L2 teacher.
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 PAPER, TIMM = "paper", "timm"
 
@@ -74,49 +75,29 @@ _TIMM_SETS = (
     "imagenet_r",
     "imagenet_sketch",
 )
-# (variant, resolution) -> top-1, and top-5, on each of the sets.
-_TIMM_ROWS = {
-    ("b0", 224): (
-        (78.680, 85.020, 67.740, 11.093, 46.067, 28.908),
-        (94.372, 96.492, 87.950, 39.907, 63.283, 48.967),
-    ),
-    ("b1", 240): (
-        (81.388, 86.688, 70.720, 18.907, 50.797, 34.184),
-        (95.756, 97.393, 89.970, 51.680, 67.887, 55.513),
-    ),
-    ("b2", 260): (
-        (82.412, 87.570, 72.310, 24.213, 53.497, 36.110),
-        (96.238, 97.651, 91.010, 57.547, 70.363, 57.496),
-    ),
-    ("b3", 300): (
-        (84.054, 88.469, 73.810, 35.667, 57.400, 39.500),
-        (96.926, 98.027, 91.790, 67.760, 72.427, 61.426),
-    ),
-    ("b4", 380): (
-        (85.156, 89.382, 75.530, 51.040, 61.107, 43.444),
-        (97.482, 98.367, 92.850, 79.067, 76.063, 65.464),
-    ),
-    ("b5", 456): (
-        (86.096, 89.662, 76.670, 59.920, 62.883, 45.615),
-        (97.744, 98.488, 93.500, 84.280, 77.710, 67.854),
-    ),
-    ("b6", 528): (
-        (86.476, 89.771, 77.160, 61.853, 65.463, 47.708),
-        (97.864, 98.527, 93.840, 85.027, 79.460, 69.897),
-    ),
-    ("b7", 600): (
-        (86.850, 90.159, 77.940, 67.187, 67.023, 47.724),
-        (98.080, 98.606, 94.330, 88.533, 81.087, 69.603),
-    ),
-    ("l2", 475): (
-        (88.246, 90.527, 80.520, 83.373, 76.350, 51.412),
-        (98.554, 98.708, 95.630, 95.480, 88.517, 73.814),
-    ),
-    ("l2", 800): (
-        (88.360, 90.569, 80.130, 84.680, 74.590, 47.401),
-        (98.656, 98.777, 95.850, 96.053, 87.483, 69.844),
-    ),
-}
+# Variant, pixels, metric, and its percentages on each of the sets.
+_TIMM_ROWS = """
+b0 224 accuracy      78.680 85.020 67.740 11.093 46.067 28.908
+b0 224 top5_accuracy 94.372 96.492 87.950 39.907 63.283 48.967
+b1 240 accuracy      81.388 86.688 70.720 18.907 50.797 34.184
+b1 240 top5_accuracy 95.756 97.393 89.970 51.680 67.887 55.513
+b2 260 accuracy      82.412 87.570 72.310 24.213 53.497 36.110
+b2 260 top5_accuracy 96.238 97.651 91.010 57.547 70.363 57.496
+b3 300 accuracy      84.054 88.469 73.810 35.667 57.400 39.500
+b3 300 top5_accuracy 96.926 98.027 91.790 67.760 72.427 61.426
+b4 380 accuracy      85.156 89.382 75.530 51.040 61.107 43.444
+b4 380 top5_accuracy 97.482 98.367 92.850 79.067 76.063 65.464
+b5 456 accuracy      86.096 89.662 76.670 59.920 62.883 45.615
+b5 456 top5_accuracy 97.744 98.488 93.500 84.280 77.710 67.854
+b6 528 accuracy      86.476 89.771 77.160 61.853 65.463 47.708
+b6 528 top5_accuracy 97.864 98.527 93.840 85.027 79.460 69.897
+b7 600 accuracy      86.850 90.159 77.940 67.187 67.023 47.724
+b7 600 top5_accuracy 98.080 98.606 94.330 88.533 81.087 69.603
+l2 475 accuracy      88.246 90.527 80.520 83.373 76.350 51.412
+l2 475 top5_accuracy 98.554 98.708 95.630 95.480 88.517 73.814
+l2 800 accuracy      88.360 90.569 80.130 84.680 74.590 47.401
+l2 800 top5_accuracy 98.656 98.777 95.850 96.053 87.483 69.844
+"""
 # Figure 2 of the paper, read off its plot to 0.05, and printed for some:
 # teacher and student of the same size, without iteration.
 _FIGURE_2 = {
@@ -133,48 +114,28 @@ _FIGURE_2 = {
 _PRINTED = ("b0", "b2", "b5", "b7")
 
 
-def _all() -> Iterator[Number]:
-    for method, table, accuracy, other in _PAPER_ROWS:
-        name, resolution, source, metric = table
-        for field, percent in (("accuracy", accuracy), (metric, other)):
-            yield Number(
-                "efficientnet-l2",
-                method,
-                name,
-                resolution,
-                field,
-                percent,
-                f"{PAPER}, {source}",
-            )
-    for (variant, resolution), (top1, top5) in _TIMM_ROWS.items():
-        for name, *percents in zip(_TIMM_SETS, top1, top5, strict=True):
-            for field, percent in zip(
-                ("accuracy", "top5_accuracy"), percents, strict=True
-            ):
-                yield Number(
-                    f"efficientnet-{variant}",
-                    _NOISY,
-                    name,
-                    resolution,
-                    field,
-                    percent,
-                    f"{TIMM}, released weights",
-                )
-    for variant, (supervised, noisy) in _FIGURE_2.items():
-        read_off = "" if variant in _PRINTED else ", read off its plot"
-        for method, percent in ((_SUPERVISED, supervised), (_NOISY, noisy)):
-            yield Number(
-                f"efficientnet-{variant}",
-                method,
-                "imagenet",
-                0,
-                "accuracy",
-                percent,
-                f"{PAPER}, Figure 2{read_off}",
-            )
+def _all() -> Iterator[tuple[Any, ...]]:
+    """Yield the variant and the other fields of every number."""
+    for method, (name, side, table, metric), *percents in _PAPER_ROWS:
+        source = f"{PAPER}, {table}"
+        for field, percent in zip(("accuracy", metric), percents, strict=True):
+            yield "l2", method, name, side, field, percent, source
+    source = f"{TIMM}, released weights"
+    for line in _TIMM_ROWS.split("\n")[1:-1]:
+        variant, pixels, field, *words = line.split()
+        for name, percent in zip(_TIMM_SETS, map(float, words), strict=True):
+            yield variant, _NOISY, name, int(pixels), field, percent, source
+    for variant, pair in _FIGURE_2.items():
+        source = f"{PAPER}, Figure 2"
+        if variant not in _PRINTED:
+            source += ", read off its plot"
+        for method, percent in zip((_SUPERVISED, _NOISY), pair, strict=True):
+            yield variant, method, "imagenet", 0, "accuracy", percent, source
 
 
-NUMBERS = tuple(_all())
+NUMBERS = tuple(
+    Number(f"efficientnet-{variant}", *fields) for variant, *fields in _all()
+)
 
 
 def find(architecture: str, set: str) -> list[Number]:

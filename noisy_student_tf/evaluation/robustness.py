@@ -100,15 +100,14 @@ def measure_perturbations(
     flips, distances = {}, {}
     num_frames = num_correct = 0
     for name in robustness_sets.PERTURBATIONS:
-        is_noise = robustness_sets.is_noise(name)
+        rule: dict[str, Any] = {
+            "is_noise": robustness_sets.is_noise(name),
+            "difficulty": difficulty,
+        }
         each_flip, each_distance = [], []
         for frames, label in sequences[name]():
             logits = np.asarray(logits_fn(frames), np.float32)
             classes = logits.argmax(1)
-            rule: dict[str, Any] = {
-                "is_noise": is_noise,
-                "difficulty": difficulty,
-            }
             each_flip.append(
                 robustness_metrics.flip_probability(classes, **rule)
             )
@@ -156,29 +155,26 @@ def measure_attacks(
     """
     kinds = [(FGSM, epsilon, 1) for epsilon in (0.0, *fgsm_epsilons)]
     kinds += [(PGD, epsilon, pgd_iterations) for epsilon in pgd_epsilons]
-    measured = adversarial.measure(
+    num_images, hits = adversarial.measure(
         logits_fn, stream, [kind[1:] for kind in kinds], gradient_sign
     )
-    rows = []
-    for (kind, epsilon, iterations), counts in zip(
-        kinds, measured, strict=True
-    ):
-        num_images, num_correct = counts["num_images"], counts["num_correct"]
-        rows.append(
-            {
-                "measure": kind,
-                "num_images": num_images,
-                "accuracy": num_correct / num_images,
-                **_UNKNOWN,
-                "interval_95": metrics.wilson_interval(num_correct, num_images),
-                "epsilon_pixels": epsilon,
-                "num_iterations": iterations,
-                "step_pixels": adversarial.pgd_step(epsilon, iterations)
-                if kind == PGD
-                else epsilon,
-            }
+    return [
+        {
+            "measure": kind,
+            "num_images": num_images,
+            "accuracy": num_correct / num_images,
+            **_UNKNOWN,
+            "interval_95": metrics.wilson_interval(num_correct, num_images),
+            "epsilon_pixels": epsilon,
+            "num_iterations": iterations,
+            "step_pixels": adversarial.pgd_step(epsilon, iterations)
+            if kind == PGD
+            else epsilon,
+        }
+        for (kind, epsilon, iterations), num_correct in zip(
+            kinds, hits, strict=True
         )
-    return rows
+    ]
 
 
 def _ratio_of_means(

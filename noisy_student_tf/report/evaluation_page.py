@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import markupsafe
-
 from noisy_student_tf import files
 from noisy_student_tf.evaluation import paper_numbers, results
 from noisy_student_tf.report import (
@@ -54,7 +52,13 @@ def _contents(rows: Sequence[results.Row]) -> dict[str, Any]:
             if _of_set(robust, name)
         },
         "reliability": [
-            (name, _reliability(name, binned))
+            (
+                name,
+                robustness_plots.reliability(
+                    robustness_section.style(binned),
+                    description=f"{name}: accuracy by confidence",
+                ),
+            )
             for name in sets
             if (binned := [r for r in _of_set(plain, name) if r.get(_BINS)])
         ],
@@ -63,11 +67,3 @@ def _contents(rows: Sequence[results.Row]) -> dict[str, Any]:
 
 def _of_set(rows: Sequence[results.Row], name: str) -> list[results.Row]:
     return [row for row in rows if row["set"] == name]
-
-
-def _reliability(name: str, rows: Sequence[results.Row]) -> markupsafe.Markup:
-    """Draw accuracy over confidence of all models on a set."""
-    return robustness_plots.reliability(
-        robustness_section.style(rows),
-        description=f"{name}: accuracy by confidence",
-    )

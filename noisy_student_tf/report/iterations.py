@@ -1,83 +1,49 @@
 """What the pages say of one iteration's pseudo-labels."""
 
+import itertools
 from typing import Any
 
 import markupsafe
 import numpy as np
 
-from noisy_student_tf import configs, files, workdirs
-from noisy_student_tf.records import lookups, shards
-from noisy_student_tf.report import (
-    label_counts,
-    svg_plots,
-    thumbnails,
-)
+from noisy_student_tf import files, workdirs
+from noisy_student_tf.records import shards
+from noisy_student_tf.report import label_counts, svg_plots, thumbnails
 
 MAX_CLASSES_SHOWN = 20
 MAX_CONFUSIONS_SHOWN = 20
 
 
-def read_iterations(
-    workdir: workdirs.Workdir,
-    run_config: configs.Config,
-    class_names: list[str],
-) -> list[dict[str, Any]]:
+def read_iterations(workdir: workdirs.Workdir) -> list[dict[str, Any]]:
     """Return what is known of each iteration's pseudo-labels."""
-    if not class_names:
-        return []
-    truth = label_counts.read_truth(workdir)
-    iterations = []
-    number = 1
-    while shards.is_finished(workdir.predictions(number)):
-        iterations.append(
-            read_iteration(workdir, number, run_config, class_names, truth)
-        )
-        number += 1
-    return iterations
+    numbers = itertools.takewhile(
+        lambda number: shards.is_finished(workdir.predictions(number)),
+        itertools.count(1),
+    )
+    return [read_iteration(workdir, number) for number in numbers]
 
 
 def read_iteration(
-    workdir: workdirs.Workdir,
-    number: int,
-    run_config: configs.Config,
-    class_names: list[str],
-    truth: lookups.Lookup,
-    *,
-    shown: list[int] | None = None,
+    workdir: workdirs.Workdir, number: int, shown: list[int] | None = None
 ) -> dict[str, Any]:
     """Return what one iteration's part of a page shows.
 
     Args:
         workdir: Of the run.
         number: Of the iteration; its predictions are finished.
-        run_config: Of the run.
-        class_names: Names of the classes.
-        truth: True labels, where known.
         shown: Classes that are shown one by one; None: `shown_classes`.
     """
-    threshold = run_config.selection.confidence_threshold
-    labels = label_counts.read_predictions(
-        workdir.predictions(number),
-        num_classes=len(class_names),
-        threshold=threshold,
-        truth=truth,
-    )
-    labeler = read_labeler(workdir.predictions(number))
+    threshold = workdirs.read_config(workdir).selection.confidence_threshold
+    class_names = shards.read_manifest(workdir.labeled)["class_names"]
     if shown is None:
         shown = shown_classes(len(class_names))
-    directory = workdir.selection(number)
-    selection = None
+    labels, selection = label_counts.read(workdir, number, shown)
+    labeler = read_labeler(workdir.predictions(number))
     warnings: list[str] = []
     pictures: dict[bytes, str] = {}
-    if shards.is_finished(directory):
-        selection = label_counts.read_selection(
-            directory,
-            num_classes=len(class_names),
-            classes=shown,
-            truth=truth,
-        )
-        summary = files.read_json(files.join(directory, "summary.json"))
-        warnings = summary.get("warnings", [])
+    if selection:
+        path = files.join(workdir.selection(number), "summary.json")
+        warnings = files.read_json(path).get("warnings", [])
         pictures = thumbnails.read(
             workdir.unlabeled, [pick.place for pick in selection.picks()]
         )
@@ -129,21 +95,20 @@ def _label_plots(
 ) -> list[tuple[str, markupsafe.Markup]]:
     """Return (caption, SVG) of the plots of one iteration's confidences."""
     has_truth = labels.predicted.accuracy is not None
+    counts = labels.by_confidence
     # Right and wrong only split the bars where every label is known.
-    splits = has_truth and bool(
-        (labels.known_histogram == labels.histogram).all()
-    )
+    splits = has_truth and bool((counts.known == counts.images).all())
     histogram = svg_plots.confidence_histogram(
-        labels.histogram,
-        correct=labels.correct_histogram if splits else None,
+        counts.images,
+        correct=counts.correct if splits else None,
         threshold=threshold,
         description=f"Iteration {number}: images by the teacher's confidence",
     )
     plots = [("The teacher's confidence", histogram)]
     if has_truth:
         by_threshold = svg_plots.accuracy_by_threshold(
-            labels.known_histogram,
-            labels.correct_histogram,
+            counts.known,
+            counts.correct,
             threshold=threshold,
             description=f"Iteration {number}: accuracy and share kept by "
             "threshold",
@@ -171,9 +136,7 @@ def _reliability_plots(
     ):
         found = labeler["calibration"][name]
         svg = svg_plots.reliability(
-            found["num_images"],
-            found["confidences"],
-            found["accuracies"],
+            found,
             description=f"Iteration {number}: reliability {name} calibration",
         )
         caption = (
@@ -197,7 +160,8 @@ def _confusions(
             if pair[0] != pair[1]
         ]
         return {"matrix": None, "pairs": wrong[:MAX_CONFUSIONS_SHOWN]}
-    matrix = np.zeros((num_classes, num_classes), np.int64)
-    for (label, class_id), count in labels.confusion.items():
-        matrix[label, class_id] = count
-    return {"matrix": matrix.tolist(), "pairs": []}
+    matrix = [
+        [labels.confusion[label, class_id] for class_id in range(num_classes)]
+        for label in range(num_classes)
+    ]
+    return {"matrix": matrix, "pairs": []}

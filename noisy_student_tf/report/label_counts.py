@@ -7,13 +7,15 @@ classes and of images with known labels, never with the number of images.
 import collections
 import dataclasses
 import heapq
+from collections.abc import Sequence
 
 import numpy as np
 
 from noisy_student_tf import files, workdirs
-from noisy_student_tf.records import lookups, predictions, schema
+from noisy_student_tf.records import lookups, predictions, schema, shards
 
 NUM_BINS = 50
+_EDGES = np.linspace(0.0, 1.0, NUM_BINS + 1, dtype=np.float32)[1:-1]
 IMAGES_PER_GALLERY = 6
 
 
@@ -41,10 +43,10 @@ class Pick:
 
 @dataclasses.dataclass
 class Counts:
-    """Images per class of one set of pseudo-labels: int64 [num_classes].
+    """Images by class, or by bin of confidence: int64 [num_places].
 
     Attributes:
-        images: By the teacher's class.
+        images: By the teacher's class, or its confidence.
         known: Those of them whose true label is known.
         correct: Those of them that the teacher got right.
     """
@@ -54,20 +56,20 @@ class Counts:
     correct: np.ndarray
 
     @classmethod
-    def zeros(cls, num_classes: int) -> "Counts":
+    def zeros(cls, num_places: int) -> "Counts":
         """Return counts of nothing."""
-        return cls(*np.zeros((3, num_classes), np.int64))
+        return cls(*np.zeros((3, num_places), np.int64))
 
-    def add(self, class_ids: np.ndarray, labels: np.ndarray) -> None:
-        """Count rows: both int [num_rows]."""
-        num_classes = len(self.images)
-        is_known = labels != schema.NO_LABEL
+    def add(
+        self, places: np.ndarray, class_ids: np.ndarray, labels: np.ndarray
+    ) -> None:
+        """Count rows at their places: all int [num_rows]."""
         for total, rows in (
             (self.images, slice(None)),
-            (self.known, is_known),
-            (self.correct, class_ids == labels),
+            (self.known, labels != schema.NO_LABEL),
+            (self.correct, labels == class_ids),
         ):
-            total += np.bincount(class_ids[rows], minlength=num_classes)
+            total += np.bincount(places[rows], minlength=len(total))
 
     @property
     def accuracy(self) -> float | None:
@@ -86,19 +88,15 @@ class Predictions:
     """All of a teacher's pseudo-labels.
 
     Attributes:
-        predicted: Every image.
-        above: Images at or above the threshold.
-        histogram: int64 [NUM_BINS] of confidences in [0, 1].
-        known_histogram: The same of images whose label is known.
-        correct_histogram: The same of images that are labeled right.
+        predicted: Every image, by class.
+        above: Images at or above the threshold, by class.
+        by_confidence: Every image, in `NUM_BINS` bins that divide [0, 1].
         confusion: (true class, the teacher's class) -> images.
     """
 
     predicted: Counts
     above: Counts
-    histogram: np.ndarray
-    known_histogram: np.ndarray
-    correct_histogram: np.ndarray
+    by_confidence: Counts
     confusion: collections.Counter[tuple[int, int]]
 
 
@@ -137,77 +135,71 @@ def read_truth(workdir: workdirs.Workdir) -> lookups.Lookup:
     return lookups.read(path, "label", dtype=np.int64, unknown=schema.NO_LABEL)
 
 
-def read_predictions(
-    directory: str, *, num_classes: int, threshold: float, truth: lookups.Lookup
+def read(
+    workdir: workdirs.Workdir, iteration: int, classes: Sequence[int] = ()
+) -> tuple[Predictions, Selection | None]:
+    """Count an iteration's pseudo-labels, and those that were selected.
+
+    Args:
+        workdir: Of the run; the predictions are finished.
+        iteration: Whose pseudo-labels.
+        classes: Those of which selected images are picked to be shown.
+
+    Returns:
+        All, and the selected ones; None where the selection is unfinished.
+    """
+    num_classes = len(shards.read_manifest(workdir.labeled)["class_names"])
+    truth = read_truth(workdir)
+    labels = _read_predictions(workdir, iteration, num_classes, truth)
+    directory = workdir.selection(iteration)
+    if not shards.is_finished(directory):
+        return labels, None
+    return labels, _read_selection(directory, num_classes, classes, truth)
+
+
+def _read_predictions(
+    workdir: workdirs.Workdir,
+    iteration: int,
+    num_classes: int,
+    truth: lookups.Lookup,
 ) -> Predictions:
-    """Count the pseudo-labels of a predictions directory."""
+    threshold = workdirs.read_config(workdir).selection.confidence_threshold
     result = Predictions(
         Counts.zeros(num_classes),
         Counts.zeros(num_classes),
-        histogram=np.zeros(NUM_BINS, np.int64),
-        known_histogram=np.zeros(NUM_BINS, np.int64),
-        correct_histogram=np.zeros(NUM_BINS, np.int64),
-        confusion=collections.Counter(),
+        Counts.zeros(NUM_BINS),
+        collections.Counter(),
     )
     columns = ["image_id", "class_id", "confidence"]
-    for path in files.glob(files.join(directory, "predictions-*.parquet")):
+    pattern = files.join(
+        workdir.predictions(iteration), "predictions-*.parquet"
+    )
+    for path in files.glob(pattern):
         for batch in predictions.read_batches(path, columns):
-            _count(
-                result,
-                class_ids=batch["class_id"].to_numpy(),
-                confidences=batch["confidence"].to_numpy(),
-                labels=truth.of(predictions.read_ids(batch, path)),
-                threshold=threshold,
+            class_ids, confidences = (
+                batch[name].to_numpy() for name in columns[1:]
             )
+            labels = truth.of(predictions.read_ids(batch, path))
+            is_above = confidences >= np.float32(threshold)
+            # A softmax may exceed 1 by its rounding: the last bin is open.
+            bins = np.digitize(confidences, _EDGES)
+            result.predicted.add(class_ids, class_ids, labels)
+            result.above.add(
+                class_ids[is_above], class_ids[is_above], labels[is_above]
+            )
+            result.by_confidence.add(bins, class_ids, labels)
+            is_known = labels != schema.NO_LABEL
+            pairs = np.stack([labels, class_ids], axis=1)[is_known]
+            result.confusion.update(sorted(map(tuple, pairs.tolist())))
     return result
 
 
-def _count(
-    result: Predictions,
-    *,
-    class_ids: np.ndarray,
-    confidences: np.ndarray,
-    labels: np.ndarray,
-    threshold: float,
-) -> None:
-    """Add a batch's rows to the counts."""
-    result.predicted.add(class_ids, labels)
-    is_above = confidences >= np.float32(threshold)
-    result.above.add(class_ids[is_above], labels[is_above])
-    is_known = labels != schema.NO_LABEL
-    for histogram, rows in (
-        (result.histogram, slice(None)),
-        (result.known_histogram, is_known),
-        (result.correct_histogram, labels == class_ids),
-    ):
-        # A softmax may exceed 1 by its rounding.
-        clipped = np.clip(confidences[rows], 0.0, 1.0)
-        histogram += np.histogram(clipped, NUM_BINS, (0.0, 1.0))[0]
-    pairs, counts = np.unique(
-        np.stack([labels[is_known], class_ids[is_known]]),
-        axis=1,
-        return_counts=True,
-    )
-    result.confusion.update(
-        dict(zip(map(tuple, pairs.T.tolist()), counts.tolist(), strict=True))
-    )
-
-
-def read_selection(
+def _read_selection(
     directory: str,
-    *,
     num_classes: int,
-    classes: list[int],
+    classes: Sequence[int],
     truth: lookups.Lookup,
 ) -> Selection:
-    """Count what was selected, and pick what to show of some classes.
-
-    Args:
-        directory: A finished selection.
-        num_classes: Classes of the teacher.
-        classes: Those of which images are shown.
-        truth: True labels, where known.
-    """
     result = Selection(
         Counts.zeros(num_classes),
         np.zeros(num_classes, np.int64),
@@ -224,7 +216,7 @@ def read_selection(
                 batch[name].to_numpy() for name in columns[1:]
             )
             labels = truth.of(ids)
-            result.selected.add(class_ids, labels)
+            result.selected.add(class_ids, class_ids, labels)
             np.add.at(result.rows, class_ids, copies)
             for class_id in classes:
                 rows = np.flatnonzero(class_ids == class_id)

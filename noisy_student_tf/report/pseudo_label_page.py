@@ -2,11 +2,11 @@
 
 import collections
 import dataclasses
+import heapq
 import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import markupsafe
 import numpy as np
 
 from noisy_student_tf import configs, files, workdirs
@@ -79,14 +79,7 @@ def write_page(
     run_config = workdirs.read_config(workdir)
     class_names = shards.read_manifest(workdir.labeled)["class_names"]
     shown = class_numbers(classes, class_names)
-    contents = iterations.read_iteration(
-        workdir,
-        iteration,
-        run_config,
-        class_names,
-        label_counts.read_truth(workdir),
-        shown=shown,
-    )
+    contents = iterations.read_iteration(workdir, iteration, shown)
     gathered = _gather(workdir, iteration, shown)
     pairs = _pairs(workdir)
     found = [pick for pick, _ in looked_up]
@@ -103,9 +96,12 @@ def write_page(
         is_open=True,
         gathered=gathered,
         why=_WHY,
-        bands=_band_names(),
+        bands=[f"{a:g} \u2013 {b:g}" for a, b in itertools.pairwise(BANDS)],
         others={"pictures": pictures, "class_names": class_names},
-        copies_plot=_copies_plot(gathered),
+        copies_plot=gathered.copies
+        and svg_plots.copies_histogram(
+            gathered.copies, description="Images by their number of copies"
+        ),
         cuts=_cuts(workdir, iteration, contents),
         pairs=pairs[:_PAIRS_SHOWN],
         num_pairs=len(pairs),
@@ -147,12 +143,6 @@ def _settings(run_config: configs.Config) -> list[tuple[str, str]]:
     ]
 
 
-def _band_names() -> list[str]:
-    return [
-        f"{low:g} \u2013 {high:g}" for low, high in itertools.pairwise(BANDS)
-    ]
-
-
 def _gather(
     workdir: workdirs.Workdir,
     iteration: int,
@@ -169,10 +159,7 @@ def _gather(
         fates = rows.fates()
         for number, fate in enumerate(pseudo_label_rows.FATES):
             gathered.num_images[fate] += int((fates == number).sum())
-        values, counts = np.unique(rows.copies, return_counts=True)
-        gathered.copies.update(
-            dict(zip(values.tolist(), counts.tolist(), strict=True))
-        )
+        gathered.copies.update(rows.copies.tolist())
         _keep_bands(gathered, rows, shown)
         _keep_dropped(gathered, rows, fates)
     gathered.num_images[pseudo_label_rows.NEAR_DUPLICATE] = sum(
@@ -195,10 +182,11 @@ def _keep_bands(
             places = of_class[band_of[of_class] == band]
             words = lookups.sortable(rows.ids[places])
             first = places[np.argsort(words)[:_IMAGES_PER_BAND]]
-            kept = gathered.bands[class_id, band]
-            kept += [rows.pick(place) for place in first]
-            kept.sort(key=lambda pick: pick.image_id)
-            del kept[_IMAGES_PER_BAND:]
+            gathered.bands[class_id, band] = heapq.nsmallest(
+                _IMAGES_PER_BAND,
+                gathered.bands[class_id, band] + list(map(rows.pick, first)),
+                key=lambda pick: pick.image_id,
+            )
 
 
 def _keep_dropped(
@@ -213,18 +201,12 @@ def _keep_dropped(
     ):
         places = np.flatnonzero(fates == pseudo_label_rows.FATES.index(fate))
         order = np.argsort(-rows.confidences[places], kind="stable")
-        kept = gathered.dropped[fate]
-        kept += [rows.pick(place) for place in places[order[:_IMAGES_PER_FATE]]]
-        kept.sort(key=lambda pick: (-pick.confidence, pick.image_id))
-        del kept[_IMAGES_PER_FATE:]
-
-
-def _copies_plot(gathered: _Gathered) -> markupsafe.Markup | None:
-    if not gathered.copies:
-        return None
-    return svg_plots.copies_histogram(
-        dict(gathered.copies), description="Images by their number of copies"
-    )
+        first = places[order[:_IMAGES_PER_FATE]]
+        gathered.dropped[fate] = heapq.nsmallest(
+            _IMAGES_PER_FATE,
+            gathered.dropped[fate] + list(map(rows.pick, first)),
+            key=lambda pick: (-pick.confidence, pick.image_id),
+        )
 
 
 def _cuts(

@@ -15,6 +15,11 @@ from noisy_student_tf.report import svg_plots
 Row = dict[str, Any]
 
 
+def _look(row: Row) -> dict[str, Any]:
+    color = svg_plots.COLORS[row["color"]]
+    return {"color": color, "alpha": row["opacity"], "label": row["title"]}
+
+
 @mpl.rc_context(svg_plots.STYLE)
 def grouped_bars(
     names: Sequence[str],
@@ -41,10 +46,8 @@ def grouped_bars(
             places + (number - (len(rows) - 1) / 2) * width,
             values(row),
             width=0.92 * width,
-            color=svg_plots.COLORS[row["color"]],
-            alpha=row["opacity"],
             linewidth=0,
-            label=row["title"],
+            **_look(row),
         )
     axes.set_xticks(
         places,
@@ -54,10 +57,8 @@ def grouped_bars(
         rotation_mode="anchor",
     )
     axes.tick_params(axis="x", length=0)
-    axes.set_xlim(-0.6, len(names) - 0.4)
-    axes.set_ylabel(label)
+    axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(0, None), ylabel=label)
     axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
-    axes.set_ylim(bottom=0)
     drawing.legend(
         loc="outside upper center", ncols=min(len(rows), 6), handlelength=0.9
     )
@@ -89,18 +90,14 @@ def lines(
         axes.plot(
             places,
             values(row),
-            color=svg_plots.COLORS[row["color"]],
-            alpha=row["opacity"],
             linestyle=("-", (0, (5, 2)), (0, (1.2, 1.8)))[number % 3],
             marker="o",
             markersize=3.5,
-            label=row["title"],
+            **_look(row),
         )
     axes.set_xticks(places, [f"{place:g}" for place in places])
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes.set(ylim=(0, None), xlabel=x_label, ylabel=y_label)
     axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
-    axes.set_ylim(bottom=0)
     drawing.legend(loc="outside lower center", ncols=2)
     return svg_plots.to_svg(drawing, description)
 
@@ -120,16 +117,12 @@ def reliability(rows: Sequence[Row], *, description: str) -> markupsafe.Markup:
         axes.plot(
             bins[:, 1],
             bins[:, 2],
-            color=svg_plots.COLORS[row["color"]],
-            alpha=row["opacity"],
             marker="o",
             markersize=3.5,
-            label=row["title"],
+            **_look(row),
         )
-    axes.set_xlim(0, 1.01)
-    axes.set_ylim(0, 1.01)
-    axes.set_xlabel("confidence")
-    axes.set_ylabel("accuracy")
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.01))
+    axes.set(xlabel="confidence", ylabel="accuracy")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(ticker.PercentFormatter(1.0))
     drawing.legend(loc="outside lower center", ncols=2)

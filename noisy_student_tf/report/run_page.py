@@ -49,9 +49,9 @@ def write_report(workdir: workdirs.Workdir) -> str:
             sets_directory=workdir.robustness_sets,
         ),
         training=_training(run_sections.read_metrics(workdir)),
-        iterations=iterations.read_iterations(
-            workdir, run_config, data.class_names
-        ),
+        iterations=iterations.read_iterations(workdir)
+        if data.class_names
+        else [],
     )
     path = files.join(workdir.root, "report.html")
     files.write_text(path, page)

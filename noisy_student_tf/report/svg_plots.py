@@ -7,7 +7,7 @@ variables: so one drawing serves a light and a dark page.
 import io
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import markupsafe
@@ -75,8 +75,8 @@ def to_svg(drawing: figure.Figure, description: str) -> markupsafe.Markup:
     svg = output.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    for side in ("width", "height"):
+        svg = re.sub(rf'(<svg[^>]*?) {side}="[^"]*"', r"\1", svg, count=1)
     label = re.sub(r"[<>&\"]", " ", description)
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
     # Ids would meet those of the other plots on the page.
@@ -182,9 +182,7 @@ def confidence_histogram(
         drawing.legend(loc="outside lower center", ncols=2, handlelength=0.9)
     axes.set_ylim(bottom=0)
     _mark_threshold(axes, threshold)
-    axes.set_xlim(0, 1)
-    axes.set_xlabel("confidence")
-    axes.set_ylabel("images")
+    axes.set(xlim=(0, 1), xlabel="confidence", ylabel="images")
     axes.yaxis.set_major_locator(ticker.MaxNLocator(4, integer=True))
     axes.yaxis.set_major_formatter("{x:,.0f}")
     return to_svg(drawing, description)
@@ -224,10 +222,8 @@ def accuracy_by_threshold(
         linestyle=(0, (1.2, 1.8)),
         label="share of images kept",
     )
-    axes.set_ylim(0, 1.02)
     _mark_threshold(axes, threshold)
-    axes.set_xlim(0, 1)
-    axes.set_xlabel("threshold")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="threshold")
     axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
     drawing.legend(loc="outside lower center", ncols=2)
     return to_svg(drawing, description)
@@ -235,27 +231,17 @@ def accuracy_by_threshold(
 
 @mpl.rc_context(STYLE)
 def reliability(
-    num_images: Sequence[int],
-    confidences: Sequence[float | None],
-    accuracies: Sequence[float | None],
-    *,
-    description: str,
+    bins: Mapping[str, Sequence[Any]], *, description: str
 ) -> markupsafe.Markup:
     """Draw accuracy over confidence; on the diagonal the two agree.
 
     Args:
-        num_images: Images in each bin of equal width.
-        confidences: Their mean confidence; None in an empty bin.
-        accuracies: Their accuracy; None in an empty bin.
+        bins: Of each bin of equal width the `num_images`, and the mean of
+            their `confidences` and `accuracies`, None in an empty bin.
         description: What a screen reader says; unique on the page.
     """
-    points = [
-        (sure, right, count)
-        for sure, right, count in zip(
-            confidences, accuracies, num_images, strict=True
-        )
-        if sure is not None and right is not None
-    ]
+    columns = (bins[x] for x in ("confidences", "accuracies", "num_images"))
+    points = [each for each in zip(*columns, strict=True) if each[2]]
     most = max((count for _, _, count in points), default=1)
     drawing, axes = draw((5.2, 2.5))
     axes.plot((0, 1), (0, 1), color=COLORS["muted"], linestyle=(0, (1.2, 1.8)))
@@ -269,12 +255,10 @@ def reliability(
             markersize=3 + 7 * (count / most) ** 0.5,
             markeredgewidth=0,
         )
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.05)
-    axes.set_xlabel("mean confidence (size: images)")
-    axes.set_ylabel("accuracy")
-    axes.xaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
-    axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.05))
+    axes.set(xlabel="mean confidence (size: images)", ylabel="accuracy")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
     return to_svg(drawing, description)
 
 
@@ -291,17 +275,12 @@ def copies_histogram(
     drawing, axes = draw((5.2, 2.5))
     copies = sorted(counts)
     places = range(len(copies))
-    axes.bar(
-        places,
-        [counts[count] for count in copies],
-        color=COLORS["student"],
-        linewidth=0,
-    )
+    images = [counts[count] for count in copies]
+    axes.bar(places, images, color=COLORS["student"], linewidth=0)
     # One bar a number of copies, however far apart the numbers are.
     step = -(-len(copies) // _MAX_TICKS)
     axes.set_xticks(places[::step], [f"{n:,}" for n in copies[::step]])
-    axes.set_xlabel("copies of one image")
-    axes.set_ylabel("images")
+    axes.set(xlabel="copies of one image", ylabel="images")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     return to_svg(drawing, description)
 

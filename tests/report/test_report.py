@@ -37,21 +37,10 @@ def without_plots(monkeypatch):
         monkeypatch.setattr(svg_plots, name, lambda *_, **__: "<svg></svg>")
 
 
-def read_labels(workdir, data):
-    truth = label_counts.read_truth(workdirs.Workdir(workdir))
-    labels = label_counts.read_predictions(
-        f"{workdir}/predictions_1",
-        num_classes=NUM_CLASSES,
-        threshold=synthetic_run.THRESHOLD,
-        truth=truth,
+def read_labels(workdir):
+    return label_counts.read(
+        workdirs.Workdir(workdir), 1, list(range(NUM_CLASSES))
     )
-    selection = label_counts.read_selection(
-        f"{workdir}/selection_1",
-        num_classes=NUM_CLASSES,
-        classes=list(range(NUM_CLASSES)),
-        truth=truth,
-    )
-    return labels, selection
 
 
 def test_the_page_says_what_was_won(finished):
@@ -122,7 +111,7 @@ def test_test_and_validation_images_are_kept_apart(finished):
 
 def test_counts_and_accuracy_of_pseudo_labels(finished):
     workdir, data, _ = finished
-    labels, selection = read_labels(workdir, data)
+    labels, selection = read_labels(workdir)
     class_ids = data.probabilities.argmax(1)
     is_right = class_ids == data.labels
     is_above = data.probabilities.max(1) >= synthetic_run.THRESHOLD
@@ -138,14 +127,14 @@ def test_counts_and_accuracy_of_pseudo_labels(finished):
     assert labels.above.accuracy == is_right[is_above].mean()
     assert selection.selected.accuracy == is_right[copies > 0].mean()
     assert selection.rows.sum() == copies.sum()
-    assert labels.histogram.sum() == len(data.ids)
-    assert labels.correct_histogram.sum() == is_right.sum()
+    assert labels.by_confidence.images.sum() == len(data.ids)
+    assert labels.by_confidence.correct.sum() == is_right.sum()
     assert labels.confusion[8, 1] == sum((data.labels == 8) & (class_ids == 1))
 
 
 def test_galleries_hold_the_extremes_and_the_wrong_ones(finished):
     workdir, data, _ = finished
-    _, selection = read_labels(workdir, data)
+    _, selection = read_labels(workdir)
     class_ids = data.probabilities.argmax(1)
     confidences = data.probabilities.max(1)
     rows = np.flatnonzero((synthetic_run.select(data) > 0) & (class_ids == 1))
@@ -170,7 +159,7 @@ def test_galleries_hold_the_extremes_and_the_wrong_ones(finished):
 
 def test_thumbnails_are_found_by_id(finished):
     workdir, data, page = finished
-    _, selection = read_labels(workdir, data)
+    _, selection = read_labels(workdir)
     picks = selection.picks()
 
     found = thumbnails.read(
@@ -185,8 +174,8 @@ def test_thumbnails_are_found_by_id(finished):
 
 
 def test_shards_read_for_thumbnails_are_limited(finished, monkeypatch):
-    workdir, data, _ = finished
-    _, selection = read_labels(workdir, data)
+    workdir, _, _ = finished
+    _, selection = read_labels(workdir)
     picks = selection.picks()
     monkeypatch.setattr(thumbnails, "MAX_SHARDS_READ", 1)
 
@@ -214,11 +203,11 @@ def test_a_large_photo_becomes_small():
 
 def test_unknown_labels_are_left_out(tmp_path, without_plots):
     workdir = str(tmp_path / "run")
-    data = synthetic_run.write(workdir, with_truth=False)
+    synthetic_run.write(workdir, with_truth=False)
 
     page = files.read_text(run_page.write_report(workdirs.Workdir(workdir)))
 
-    labels, selection = read_labels(workdir, data)
+    labels, selection = read_labels(workdir)
     assert labels.predicted.accuracy is None
     assert not any(selection.wrong.values())
     assert "Confusion matrix" not in page

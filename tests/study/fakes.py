@@ -1,7 +1,6 @@
 """Records as a run would leave them, with accuracies of one's choice."""
 
 from noisy_student_tf.records import robustness_sets
-from study import run_records
 
 CORRUPTIONS = robustness_sets.CORRUPTIONS
 PERTURBATIONS = robustness_sets.PERTURBATIONS
@@ -49,22 +48,15 @@ def robustness_rows(model, *, error, flips, attacked):
 
 def record(arm, seed, accuracies, rows=()):
     """Return a record of models with these accuracies."""
-    return run_records.Record(
-        arm,
-        seed,
-        {
-            "arm": arm,
-            "seed": seed,
-            "models": {
-                model: {"num_parameters": 1_500_000} for model in accuracies
-            },
-            "pseudo_labels": [],
-            "results": [
-                *(test_row(*item) for item in accuracies.items()),
-                *rows,
-            ],
+    return {
+        "arm": arm,
+        "seed": seed,
+        "models": {
+            model: {"num_parameters": 1_500_000} for model in accuracies
         },
-    )
+        "pseudo_labels": [],
+        "results": [*(test_row(*item) for item in accuracies.items()), *rows],
+    }
 
 
 def main_records(seed, *, supervised, students):

@@ -90,8 +90,8 @@ def test_the_toolkit_gets_the_run_s_images_and_its_hits_become_rows(
         assert kept.pop(f"{split}_labels") == [0, 3, 3, 9]
     # Nothing tells the labels of unlabeled images.
     assert not kept
-    record = run_records.of_peer(own, CONFIG, arm="fixmatch", seed=3)
-    rows = record.content["results"]
+    record = run_records.of_peer(own, CONFIG, "fixmatch")
+    rows = record["results"]
     assert [(row["split"], row["accuracy"]) for row in rows] == [
         ("validation", 0.25),
         ("test", 0.25),

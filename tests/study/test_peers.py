@@ -13,7 +13,7 @@ def test_self_training_learns_what_few_labels_do_not_tell():
         return np.stack([along, across], axis=1).astype(np.float32)
 
     unlabeled = np.concatenate([band(0, 200), band(1, 200)])
-    labeled = peers.Split(
+    labeled = (
         np.array([[0, 0], [0.1, 0], [0, 1], [0.1, 1]], np.float32),
         np.array([0, 0, 1, 1]),
     )

@@ -105,7 +105,7 @@ def test_record_of_a_stopped_run_is_kept_and_counts_as_unfinished(tmp_path):
     begin(stopped, num_students=2)
     runner.record_begun(main_jobs(root), records)
     (record,) = run_records.read_all(records)
-    assert [row["model"] for row in record.content["results"]] == [
+    assert [row["model"] for row in record["results"]] == [
         "teacher",
         "student_1",
         "student_2",
@@ -184,18 +184,18 @@ def test_records_keep_what_matters_and_no_path(tmp_path):
         files.join(run.teacher, "metrics.jsonl"),
         "".join(json.dumps(line) + "\n" for line in lines),
     )
-    record = run_records.of_run(
-        run, arm="supervised", seed=1, study_directory=root
-    )
+    record = run_records.of_run(run, arm="supervised", study_directory=root)
     records = str(tmp_path / "records")
     run_records.write(records, record)
     (read,) = run_records.read_all(records)
     assert read == record
-    assert read.rows("teacher") == [fakes.test_row("teacher", 0.7)]
-    assert read.content["models"]["teacher"]["num_parameters"] == 7
-    assert read.content["curves"]["teacher"]["train"]["step"][-1] == 100
-    assert len(read.content["curves"]["teacher"]["train"]["loss"]) <= 40
-    assert read.content["config"]["data"]["unlabeled"] == "{workdir}/images"
+    assert run_records.rows_of(read, "teacher") == [
+        fakes.test_row("teacher", 0.7)
+    ]
+    assert read["models"]["teacher"]["num_parameters"] == 7
+    assert read["curves"]["teacher"]["train"]["step"][-1] == 100
+    assert len(read["curves"]["teacher"]["train"]["loss"]) <= 40
+    assert read["config"]["data"]["unlabeled"] == "{workdir}/images"
     path = run_records.path_of(records, "supervised", 1)
     assert str(tmp_path) not in files.read_text(path)
 

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from study import measures, studies, tables
+from study import measures, run_records, studies, tables
 from tests.study import fakes
 
 MAIN = dataclasses.replace(studies.study("main"), seeds=(0, 1, 2))
@@ -74,7 +74,7 @@ def test_verdicts_are_counted_and_the_others_named():
 def test_mfr_says_which_perturbations_the_baseline_withstands():
     flips = dict.fromkeys(fakes.PERTURBATIONS, 0.1)
     records = fakes.main_records(0, supervised=0.7, students=[0.7] * 4)
-    row = records[0].rows("teacher")[2]
+    row = run_records.rows_of(records[0], "teacher")[2]
     row["flip_probabilities"] = flips | {"tilt": 0.0}
     found = measures.Measurements(records)
     percent, left_out = found.mfr(
