@@ -8,7 +8,6 @@ labeled images that no choice is reported on: the validation split.
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -68,11 +67,6 @@ class Calibration:
     def is_at_bound(self) -> bool:
         """Tell whether the images did not determine the temperature."""
         return self.temperature in (MIN_TEMPERATURE, MAX_TEMPERATURE)
-
-
-def to_json(calibration: Calibration) -> dict[str, Any]:
-    """Return plain numbers and lists."""
-    return dataclasses.asdict(calibration)
 
 
 def collect(

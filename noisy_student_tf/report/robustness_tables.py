@@ -1,12 +1,9 @@
 """Tables of robustness as text, and beside what was published."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from noisy_student_tf import texts
 from noisy_student_tf.evaluation import paper_numbers, results, robustness
-
-Row = dict[str, Any]
 
 RECALLED_MARK = "*"
 RECALLED_NOTE = (
@@ -22,12 +19,12 @@ _METRIC_NAMES = {
 }
 
 
-def of_measure(rows: Sequence[Row], measure: str) -> list[Row]:
+def of_measure(rows: Sequence[results.Row], measure: str) -> list[results.Row]:
     """Return the rows of one measure, in their order."""
     return [row for row in rows if row.get("measure") == measure]
 
 
-def attack_kinds(rows: Sequence[Row]) -> list[tuple[str, float]]:
+def attack_kinds(rows: Sequence[results.Row]) -> list[tuple[str, float]]:
     """Return (measure, epsilon in pixels) of all attacks, FGSM first."""
     kinds = {
         (row["measure"], row["epsilon_pixels"])
@@ -44,7 +41,7 @@ def attack_title(measure: str, epsilon: float) -> str:
     return f"{measure.upper()} {epsilon:g}"
 
 
-def format_tables(rows: Sequence[Row]) -> str:
+def format_tables(rows: Sequence[results.Row]) -> str:
     """Return the tables of corruptions, sequences and attacks as text."""
     tables = [
         _table(of_measure(rows, robustness.CORRUPTIONS), _CORRUPTIONS),
@@ -56,7 +53,7 @@ def format_tables(rows: Sequence[Row]) -> str:
     return "\n".join(table for table in tables if table)
 
 
-def format_all(rows: Sequence[Row]) -> str:
+def format_all(rows: Sequence[results.Row]) -> str:
     """Return every table as text: accuracies, robustness, publications."""
     plain = [row for row in rows if not results.is_robustness(row)]
     tables = [results.format_table(plain) + "\n"] if plain else []
@@ -73,7 +70,7 @@ def number(value: float | None, mark: str = "") -> str:
     return "-" if value is None else f"{value:.1f}{mark}"
 
 
-def flip_rate(row: Row) -> str:
+def flip_rate(row: results.Row) -> str:
     """Return mFR; where it is undefined, what is left of it and of how many.
 
     "93.1 of 8" is the mean over the 8 perturbations under which the model
@@ -86,13 +83,13 @@ def flip_rate(row: Row) -> str:
     return f"{number(row['mfr_of_defined'])} of {num_left}"
 
 
-def mean_flip(row: Row) -> float:
+def mean_flip(row: results.Row) -> float:
     """Return the plain mean of the flip probabilities."""
     values = row["flip_probabilities"].values()
     return sum(values) / len(values)
 
 
-Columns = Mapping[str, Callable[[Row], str]]
+Columns = Mapping[str, Callable[[results.Row], str]]
 
 _NAMES: Columns = {
     "model": lambda row: row["model"],
@@ -116,14 +113,14 @@ _SEQUENCES: Columns = {
 }
 
 
-def _table(rows: Sequence[Row], columns: Columns) -> str:
+def _table(rows: Sequence[results.Row], columns: Columns) -> str:
     columns = {**_NAMES, **columns}
     return _align(
         [{name: cell(row) for name, cell in columns.items()} for row in rows]
     )
 
 
-def _attack_table(rows: Sequence[Row]) -> str:
+def _attack_table(rows: Sequence[results.Row]) -> str:
     """Return a line a model, and a column an attack."""
     lines: dict[tuple[str, ...], dict[str, str]] = {}
     attacks = [row for row in rows if "epsilon_pixels" in row]
@@ -138,7 +135,7 @@ def _attack_table(rows: Sequence[Row]) -> str:
     return _align(list(lines.values()))
 
 
-def compare(rows: Sequence[Row]) -> list[dict[str, str]]:
+def compare(rows: Sequence[results.Row]) -> list[dict[str, str]]:
     """Return measured numbers beside published ones of the architecture.
 
     Returns:
@@ -156,7 +153,7 @@ def compare(rows: Sequence[Row]) -> list[dict[str, str]]:
 
 
 def _beside(
-    row: Row, published: paper_numbers.Number, measured: float
+    row: results.Row, published: paper_numbers.Number, measured: float
 ) -> dict[str, str]:
     is_share = published.metric.endswith("accuracy")
     is_recalled = row.get("is_recalled") and published.metric == "mfr"

@@ -47,6 +47,16 @@ class Classifier:
     weights: Literal["ema", "raw"]
     gradient_sign: adversarial.Attack | None = None
 
+    def row(self, *, set: str, split: str) -> dict[str, Any]:
+        """Return how a row of `results.json` begins that is of this one."""
+        return {
+            "model": self.name,
+            "set": set,
+            "split": split,
+            "resolution": self.resolution,
+            "weights": self.weights,
+        }
+
 
 def load(
     path: str,

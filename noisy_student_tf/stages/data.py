@@ -1,8 +1,8 @@
 """The stages that make data, and what is gathered from all of them.
 
 Each stage reads finished directories, writes one, and closes it with a
-manifest; a stage whose manifest exists is skipped. Here, in `model_stages` and
-in `export_stages` configuration meets objects, and nowhere else.
+manifest; a stage whose manifest exists is skipped. Here and in the other
+modules of this room configuration meets objects, and nowhere else.
 """
 
 from typing import Any

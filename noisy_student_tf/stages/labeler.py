@@ -220,6 +220,6 @@ def _measure(
     return {
         "accuracy": fitted.accuracy,
         "num_images": fitted.num_images,
-        "calibration": calibration.to_json(fitted),
+        "calibration": dataclasses.asdict(fitted),
         "temperature": fitted.temperature,
     }

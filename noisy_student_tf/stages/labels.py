@@ -4,7 +4,6 @@ An iteration's images are selected by its own teacher's predictions, unless an
 earlier selection is kept: then the teacher only labels those images.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
@@ -14,7 +13,7 @@ from absl import logging
 from data_prep import find_duplicates
 from data_prep import write_pseudo_labeled as pseudo_labeled_writer
 from data_prep.shards import beam_shards
-from noisy_student_tf import files, recipes
+from noisy_student_tf import recipes
 from noisy_student_tf.devices import cluster, replicas
 from noisy_student_tf.model import saved
 from noisy_student_tf.pipeline import eval_stream
@@ -120,38 +119,6 @@ def find_near_duplicates(run: runs.Run) -> None:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Images:
-    """What a teacher labels."""
-
-    shard_set: shards.ShardSet
-    fingerprint: str
-    duplicates: str
-
-    def left_out(self, shard_index: int) -> frozenset[bytes]:
-        """Return the ids of a shard's images that get no label."""
-        if not self.duplicates:
-            return frozenset()
-        return duplicates.left_out(
-            self.duplicates, shard_index, len(self.shard_set.paths)
-        )
-
-
-def _images(run: runs.Run, labeling: recipes.Labeling) -> _Images:
-    """Return the unlabeled images, or those that are selected already."""
-    folder, split = labeling.images
-    directory = run.workdir.folder(folder)
-    left_out = ""
-    if labeling.leaves_out_duplicates:
-        left_out = run.workdir.duplicates
-        shards.read_manifest(left_out)
-    return _Images(
-        shards.open_split(directory, split),
-        shards.fingerprint(files.join(directory, shards.MANIFEST)),
-        left_out,
-    )
-
-
 def predict(
     run: runs.Run,
     labeling: recipes.Labeling,
@@ -184,23 +151,37 @@ def _label_shards(
     teacher_directory = runs.directory(run, teacher)
     shards.read_manifest(teacher_directory)
     directory = run.workdir.folder(labeling.predictions)
-    images = _images(run, labeling)
+    folder, split = labeling.images
+    images = shards.open_split(run.workdir.folder(folder), split)
     made = labeler.make(run, teacher_directory, directory)
     name = "selection teacher"
     if isinstance(teacher, recipes.Model):
         name = teacher.name
     task = predictor.Labeling(
         predict_fn=made.predict_fn,
-        unlabeled=images.shard_set,
-        unlabeled_fingerprint=images.fingerprint,
-        make_stream=functools.partial(_stream, run, made, images.shard_set),
+        unlabeled=images,
+        unlabeled_fingerprint=shards.manifest_fingerprint(
+            run.workdir.folder(folder)
+        ),
+        make_stream=functools.partial(_stream, run, made, images),
         directory=directory,
         num_classes=made.spec.num_classes,
         teacher_fingerprint=made.fingerprint,
-        left_out=images.left_out,
+        left_out=_left_out(run, labeling, len(images.paths)),
         title=f"{name} labels",
     )
     return functools.partial(predictor.predict, task)
+
+
+def _left_out(
+    run: runs.Run, labeling: recipes.Labeling, num_shards: int
+) -> Callable[[int], frozenset[bytes]]:
+    """Return a shard's number -> the ids of its images that get no label."""
+    if not labeling.leaves_out_duplicates:
+        return lambda index: frozenset()
+    found = run.workdir.duplicates
+    shards.read_manifest(found)
+    return lambda index: duplicates.left_out(found, index, num_shards)
 
 
 def _stream(

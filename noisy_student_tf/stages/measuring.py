@@ -23,7 +23,7 @@ from noisy_student_tf.records import shards
 from noisy_student_tf.stages import classifiers
 from noisy_student_tf.stages import robustness as robustness_stage
 
-Rows = list[dict[str, Any]]
+Rows = list[results.Row]
 
 IMAGENET_A, IMAGENET_R, REAL = "imagenet_a", "imagenet_r", "imagenet_real"
 IMAGENET_C, IMAGENET_P = "imagenet_c", "imagenet_p"
@@ -123,11 +123,7 @@ def measure(
             logging.info("%s on %s.", classifier.name, each.name)
             of_set += [
                 {
-                    "model": classifier.name,
-                    "set": each.name,
-                    "split": "test",
-                    "resolution": classifier.resolution,
-                    "weights": classifier.weights,
+                    **classifier.row(set=each.name, split="test"),
                     **row,
                     "architecture": classifier.architecture,
                 }

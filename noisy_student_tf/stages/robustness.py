@@ -23,7 +23,7 @@ from noisy_student_tf.pipeline import decode, eval_stream
 from noisy_student_tf.records import robustness_sets, shards
 from noisy_student_tf.stages import classifiers, runs
 
-Rows = list[dict[str, Any]]
+Rows = list[results.Row]
 
 
 def measure(run: runs.Run) -> None:
@@ -87,30 +87,10 @@ def _measure_model(
         name=name,
         strategy=runtime.own_strategy(run.strategy),
     )
-    rows = _label(
-        _measure_all(run, classifier, split),
-        classifier,
-        set_name=run.config.preset or "data",
-        split=split,
-    )
+    head = classifier.row(set=run.config.preset or "data", split=split)
+    rows = [head | row for row in _measure_all(run, classifier, split)]
     files.write_json(kept, {"fingerprint": fingerprint, "rows": rows})
     return rows
-
-
-def _label(
-    rows: Rows, classifier: classifiers.Classifier, *, set_name: str, split: str
-) -> Rows:
-    return [
-        {
-            "model": classifier.name,
-            "set": set_name,
-            "split": split,
-            "resolution": classifier.resolution,
-            "weights": classifier.weights,
-            **row,
-        }
-        for row in rows
-    ]
 
 
 def _measure_all(

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -36,7 +37,7 @@ def test_calibration_lowers_the_error_and_keeps_the_accuracy():
     )
     assert fitted.accuracy == np.mean(logits.argmax(axis=1) == labels)
     assert not fitted.is_at_bound
-    kept = json.loads(json.dumps(calibration.to_json(fitted)))
+    kept = json.loads(json.dumps(dataclasses.asdict(fitted)))
     assert kept["temperature"] == fitted.temperature
     assert tuple(kept["after"]["accuracies"]) == fitted.after.accuracies
 
