@@ -15,7 +15,7 @@ from absl import app, flags, logging
 
 from data_prep.shards import labeled_plans, manifests, shard_building, splits
 from noisy_student_tf import configs
-from noisy_student_tf.configs import config_flags
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
@@ -141,14 +141,14 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         required=True,
         flag_values=values,
     )
-    config_flags.define_fields(configs.DataConfig(), _FIELDS, values)
+    config_tree.define_fields(configs.DataConfig(), _FIELDS, values)
 
 
 def main(argv: Sequence[str]) -> None:
     """Build from flags; what follows a bare `--` is for the Beam runner."""
     logging.set_verbosity(logging.INFO)
     build(
-        data=config_flags.replace_fields(configs.DataConfig(), _FIELDS, FLAGS),
+        data=config_tree.replace_fields(configs.DataConfig(), _FIELDS, FLAGS),
         directory=FLAGS.output_dir,
         beam_options=argv[1:],
     )

@@ -24,7 +24,7 @@ from data_prep.shards import (
     splits,
 )
 from noisy_student_tf import configs, files
-from noisy_student_tf.configs import config_flags, config_tree
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
@@ -194,7 +194,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("output_dir", "Directory of the shards."),
     ):
         flags.DEFINE_string(name, None, text, required=True, flag_values=values)
-    config_flags.define_fields(configs.DataConfig(), _FIELDS, values)
+    config_tree.define_fields(configs.DataConfig(), _FIELDS, values)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -202,7 +202,7 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.INFO)
     made_with = shards.read_manifest(FLAGS.labeled_dir)["configuration"]
     build(
-        data=config_flags.replace_fields(
+        data=config_tree.replace_fields(
             config_tree.from_dict(configs.DataConfig, made_with),
             _FIELDS,
             FLAGS,

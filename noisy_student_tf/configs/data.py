@@ -131,8 +131,8 @@ class PolicyConfig:
 class AugmentationConfig:
     """The image noise, separately for labeled and unlabeled images."""
 
-    labeled: PolicyConfig = dataclasses.field(default_factory=PolicyConfig)
-    unlabeled: PolicyConfig = dataclasses.field(default_factory=PolicyConfig)
+    labeled: PolicyConfig = PolicyConfig()
+    unlabeled: PolicyConfig = PolicyConfig()
     mixup_alpha: float = options.option(
         0.0,
         "Mixup: images and labels of two images are blended, with a share "
