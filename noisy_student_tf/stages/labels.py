@@ -197,7 +197,7 @@ def _label_shards(
     name = "selection teacher"
     if isinstance(teacher, recipes.Model):
         name = teacher.name
-    task = predictor.Labeling(
+    task = predictor.Request(
         predict_fn=made.predict_fn,
         unlabeled=images.shard_set,
         unlabeled_fingerprint=images.fingerprint,
