@@ -39,8 +39,7 @@ class ModelConfig:
         ),
     )
     stochastic_depth_rate: float = options.share_below_one(
-        0.2,
-        "Drop rate r of the last block; block i of n gets r * i / n.",
+        0.2, "Drop rate r of the last block; block i of n gets r * i / n."
     )
     batch_norm_momentum: float = options.option(
         0.99, "Momentum of the statistics."
@@ -93,8 +92,7 @@ class OptimizerConfig:
         "adamw or lamb.",
     )
     base_learning_rate: float = options.positive(
-        0.016,
-        "Peak rate per 256 labeled images of the global batch.",
+        0.016, "Peak rate per 256 labeled images of the global batch."
     )
     schedule: Literal["exponential", "cosine", "constant"] = options.option(
         "exponential", "exponential decays in stairs, as published."
@@ -125,8 +123,7 @@ class OptimizerConfig:
         "* v off. Normalization is never decayed.",
     )
     ema_decay: float = options.share_below_one(
-        0.9999,
-        "Average of all weights, ramped up as (1 + t) / (10 + t).",
+        0.9999, "Average of all weights, ramped up as (1 + t) / (10 + t)."
     )
     global_clip_norm: float = options.option(
         0.0, "Gradients are clipped to it after the all-reduce. 0: never."
@@ -141,15 +138,13 @@ class LossConfig:
     """Cross-entropies of labeled and pseudo-labeled images."""
 
     label_smoothing: float = options.share_below_one(
-        0.1,
-        "Of hard labels, true or pseudo; soft labels are left alone.",
+        0.1, "Of hard labels, true or pseudo; soft labels are left alone."
     )
     pseudo_labels: Literal["soft", "hard"] = options.option(
         "soft", "The teacher's probabilities, or its class."
     )
     temperature: float = options.positive(
-        1.0,
-        "Soft labels are sharpened or flattened to p^(1/T), renormalized.",
+        1.0, "Soft labels are sharpened or flattened to p^(1/T), renormalized."
     )
     weighting: Literal["labeled", "all", "pseudo_labels"] = options.option(
         "labeled",
@@ -178,8 +173,7 @@ class TrainingConfig:
         2048, "Labeled images of the global batch."
     )
     unlabeled_ratio: float = options.positive(
-        3.0,
-        "Unlabeled images per labeled one in a student's batch.",
+        3.0, "Unlabeled images per labeled one in a student's batch."
     )
     labeled_keep_probability: float = options.option(
         1.0,
@@ -197,28 +191,22 @@ class TrainingConfig:
         "part is normalized by itself.",
     )
     teacher_epochs: float = options.positive(
-        350.0,
-        "Length of the teacher's training, in labeled epochs.",
+        350.0, "Length of the teacher's training, in labeled epochs."
     )
     student_epochs: float = options.positive(
-        350.0,
-        "Length of each student's training, in labeled epochs.",
+        350.0, "Length of each student's training, in labeled epochs."
     )
     steps_per_loop: int = options.positive(
-        1000,
-        "Steps between log lines, and in one call of the device.",
+        1000, "Steps between log lines, and in one call of the device."
     )
     evaluate_every_steps: int = options.positive(
-        5000,
-        "Steps between validations; rounded to whole loops.",
+        5000, "Steps between validations; rounded to whole loops."
     )
     checkpoint_every_steps: int = options.positive(
-        5000,
-        "Steps between checkpoints; rounded to whole loops.",
+        5000, "Steps between checkpoints; rounded to whole loops."
     )
     keep_checkpoints: int = options.positive(
-        3,
-        "Newest checkpoints kept, beside the best on validation images.",
+        3, "Newest checkpoints kept, beside the best on validation images."
     )
     final_weights: Literal["last", "best"] = options.option(
         "last",
@@ -236,8 +224,7 @@ class TrainingConfig:
         "where shards are small.",
     )
     shuffle_buffer_size: int = options.positive(
-        16384,
-        "Raw records held for shuffling, per stream (ImageNet: 2 GB).",
+        16384, "Raw records held for shuffling, per stream (ImageNet: 2 GB)."
     )
 
     @property

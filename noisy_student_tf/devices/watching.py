@@ -4,7 +4,6 @@ Each call is short enough for the process to react.
 """
 
 import contextlib
-import dataclasses
 import signal
 import threading
 import time
@@ -27,39 +26,6 @@ EXIT_CODE = 143
 _LOOKS_PER_PERIOD = 10
 _SHORT_CALL_SECONDS = 1.0
 _LONG_CALL_SECONDS = 4.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Watch:
-    """Who looks at a run.
-
-    Attributes:
-        watchdog: Says when no step ends.
-        profiler: Profiles some steps.
-        is_preempted: Set by SIGTERM.
-    """
-
-    watchdog: "Watchdog"
-    profiler: "Profiler"
-    is_preempted: threading.Event
-
-
-@contextlib.contextmanager
-def watch(
-    title: str,
-    *,
-    stall_seconds: float,
-    profile_directory: str,
-    profile_steps: tuple[int, int] | None,
-) -> Iterator[Watch]:
-    """Look at the steps that the block makes; see the parts of `Watch`."""
-    with contextlib.ExitStack() as stack:
-        is_preempted = stack.enter_context(sigterm())
-        watchdog = Watchdog(title, stall_seconds)
-        stack.callback(watchdog.close)
-        profiler = Profiler(profile_directory, profile_steps)
-        stack.callback(profiler.close)
-        yield Watch(watchdog, profiler, is_preempted)
 
 
 @contextlib.contextmanager
@@ -197,9 +163,11 @@ class DeviceCalls:
         self,
         train_steps: TrainSteps,
         iterator: Iterator[Batch],
-        watch: Watch,
+        watchdog: Watchdog,
+        profiler: Profiler,
     ) -> None:
-        self._watch = watch
+        self._watchdog = watchdog
+        self._profiler = profiler
         self._train_steps = train_steps
         self._iterator = iterator
         # Of several workers all must make as many: see `loop`.
@@ -223,10 +191,10 @@ class DeviceCalls:
         Returns:
             The metrics of each, float32 [num_steps, num_metrics].
         """
-        most_steps = self._watch.profiler.most_steps(step, steps_left)
+        most_steps = self._profiler.most_steps(step, steps_left)
         num_steps = min(self.next_num_steps, most_steps)
         started = time.perf_counter()
-        with self._watch.watchdog.watching_a_call():
+        with self._watchdog.watching_a_call():
             rows, waited_seconds = self._train_steps(
                 self._iterator, tf.constant(num_steps)
             )
@@ -245,10 +213,6 @@ class DeviceCalls:
         self._seconds += seconds
         self._waited_seconds += float(waited_seconds)
         return rows
-
-    def is_preempted(self) -> bool:
-        """Tell whether SIGTERM came."""
-        return self._watch.is_preempted.is_set()
 
     def take_speed(self) -> tuple[float, float]:
         """Return steps per second, and the share spent waiting for input.

@@ -18,11 +18,7 @@ import tqdm
 from absl import logging
 
 from noisy_student_tf import files
-from noisy_student_tf.pseudo_labels import (
-    label_stream,
-    plausibility,
-    teacher,
-)
+from noisy_student_tf.pseudo_labels import label_stream, plausibility, teacher
 from noisy_student_tf.records import parquet_files, predictions, shards
 
 # Of 1000 classes in float16: 16 MB a row group.

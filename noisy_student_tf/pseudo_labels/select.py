@@ -16,12 +16,7 @@ import numpy as np
 from absl import logging
 
 from noisy_student_tf import configs, files
-from noisy_student_tf.pseudo_labels import (
-    cuts,
-    published_rule,
-    quotas,
-    summary,
-)
+from noisy_student_tf.pseudo_labels import cuts, published_rule, quotas, summary
 from noisy_student_tf.records import parquet_files, predictions, shards
 
 # Runs a function over shards, here or on many machines: (elements, function,
@@ -195,9 +190,7 @@ def _select_exactly(passes: _Passes) -> tuple[summary.ClassSummary, ...]:
             "read. Select again."
         )
     return summary.make_classes(
-        num_images=found.num_images,
-        num_above_threshold=num_above,
-        **counts,
+        num_images=found.num_images, num_above_threshold=num_above, **counts
     )
 
 

@@ -221,10 +221,7 @@ def check_probabilities(probabilities: np.ndarray, path: str) -> None:
 
 
 def _check_rows(
-    path: str,
-    class_ids: np.ndarray,
-    confidences: np.ndarray,
-    num_classes: int,
+    path: str, class_ids: np.ndarray, confidences: np.ndarray, num_classes: int
 ) -> None:
     # Written so that not-a-number fails too. A softmax may exceed 1 by its
     # rounding.

@@ -82,29 +82,32 @@ def _make_steps(run: progress.Progress) -> None:
     with contextlib.ExitStack() as stack:
         # However it ends, what was copied is written.
         stack.callback(run.saved.wait)
-        watch = stack.enter_context(
-            watching.watch(
-                task.title,
-                stall_seconds=task.config.runtime.stall_seconds,
-                profile_directory=files.join(task.directory, log.TENSORBOARD),
-                profile_steps=task.profile_steps if run.is_chief else None,
-            )
+        is_preempted = stack.enter_context(watching.sigterm())
+        watchdog = watching.Watchdog(
+            task.title, task.config.runtime.stall_seconds
         )
+        stack.callback(watchdog.close)
+        profiler = watching.Profiler(
+            files.join(task.directory, log.TENSORBOARD),
+            task.profile_steps if run.is_chief else None,
+        )
+        stack.callback(profiler.close)
         if task.config.training.max_rollbacks and not run.has_checkpoint:
             run.save()
         calls = watching.DeviceCalls(
             step.make_train_steps(
-                run.train_state, settings, task.strategy, watch.watchdog.marks
+                run.train_state, settings, task.strategy, watchdog.marks
             ),
             iter(_stream(run)),
-            watch,
+            watchdog,
+            profiler,
         )
         while True:
             try:
                 while not run.is_at_the_end():
                     _end_loop(run, calls)
                     _make_some(run, calls)
-                    _stop_if_preempted(run, calls)
+                    _stop_if_asked(run, calls, is_preempted.is_set())
                 run.saved.wait()
                 return
             except checkpoints.NotFiniteError as error:
@@ -136,9 +139,7 @@ def _end_loop(run: progress.Progress, calls: watching.DeviceCalls) -> None:
     _write_line(run, calls)
     run.rows = []
     if run.is_chief and is_due(durations.evaluate_every_steps):
-        validated = log.validation_record(run.train_state, run.task.evaluate)
-        if validated:
-            run.record.write(validated)
+        _validate(run)
     # Saved after its lines: a restored step has all of them.
     if is_due(durations.checkpoint_every_steps):
         run.save()
@@ -146,22 +147,40 @@ def _end_loop(run: progress.Progress, calls: watching.DeviceCalls) -> None:
 
 def _write_line(run: progress.Progress, calls: watching.DeviceCalls) -> None:
     """Write the means over a loop's steps, and how fast they were."""
+    durations, made = run.task.durations, run.train_state.step
     means = np.stack(run.rows).mean(axis=0, dtype=np.float64).tolist()
     steps_per_second, wait_share = calls.take_speed()
-    line = log.train_record(
-        run.train_state,
-        run.task.durations,
-        dict(zip(run.metric_names, means, strict=True)),
-        steps_per_second=steps_per_second,
-    )
+    batch_size = durations.labeled_batch_size + durations.unlabeled_batch_size
+    last_rate = run.train_state.schedule(tf.constant(made - 1))
+    line = {
+        "kind": "train",
+        "step": made,
+        "epoch": made / durations.steps_per_epoch,
+        **dict(zip(run.metric_names, means, strict=True)),
+        "learning_rate": float(last_rate),
+        "images_per_second": steps_per_second * batch_size,
+    }
     if not run.task.config.runtime.deterministic:
         line["input_wait_share"] = wait_share
     if run.detour.rollbacks:
         line.update(dataclasses.asdict(run.detour))
-    steps_left = run.task.durations.total_steps - run.train_state.step
+    steps_left = durations.total_steps - made
     run.record.write(
         line, steps_left / steps_per_second if steps_per_second else None
     )
+
+
+def _validate(run: progress.Progress) -> None:
+    """Write both models' metrics on the validation images, if there are any."""
+    models = {"raw": run.train_state.model, "ema": run.train_state.ema_model}
+    metrics = {
+        f"{weights}_{name}": value
+        for weights, model in models.items()
+        for name, value in run.task.evaluate(model).items()
+    }
+    if metrics:
+        made = run.train_state.step
+        run.record.write({"kind": "validation", "step": made, **metrics})
 
 
 def _make_some(run: progress.Progress, calls: watching.DeviceCalls) -> None:
@@ -191,15 +210,13 @@ def _make_some(run: progress.Progress, calls: watching.DeviceCalls) -> None:
     run.record.advance(len(rows))
 
 
-def _stop_if_preempted(
-    run: progress.Progress, calls: watching.DeviceCalls
+def _stop_if_asked(
+    run: progress.Progress, calls: watching.DeviceCalls, is_asked: bool
 ) -> None:
     """Let the workers agree whether to stop, and on the next call."""
-    brought = runtime.agree(
-        run.task.strategy, [calls.is_preempted(), calls.next_num_steps]
-    )
+    brought = runtime.agree(run.task.strategy, [is_asked, calls.next_num_steps])
     calls.next_num_steps = brought[0][1]
-    if not any(is_asked for is_asked, _ in brought):
+    if not any(asked for asked, _ in brought):
         return
     # The line of this loop is not written yet.
     run.save(keeps_rows=True)

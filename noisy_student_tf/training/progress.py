@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -12,13 +12,7 @@ from absl import logging
 
 from noisy_student_tf import configs, files
 from noisy_student_tf.devices import replicas, runtime
-from noisy_student_tf.training import (
-    checkpoints,
-    log,
-    losses,
-    schedules,
-    state,
-)
+from noisy_student_tf.training import checkpoints, log, losses, schedules, state
 
 # In a checkpoint's extra content.
 _ROWS = "rows_since_last_line"
@@ -52,7 +46,7 @@ class Task:
     strategy: tf.distribute.Strategy
     models: state.ModelSource
     make_stream: replicas.MakeStream
-    evaluate: log.Evaluate
+    evaluate: Callable[[keras.Model], dict[str, float]]
     title: str
     class_names: Sequence[str] = ()
     profile_steps: tuple[int, int] | None = None

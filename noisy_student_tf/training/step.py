@@ -262,11 +262,7 @@ def _step_maker(
         if num_parts == 1:
             return strategy.run(compute_and_apply, args=(batch, step))
         *gradients, metrics = _sum_over_parts(
-            strategy,
-            compute,
-            (batch, step),
-            num_parts=num_parts,
-            shapes=shapes,
+            strategy, compute, (batch, step), num_parts=num_parts, shapes=shapes
         )
         strategy.run(_apply, args=(train_state, settings, gradients, step))
         return metrics
@@ -289,14 +285,11 @@ def _sum_over_parts(
 
     Args:
         strategy: Whose replicas compute.
-        compute: (part, *arguments) -> float32 tensors, one replica's; `part`
-            is int32 [], from 0.
-        arguments: Values per replica.
+        compute: (part, *arguments) -> float32 tensors of `shapes`, one
+            replica's; `part` is int32 [], from 0.
+        arguments: Values per replica, as are the sums.
         num_parts: Length of the loop.
-        shapes: Of the tensors that `compute` returns.
-
-    Returns:
-        Their sums over the parts, values per replica.
+        shapes: Of the sums.
     """
 
     def add(
