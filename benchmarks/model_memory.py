@@ -118,7 +118,6 @@ def make_step():
         ),
         unlabeled_batch_size=0,
         seed=0,
-        num_replicas=1,
     )
     generator = np.random.default_rng(0)
     shape = (batch_size, side, side, 3)

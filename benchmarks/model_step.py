@@ -133,7 +133,6 @@ def our_training(
         ),
         unlabeled_batch_size=0,
         seed=0,
-        num_replicas=1,
     )
     train_state = state.create(
         settings=settings.config.optimizer,

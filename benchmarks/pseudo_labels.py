@@ -410,7 +410,7 @@ def measure_prediction(directory: str, case: Case) -> dict:
     def predict_all() -> None:
         shutil.rmtree(output, ignore_errors=True)
         with mock.patch.object(label_stream, "compile_labeling", compile_once):
-            labeling = predict.Labeling(
+            labeling = predict.Request(
                 predict_fn=predict_fn,
                 num_classes=case.num_classes,
                 unlabeled=shard_set,

@@ -86,8 +86,8 @@ def write_shards(
         probabilities[label] = 0.91
         labeled.append(record)
         pseudo_labeled.append(
-            schema.add_pseudo_label(
-                record,
+            schema.set_pseudo_label(
+                tf.train.Example.FromString(record),
                 class_id=label,
                 probabilities=probabilities,
                 confidence=0.91,

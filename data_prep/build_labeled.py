@@ -22,7 +22,7 @@ from data_prep.shards import (
     splits,
 )
 from noisy_student_tf import configs
-from noisy_student_tf.configs import config_flags
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
@@ -138,7 +138,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         required=True,
         flag_values=values,
     )
-    config_flags.define_fields(configs.DataConfig(), _FIELDS, values)
+    config_tree.define_fields(configs.DataConfig(), _FIELDS, values)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -146,7 +146,7 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.INFO)
     made_with = configs.DataConfig(beam_options=shlex.join(argv[1:]))
     build(
-        data=config_flags.replace_fields(made_with, _FIELDS, FLAGS),
+        data=config_tree.replace_fields(made_with, _FIELDS, FLAGS),
         directory=FLAGS.output_dir,
     )
 

@@ -21,7 +21,7 @@ from data_prep.robustness import robustness_shards
 from data_prep.shards import beam_shards, manifests
 from data_prep.sources import items
 from noisy_student_tf import configs
-from noisy_student_tf.configs import config_flags
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import robustness_sets, shards
 
 FLAGS = flags.FLAGS
@@ -124,10 +124,10 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         required=True,
         flag_values=values,
     )
-    config_flags.define_fields(
+    config_tree.define_fields(
         robustness_shards.Options(resolution=0), _FIELDS, values
     )
-    config_flags.define_fields(
+    config_tree.define_fields(
         configs.DataConfig(), {"runner": "beam_runner"}, values
     )
 
@@ -138,7 +138,7 @@ def main(argv: Sequence[str]) -> None:
     build(
         source=FLAGS.source,
         directory=FLAGS.output_dir,
-        options=config_flags.replace_fields(
+        options=config_tree.replace_fields(
             robustness_shards.Options(resolution=FLAGS.resolution),
             _FIELDS,
             FLAGS,

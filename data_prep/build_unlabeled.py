@@ -26,7 +26,7 @@ from data_prep.shards import (
     splits,
 )
 from noisy_student_tf import configs, files
-from noisy_student_tf.configs import config_flags, config_tree
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
@@ -192,7 +192,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("output_dir", "Directory of the shards."),
     ):
         flags.DEFINE_string(name, None, text, required=True, flag_values=values)
-    config_flags.define_fields(configs.DataConfig(), _FIELDS, values)
+    config_tree.define_fields(configs.DataConfig(), _FIELDS, values)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -202,7 +202,7 @@ def main(argv: Sequence[str]) -> None:
     made_with["beam_options"] = shlex.join(argv[1:])
     data = config_tree.from_dict(configs.DataConfig, made_with)
     build(
-        data=config_flags.replace_fields(data, _FIELDS, FLAGS),
+        data=config_tree.replace_fields(data, _FIELDS, FLAGS),
         directory=FLAGS.output_dir,
         labeled_directory=FLAGS.labeled_dir,
     )

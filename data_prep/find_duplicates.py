@@ -23,7 +23,7 @@ from absl import app, flags, logging
 from data_prep.duplicates import duplicate_shards
 from data_prep.shards import beam_shards
 from noisy_student_tf import configs, files
-from noisy_student_tf.configs import config_flags
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import duplicates, shards
 
 FLAGS = flags.FLAGS
@@ -211,14 +211,14 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("output_dir", "Where the result appears."),
     ):
         flags.DEFINE_string(name, None, text, required=True, flag_values=values)
-    config_flags.define_fields(configs.LabelingConfig(), _FIELDS, values)
+    config_tree.define_fields(configs.LabelingConfig(), _FIELDS, values)
     flags.register_validator(
         "max_bits",
         lambda bits: bits >= 0,
         "There is no search at -1; accepted is 0 ... 8.",
         flag_values=values,
     )
-    config_flags.define_fields(
+    config_tree.define_fields(
         configs.DataConfig(), {"runner": "beam_runner"}, values
     )
 
@@ -233,7 +233,7 @@ def main(argv: Sequence[str]) -> None:
         unlabeled_directory=FLAGS.unlabeled_dir,
         labeled_directory=FLAGS.labeled_dir,
         directory=FLAGS.output_dir,
-        labeling=config_flags.replace_fields(
+        labeling=config_tree.replace_fields(
             configs.LabelingConfig(), _FIELDS, FLAGS
         ),
         beam=beam_shards.Beam(FLAGS.runner, argv[1:]),

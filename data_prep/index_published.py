@@ -26,7 +26,7 @@ from data_prep import write_pseudo_labeled
 from data_prep.shards import beam_shards, manifests
 from data_prep.sources import items, pictures, tfrecords
 from noisy_student_tf import configs, files
-from noisy_student_tf.configs import config_flags
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import schema, shards
 
 FLAGS = flags.FLAGS
@@ -198,7 +198,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_integer(
         "iteration", 1, "Which student they are for.", flag_values=values
     )
-    config_flags.define_fields(
+    config_tree.define_fields(
         configs.DataConfig(),
         {
             "max_corrupt_fraction": "max_corrupt_fraction",

@@ -24,7 +24,7 @@ from absl import app, flags, logging
 
 from data_prep.shards import beam_shards, pseudo_labeled_shard, sidecars
 from noisy_student_tf import configs, files
-from noisy_student_tf.configs import config_flags
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import (
     parquet_files,
     predictions,
@@ -230,7 +230,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         lower_bound=1,
         flag_values=values,
     )
-    config_flags.define_fields(
+    config_tree.define_fields(
         configs.DataConfig(), {"runner": "beam_runner"}, values
     )
 

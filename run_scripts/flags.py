@@ -11,7 +11,7 @@ from collections.abc import Callable
 from absl import app, flags, logging
 
 from noisy_student_tf import configs, files, workdirs
-from noisy_student_tf.configs import config_flags, config_tree, presets
+from noisy_student_tf.configs import config_tree, presets
 
 # What a user can mend; anything else is ours, and shows its traceback.
 _USER_ERRORS: tuple[type[Exception], ...] = (
@@ -45,7 +45,7 @@ def define_iteration_flag(help_text: str) -> None:
 def define_config_flags() -> None:
     """Define `--preset` and one flag for every field of the tree."""
     flags.DEFINE_string("preset", None, f"One of {', '.join(presets.PRESETS)}.")
-    config_flags.define_section(configs.Config, "")
+    config_tree.define_flags()
 
 
 def config_from_flags() -> configs.Config:

@@ -6,6 +6,8 @@ ImageNet. Nothing writes to a configuration after it was made; numbers that
 follow from it are functions of it, not fields.
 """
 
+# ruff: noqa: RUF009 - sections are frozen, and may be defaults as they are.
+
 import dataclasses
 from typing import Any
 
@@ -15,12 +17,6 @@ from noisy_student_tf.configs.data import (
     DataConfig,
     PolicyConfig,
 )
-from noisy_student_tf.configs.model import (
-    IMAGENET_MEAN_RGB,
-    IMAGENET_STD_RGB,
-    ModelConfig,
-)
-from noisy_student_tf.configs.runtime import RuntimeConfig
 from noisy_student_tf.configs.self_training import (
     EvaluationConfig,
     FixResConfig,
@@ -29,8 +25,12 @@ from noisy_student_tf.configs.self_training import (
     SelfTrainingConfig,
 )
 from noisy_student_tf.configs.training import (
+    IMAGENET_MEAN_RGB,
+    IMAGENET_STD_RGB,
     LossConfig,
+    ModelConfig,
     OptimizerConfig,
+    RuntimeConfig,
     TrainingConfig,
 )
 
@@ -66,28 +66,18 @@ class Config:
         "Seed of every random draw.",
         accepts=("an integer in [0, 2^31)", lambda value: 0 <= value < 2**31),
     )
-    data: DataConfig = dataclasses.field(default_factory=DataConfig)
-    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
-    augmentation: AugmentationConfig = dataclasses.field(
-        default_factory=AugmentationConfig
-    )
-    optimizer: OptimizerConfig = dataclasses.field(
-        default_factory=OptimizerConfig
-    )
-    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
-    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
-    labeling: LabelingConfig = dataclasses.field(default_factory=LabelingConfig)
-    selection: SelectionConfig = dataclasses.field(
-        default_factory=SelectionConfig
-    )
-    self_training: SelfTrainingConfig = dataclasses.field(
-        default_factory=SelfTrainingConfig
-    )
-    fixres: FixResConfig = dataclasses.field(default_factory=FixResConfig)
-    evaluation: EvaluationConfig = dataclasses.field(
-        default_factory=EvaluationConfig
-    )
-    runtime: RuntimeConfig = dataclasses.field(default_factory=RuntimeConfig)
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+    labeling: LabelingConfig = LabelingConfig()
+    selection: SelectionConfig = SelectionConfig()
+    self_training: SelfTrainingConfig = SelfTrainingConfig()
+    fixres: FixResConfig = FixResConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
 
     def __post_init__(self) -> None:
         options.check_fields(self)
@@ -101,19 +91,15 @@ class Config:
     @property
     def teacher_model(self) -> ModelConfig:
         """The architecture of the first teacher."""
-        overrides = self.self_training
-        changes: dict[str, Any] = {}
-        if overrides.teacher_name:
+        section = self.self_training
+        overrides: dict[str, Any] = {
+            "name": section.teacher_name,
+            "width": section.teacher_width,
+            "depth": section.teacher_depth,
+            "resolution": section.teacher_resolution,
+        }
+        changes = {name: value for name, value in overrides.items() if value}
+        if "name" in changes:
             # Another variant brings its own multipliers.
-            changes = {
-                "name": overrides.teacher_name,
-                "width": 0.0,
-                "depth": 0.0,
-            }
-        if overrides.teacher_width:
-            changes["width"] = overrides.teacher_width
-        if overrides.teacher_depth:
-            changes["depth"] = overrides.teacher_depth
-        if overrides.teacher_resolution:
-            changes["resolution"] = overrides.teacher_resolution
+            changes = {"width": 0.0, "depth": 0.0, **changes}
         return dataclasses.replace(self.model, **changes)

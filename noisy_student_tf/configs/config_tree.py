@@ -1,12 +1,14 @@
-"""The configuration tree as JSON, as dotted names, and compared."""
+"""The configuration tree as JSON, as dotted names, as flags, and compared."""
 
 import dataclasses
 import difflib
 import json
 import operator
 import typing
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from absl import flags
 
 from noisy_student_tf import configs
 from noisy_student_tf.configs import options
@@ -112,3 +114,68 @@ def differences(first: configs.Config, second: configs.Config) -> list[str]:
         for name in old
         if old[name] != new[name]
     ]
+
+
+def define_flags() -> None:
+    """Define a flag for every field but the preset.
+
+    Flags are None unless present: the configuration has the values.
+    """
+    for name, hint, field in fields():
+        if name != "preset":
+            _define_flag(name, hint, field, None, flags.FLAGS)
+
+
+def define_fields(
+    section: Any,
+    names: Mapping[str, str],
+    values: flags.FlagValues = flags.FLAGS,
+) -> None:
+    """Define flags for some fields of a section.
+
+    Args:
+        section: An instance, whose values are the flags' defaults.
+        names: Flag -> field.
+        values: Where the flags are defined.
+    """
+    declared = {
+        name: (hint, field) for name, hint, field in fields(type(section))
+    }
+    for flag, name in names.items():
+        _define_flag(flag, *declared[name], getattr(section, name), values)
+
+
+def replace_fields(
+    section: Any,
+    names: Mapping[str, str],
+    values: flags.FlagValues = flags.FLAGS,
+) -> Any:
+    """Return a section with the values of what `define_fields` defined.
+
+    Raises:
+        ValueError: A value is not accepted.
+    """
+    return dataclasses.replace(
+        section, **{name: values[flag].value for flag, name in names.items()}
+    )
+
+
+def _define_flag(
+    name: str,
+    hint: Any,
+    field: dataclasses.Field,
+    default: Any,
+    values: flags.FlagValues,
+) -> None:
+    text = field.metadata["help"]
+    if typing.get_origin(hint) is Literal:
+        choices = list(typing.get_args(hint))
+        flags.DEFINE_enum(name, default, choices, text, flag_values=values)
+        return
+    define: Any = {
+        bool: flags.DEFINE_boolean,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        tuple: flags.DEFINE_list,
+    }.get(typing.get_origin(hint) or hint, flags.DEFINE_string)
+    define(name, default, text, flag_values=values)

@@ -37,8 +37,7 @@ class DataConfig:
         "evaluation source is given.",
     )
     validation_fraction: float = options.share_below_one(
-        0.1,
-        "Share of the labeled source held out for choices (validation).",
+        0.1, "Share of the labeled source held out for choices (validation)."
     )
     unlabeled_by_file: bool = options.option(
         False,
@@ -48,8 +47,7 @@ class DataConfig:
     )
     num_shards: int = options.positive(8, "TFRecord shards per split.")
     max_corrupt_fraction: float = options.share(
-        0.01,
-        "Unreadable images tolerated, as a share of each source.",
+        0.01, "Unreadable images tolerated, as a share of each source."
     )
     max_stored_side: int = options.option(
         0, "Longest side of stored images in pixels. 0: stored as they are."
@@ -131,8 +129,8 @@ class PolicyConfig:
 class AugmentationConfig:
     """The image noise, separately for labeled and unlabeled images."""
 
-    labeled: PolicyConfig = dataclasses.field(default_factory=PolicyConfig)
-    unlabeled: PolicyConfig = dataclasses.field(default_factory=PolicyConfig)
+    labeled: PolicyConfig = PolicyConfig()
+    unlabeled: PolicyConfig = PolicyConfig()
     mixup_alpha: float = options.option(
         0.0,
         "Mixup: images and labels of two images are blended, with a share "

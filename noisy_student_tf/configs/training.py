@@ -1,9 +1,85 @@
-"""Settings of optimizer, losses, batches and durations."""
+"""Settings of network, optimizer, losses, durations and devices."""
 
 import dataclasses
 from typing import Literal
 
 from noisy_student_tf.configs import options
+
+IMAGENET_MEAN_RGB = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+IMAGENET_STD_RGB = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The students' architecture, and the teacher's unless told otherwise."""
+
+    name: str = options.option(
+        "efficientnet-b0", "efficientnet-b0 ... -b8, -l0, -l1 or -l2."
+    )
+    width: float = options.option(
+        0.0, "Channel multiplier. 0: the variant's own."
+    )
+    depth: float = options.option(
+        0.0, "Repeat multiplier. 0: the variant's own."
+    )
+    resolution: int = options.option(
+        224,
+        "Side of the training images in pixels.",
+        accepts=("8 or more", lambda value: value >= 8),
+    )
+    small_image_strides: bool = options.option(
+        False, "Stages 2 and 3 at stride 1, as published for SVHN at 32 x 32."
+    )
+    dropout_rate: float = options.option(
+        -1.0,
+        "Dropout before the classifier. -1: the variant's own.",
+        accepts=(
+            "-1 or a rate in [0, 1)",
+            lambda value: value == -1 or 0 <= value < 1,
+        ),
+    )
+    stochastic_depth_rate: float = options.share_below_one(
+        0.2, "Drop rate r of the last block; block i of n gets r * i / n."
+    )
+    batch_norm_momentum: float = options.option(
+        0.99, "Momentum of the statistics."
+    )
+    batch_norm_group_size: int = options.option(
+        0,
+        "Replicas that normalize by a common batch. 0: as published, an "
+        "eighth of the replicas and at least 8.",
+    )
+    recompute: bool = options.option(
+        False,
+        "Save memory: compute a block's activations a second time.",
+        affects="rounding",
+    )
+    mean_rgb: tuple[float, ...] = options.option(
+        IMAGENET_MEAN_RGB,
+        "Subtracted from images in [0, 255].",
+        accepts=("three numbers", lambda value: len(value) == 3),
+    )
+    std_rgb: tuple[float, ...] = options.option(
+        IMAGENET_STD_RGB,
+        "Divides images in [0, 255].",
+        accepts=(
+            "three positive numbers",
+            lambda value: len(value) == 3 and min(value) > 0,
+        ),
+    )
+    head_initializer: Literal["published", "fan_in", "zeros"] = options.option(
+        "published",
+        "Of the classifier. published: uniform within 1 / sqrt(classes), "
+        "over-confident with few; fan_in: within 1 / sqrt(features).",
+    )
+    initial_weights: str = options.option(
+        "",
+        "A trained or imported model whose averages the teacher begins with; "
+        "its classifier too if the classes are the same. Empty: from scratch.",
+    )
+
+    def __post_init__(self) -> None:
+        options.check_fields(self, "model.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,8 +92,7 @@ class OptimizerConfig:
         "adamw or lamb.",
     )
     base_learning_rate: float = options.positive(
-        0.016,
-        "Peak rate per 256 labeled images of the global batch.",
+        0.016, "Peak rate per 256 labeled images of the global batch."
     )
     schedule: Literal["exponential", "cosine", "constant"] = options.option(
         "exponential", "exponential decays in stairs, as published."
@@ -48,8 +123,7 @@ class OptimizerConfig:
         "* v off. Normalization is never decayed.",
     )
     ema_decay: float = options.share_below_one(
-        0.9999,
-        "Average of all weights, ramped up as (1 + t) / (10 + t).",
+        0.9999, "Average of all weights, ramped up as (1 + t) / (10 + t)."
     )
     global_clip_norm: float = options.option(
         0.0, "Gradients are clipped to it after the all-reduce. 0: never."
@@ -64,15 +138,13 @@ class LossConfig:
     """Cross-entropies of labeled and pseudo-labeled images."""
 
     label_smoothing: float = options.share_below_one(
-        0.1,
-        "Of hard labels, true or pseudo; soft labels are left alone.",
+        0.1, "Of hard labels, true or pseudo; soft labels are left alone."
     )
     pseudo_labels: Literal["soft", "hard"] = options.option(
         "soft", "The teacher's probabilities, or its class."
     )
     temperature: float = options.positive(
-        1.0,
-        "Soft labels are sharpened or flattened to p^(1/T), renormalized.",
+        1.0, "Soft labels are sharpened or flattened to p^(1/T), renormalized."
     )
     weighting: Literal["labeled", "all", "pseudo_labels"] = options.option(
         "labeled",
@@ -101,8 +173,7 @@ class TrainingConfig:
         2048, "Labeled images of the global batch."
     )
     unlabeled_ratio: float = options.positive(
-        3.0,
-        "Unlabeled images per labeled one in a student's batch.",
+        3.0, "Unlabeled images per labeled one in a student's batch."
     )
     labeled_keep_probability: float = options.option(
         1.0,
@@ -120,28 +191,22 @@ class TrainingConfig:
         "part is normalized by itself.",
     )
     teacher_epochs: float = options.positive(
-        350.0,
-        "Length of the teacher's training, in labeled epochs.",
+        350.0, "Length of the teacher's training, in labeled epochs."
     )
     student_epochs: float = options.positive(
-        350.0,
-        "Length of each student's training, in labeled epochs.",
+        350.0, "Length of each student's training, in labeled epochs."
     )
     steps_per_loop: int = options.positive(
-        1000,
-        "Steps between log lines, and in one call of the device.",
+        1000, "Steps between log lines, and in one call of the device."
     )
     evaluate_every_steps: int = options.positive(
-        5000,
-        "Steps between validations; rounded to whole loops.",
+        5000, "Steps between validations; rounded to whole loops."
     )
     checkpoint_every_steps: int = options.positive(
-        5000,
-        "Steps between checkpoints; rounded to whole loops.",
+        5000, "Steps between checkpoints; rounded to whole loops."
     )
     keep_checkpoints: int = options.positive(
-        3,
-        "Newest checkpoints kept, beside the best on validation images.",
+        3, "Newest checkpoints kept, beside the best on validation images."
     )
     final_weights: Literal["last", "best"] = options.option(
         "last",
@@ -159,8 +224,7 @@ class TrainingConfig:
         "where shards are small.",
     )
     shuffle_buffer_size: int = options.positive(
-        16384,
-        "Raw records held for shuffling, per stream (ImageNet: 2 GB).",
+        16384, "Raw records held for shuffling, per stream (ImageNet: 2 GB)."
     )
 
     @property
@@ -178,3 +242,59 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         options.check_fields(self, "training.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RuntimeConfig:
+    """Devices and arithmetic."""
+
+    strategy: Literal[
+        "auto", "one_device", "mirrored", "multi_worker", "tpu"
+    ] = options.option(
+        "auto",
+        "auto: mirrored over several GPUs, else one device; multi_worker "
+        "reads TF_CONFIG.",
+        affects="rounding",
+    )
+    num_devices: int = options.option(
+        0, "Devices of --runtime.strategy=mirrored. 0: all.", affects="rounding"
+    )
+    tpu_address: str = options.option(
+        "local", "Name or address of the TPU.", affects="rounding"
+    )
+    precision: Literal["float32", "mixed_bfloat16"] = options.option(
+        "float32", "Arithmetic of the layers; weights stay float32."
+    )
+    deterministic: bool = options.option(
+        False, "Deterministic operations, for a whole run or not at all."
+    )
+    worker_timeout_seconds: float = options.positive(
+        300.0,
+        "How long the workers of TF_CONFIG are waited for at the start.",
+        affects="nothing",
+    )
+    stall_seconds: float = options.positive(
+        300.0,
+        "Without a step for so long, the log says what it waits for.",
+        affects="nothing",
+    )
+    cache_megabytes: int = options.option(
+        256,
+        "Shard sets up to this size are held in memory for training.",
+        affects="nothing",
+    )
+    cache_directory: str = options.option(
+        "",
+        "Local folder that larger shard sets are copied to before training, "
+        "for remote ones. Empty: they are read where they lie.",
+        affects="nothing",
+    )
+    host_sharding: Literal["rows", "files"] = options.option(
+        "rows",
+        "rows: every host reads its part of each batch from all shards, and "
+        "batches do not depend on the number of hosts; files: every host "
+        "reads shards of its own.",
+    )
+
+    def __post_init__(self) -> None:
+        options.check_fields(self, "runtime.")

@@ -1,4 +1,4 @@
-"""Inference on all devices of a host, whatever the strategy.
+"""Batches divided among replicas: of training in a fixed order, of inference.
 
 A model that is called outside of `strategy.run` computes on one device; on a
 TPU, whose variables live on the chip, on the host's processor.
@@ -6,13 +6,178 @@ TPU, whose variables live on the chip, on the host's processor.
 
 import functools
 from collections.abc import Callable
+from typing import Protocol
 
 import tensorflow as tf
 
-from noisy_student_tf.devices import cluster
+from noisy_student_tf.devices import runtime
 
 # Tensors [batch, ...] to one tensor [batch, ...], every row by itself.
 RowsFn = Callable[..., tf.Tensor]
+
+
+class MakeStream(Protocol):
+    """Makes an infinite dataset of batches from a step on.
+
+    Of several input pipelines, one in each process, each gives every n-th row
+    of the global batches, beginning with its own index.
+    """
+
+    def __call__(
+        self,
+        *,
+        start_step: int,
+        input_pipelines: int = 1,
+        input_pipeline_index: int = 0,
+    ) -> tf.data.Dataset:
+        """Return the dataset."""
+        ...
+
+
+def check_batch_divides(
+    *,
+    labeled_batch_size: int,
+    unlabeled_batch_size: int,
+    num_replicas: int,
+    accumulation_steps: int = 1,
+) -> None:
+    """Check that every replica, and every part, gets as many images.
+
+    Raises:
+        ValueError: It would not; shapes must be equal and static.
+    """
+    sizes = {
+        "training.labeled_batch_size": labeled_batch_size,
+        "training.unlabeled_ratio": unlabeled_batch_size,
+    }
+    num_shares = num_replicas * accumulation_steps
+    parts = ""
+    if accumulation_steps > 1:
+        parts = f", each in {accumulation_steps} parts,"
+    for flag, size in sizes.items():
+        if size % num_shares:
+            raise ValueError(
+                f"--{flag}: it gives a global batch of {size} images, which "
+                f"{num_replicas} replicas{parts} cannot share equally. Choose "
+                f"a multiple of {num_shares}, or --runtime.num_devices and "
+                f"--training.accumulation_steps whose product divides {size}."
+            )
+
+
+def distribute(
+    make_stream: MakeStream,
+    *,
+    start_step: int,
+    strategy: tf.distribute.Strategy,
+    labeled_batch_size: int,
+    unlabeled_batch_size: int,
+    has_clean_twins: bool = False,
+) -> tf.data.Dataset:
+    """Return the stream of batches, split over the replicas.
+
+    Replica i of n gets every n-th row of every global batch, beginning with
+    the i-th. Each process of a multi-worker run reads its own rows alone, and
+    with one replica in each these are the same rows.
+
+    Args:
+        make_stream: Returns batches (see `step.compute_gradients`) from a
+            step on.
+        start_step: The first step to be made.
+        strategy: Whose replicas are fed.
+        labeled_batch_size: Labeled images of the global batch.
+        unlabeled_batch_size: Unlabeled images of the global batch, or 0.
+        has_clean_twins: Whether the batches hold clean unlabeled images too.
+
+    Raises:
+        ValueError: The stream's shapes are not static, or not these.
+    """
+
+    def local_stream(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        count = context.num_input_pipelines
+        own_rows = {}
+        if count > 1:
+            own_rows = {
+                "input_pipelines": count,
+                "input_pipeline_index": context.input_pipeline_id,
+            }
+        stream = make_stream(start_step=start_step, **own_rows)
+        _check_shapes(
+            stream.element_spec,
+            labeled_rows=labeled_batch_size // count,
+            unlabeled_rows=unlabeled_batch_size // count,
+            has_clean_twins=has_clean_twins,
+        )
+        stream = _deal(stream, context.num_replicas_in_sync // count)
+        # Of a dataset that may end several workers agree at every step whether
+        # it has, and its shapes are no longer static.
+        is_endless = tf.data.experimental.assert_cardinality(
+            tf.data.INFINITE_CARDINALITY
+        )
+        return stream.apply(is_endless)
+
+    if strategy.num_replicas_in_sync == 1 and not _has_accelerator():
+        # The strategy's own iterator copies to a device ahead of time; on a
+        # CPU there is nothing to copy, and ending it takes a minute.
+        return local_stream(tf.distribute.InputContext())
+    return strategy.distribute_datasets_from_function(local_stream)
+
+
+def _deal(stream: tf.data.Dataset, num_replicas: int) -> tf.data.Dataset:
+    """Cut batches into those of this process' replicas, one after another."""
+    if num_replicas == 1:
+        return stream
+
+    def cut(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {
+            name: tf.stack(
+                [tensor[i::num_replicas] for i in range(num_replicas)]
+            )
+            for name, tensor in batch.items()
+        }  # [num_replicas, per replica, ...]
+
+    # The strategy hands consecutive elements to consecutive replicas.
+    stream = stream.map(cut, num_parallel_calls=1).unbatch()
+    return stream.prefetch(2 * num_replicas)
+
+
+def _has_accelerator() -> bool:
+    return any(map(tf.config.list_logical_devices, ("GPU", "TPU")))
+
+
+def _check_shapes(
+    spec: dict[str, tf.TensorSpec],
+    *,
+    labeled_rows: int,
+    unlabeled_rows: int,
+    has_clean_twins: bool,
+) -> None:
+    """Check that batches hold what the step takes, in static shapes."""
+    sizes = {
+        "labeled_images": labeled_rows,
+        "labels": labeled_rows,
+        "unlabeled_images": unlabeled_rows,
+        "soft_labels": unlabeled_rows,
+    }
+    if has_clean_twins:
+        sizes["clean_unlabeled_images"] = unlabeled_rows
+        if "soft_labels" not in spec:  # The teacher's take their place.
+            del sizes["soft_labels"]
+    if "label_probabilities" in spec:  # Mixed images have both.
+        sizes["label_probabilities"] = labeled_rows
+    expected = {name for name, size in sizes.items() if size}
+    if set(spec) != expected:
+        raise ValueError(
+            f"The stream's batches hold {sorted(spec)}; this training takes "
+            f"{sorted(expected)}."
+        )
+    for name, tensor_spec in spec.items():
+        shape = tensor_spec.shape
+        if not shape.is_fully_defined() or shape[0] != sizes[name]:
+            raise ValueError(
+                f"The stream's {name} have the shape {shape}; it must be "
+                f"static, with {sizes[name]} rows (drop the remainder of the "
+                "last batch)."
+            )
 
 
 def spread(compute: RowsFn, strategy: tf.distribute.Strategy | None) -> RowsFn:
@@ -53,7 +218,7 @@ def spread(compute: RowsFn, strategy: tf.distribute.Strategy | None) -> RowsFn:
 
 def num_local(strategy: tf.distribute.Strategy) -> int:
     """Return how many of a strategy's replicas this process drives."""
-    return strategy.num_replicas_in_sync // cluster.num_workers(strategy)
+    return strategy.num_replicas_in_sync // runtime.num_workers(strategy)
 
 
 def _runs_on_replicas(strategy: tf.distribute.Strategy) -> bool:

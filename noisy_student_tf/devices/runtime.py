@@ -1,10 +1,27 @@
-"""Devices, precision and determinism of a process."""
+"""The processes of a run: their devices, strategies, workers and precision.
+
+A run of one process, whatever its strategy, is a cluster of one worker.
+"""
+
+import dataclasses
+import json
+import os
+import socket
+import time
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.devices import cluster
+
+_VARIABLE = "TF_CONFIG"
+_TASKS = ("chief", "worker")
+_RETRY_SECONDS = 0.2
+_EXAMPLE = (
+    '{"cluster": {"worker": ["HOST_A:PORT", "HOST_B:PORT"]}, "task": {"type": '
+    '"worker", "index": 0}}'
+)
 
 
 def configure(configuration: configs.Config) -> None:
@@ -48,9 +65,7 @@ def make_strategy(runtime: configs.RuntimeConfig) -> tf.distribute.Strategy:
         TimeoutError: A worker of the cluster did not answer in time.
     """
     if runtime.strategy == "multi_worker":
-        cluster.wait_until_reachable(
-            cluster.read_cluster(), runtime.worker_timeout_seconds
-        )
+        wait_until_reachable(read_cluster(), runtime.worker_timeout_seconds)
         return tf.distribute.MultiWorkerMirroredStrategy()
     if runtime.strategy == "tpu":
         return _tpu_strategy(runtime.tpu_address)
@@ -77,7 +92,7 @@ def own_strategy(strategy: tf.distribute.Strategy) -> tf.distribute.Strategy:
     Variables of a multi-worker strategy are made by all workers together: one
     of them alone would wait for ever. It gets its first device.
     """
-    if cluster.num_workers(strategy) == 1:
+    if num_workers(strategy) == 1:
         return strategy
     return make_strategy(configs.RuntimeConfig(strategy="one_device"))
 
@@ -95,3 +110,178 @@ def _tpu_strategy(address: str) -> tf.distribute.Strategy:
             f"TensorFlow says: {reason}"
         ) from error
     return tf.distribute.TPUStrategy(resolver)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """What TF_CONFIG tells one worker.
+
+    Attributes:
+        addresses: HOST:PORT of every worker, the chief's first.
+        index: This worker's place among them.
+    """
+
+    addresses: tuple[str, ...]
+    index: int
+
+
+def read_cluster() -> Cluster:
+    """Read the environment variable TF_CONFIG.
+
+    Raises:
+        ValueError: It is not set, or does not name a cluster and this task.
+    """
+    text = os.environ.get(_VARIABLE)
+    if not text:
+        raise ValueError(
+            "--runtime.strategy=multi_worker: the environment variable "
+            f"{_VARIABLE} is not set. Give every worker the cluster's "
+            f"addresses and its own index in it, such as {_EXAMPLE}, or use "
+            "--runtime.strategy=auto."
+        )
+    try:
+        content = json.loads(text)
+        members = content["cluster"]
+        own = content["task"]["type"], int(content["task"]["index"])
+        named = {
+            (task, index): address
+            for task in _TASKS
+            for index, address in enumerate(members.get(task, []))
+        }
+        for address in named.values():
+            _split(address)
+        return Cluster(tuple(named.values()), list(named).index(own))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{_VARIABLE}={text}: this does not name the workers and which of "
+            f"them this process is ({error!r}). Accepted is {_EXAMPLE}."
+        ) from error
+
+
+def wait_until_reachable(cluster: Cluster, timeout_seconds: float) -> None:
+    """Wait until every other worker takes a connection.
+
+    Each listens at its own address meanwhile: TensorFlow, which would wait
+    for hours, is started when all are there.
+
+    Raises:
+        TimeoutError: Workers did not answer in time; they are named.
+        OSError: This worker's own port cannot be listened at.
+    """
+    own = cluster.addresses[cluster.index]
+    missing = [address for address in cluster.addresses if address != own]
+    deadline = time.monotonic() + timeout_seconds
+    with _listen(own):
+        while missing:
+            missing = [a for a in missing if not _answers(a)]
+            if missing and time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"{_VARIABLE}: no answer from {', '.join(missing)} within "
+                    f"{timeout_seconds:g} s. Start every worker of the "
+                    "cluster, check names, ports and firewalls, or raise "
+                    "--runtime.worker_timeout_seconds."
+                )
+            if missing:
+                time.sleep(_RETRY_SECONDS)
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _listen(address: str) -> socket.socket:
+    port = _split(address)[1]
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("", port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            error.errno,
+            f"{_VARIABLE}: port {port} of {address} cannot be listened at "
+            f"({error.strerror}). Stop what holds it, or give this worker "
+            "another port in every worker's variable.",
+        ) from error
+    return listener
+
+
+def _answers(address: str) -> bool:
+    try:
+        with socket.create_connection(_split(address), timeout=2.0):
+            return True
+    except OSError:
+        return False
+
+
+def num_workers(strategy: tf.distribute.Strategy) -> int:
+    """Return how many processes a strategy spans."""
+    return len(_members(strategy)) if _is_multi_worker(strategy) else 1
+
+
+def worker_index(strategy: tf.distribute.Strategy) -> int:
+    """Return this process's place among a strategy's, 0 for the chief."""
+    if not _is_multi_worker(strategy):
+        return 0
+    resolver = strategy.cluster_resolver
+    return _members(strategy).index((resolver.task_type, resolver.task_id))
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Tell whether this process is the one that writes."""
+    return worker_index(strategy) == 0
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Return when every worker has come here.
+
+    Raises:
+        tf.errors.OpError: A worker was lost.
+    """
+    agree(strategy, [0])
+
+
+def agree(
+    strategy: tf.distribute.Strategy, numbers: list[int]
+) -> list[list[int]]:
+    """Return what every worker brought, in the workers' order.
+
+    All workers call it at the same place, with as many numbers.
+
+    Raises:
+        tf.errors.OpError: A worker was lost.
+    """
+    count = num_workers(strategy)
+    if count == 1:
+        return [numbers]
+    mine = tf.one_hot(worker_index(strategy), count, dtype=tf.int64)[
+        :, tf.newaxis
+    ] * tf.constant([numbers], tf.int64)  # [worker, number]
+    # Each of a worker's replicas brings the same; the first one's counts.
+    local = strategy.num_replicas_in_sync // count
+
+    def share() -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        is_first = context.replica_id_in_sync_group % local == 0
+        return mine * tf.cast(is_first, tf.int64)
+
+    total = strategy.reduce(
+        tf.distribute.ReduceOp.SUM, strategy.run(share), axis=None
+    )
+    return [[int(n) for n in row] for row in total.numpy()]
+
+
+def _is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def _members(strategy: tf.distribute.Strategy) -> list[tuple[str, Any]]:
+    spec = strategy.cluster_resolver.cluster_spec()
+    return [
+        (task, index)
+        for task in _TASKS
+        if task in spec.jobs
+        for index in range(spec.num_tasks(task))
+    ]

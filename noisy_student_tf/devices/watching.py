@@ -1,55 +1,31 @@
-"""What looks at a run's steps from outside: stalls, profiles, SIGTERM. Edge."""
+"""Calls of the device, and what watches them: stalls, profiles, SIGTERM. Edge.
+
+Each call is short enough for the process to react.
+"""
 
 import contextlib
-import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from noisy_student_tf import files
+
+Batch = dict[str, tf.Tensor]
+# (iterator, num_steps) -> float32 [num_steps, num_metrics], float64 seconds.
+TrainSteps = Callable[[Iterator[Batch], tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 # What a shell reports of a process that SIGTERM ended: 128 + 15. A run that
 # exits with it has saved its state; the same command goes on from there.
 EXIT_CODE = 143
 
 _LOOKS_PER_PERIOD = 10
-
-
-@dataclasses.dataclass(frozen=True)
-class Watch:
-    """Who looks at a run.
-
-    Attributes:
-        watchdog: Says when no step ends.
-        profiler: Profiles some steps.
-        is_preempted: Set by SIGTERM.
-    """
-
-    watchdog: "Watchdog"
-    profiler: "Profiler"
-    is_preempted: threading.Event
-
-
-@contextlib.contextmanager
-def watch(
-    title: str,
-    *,
-    stall_seconds: float,
-    profile_directory: str,
-    profile_steps: tuple[int, int] | None,
-) -> Iterator[Watch]:
-    """Look at the steps that the block makes; see the parts of `Watch`."""
-    with contextlib.ExitStack() as stack:
-        is_preempted = stack.enter_context(sigterm())
-        watchdog = Watchdog(title, stall_seconds)
-        stack.callback(watchdog.close)
-        profiler = Profiler(profile_directory, profile_steps)
-        stack.callback(profiler.close)
-        yield Watch(watchdog, profiler, is_preempted)
+_SHORT_CALL_SECONDS = 1.0
+_LONG_CALL_SECONDS = 4.0
 
 
 @contextlib.contextmanager
@@ -178,3 +154,72 @@ class Profiler:
             self._steps = None
             tf.profiler.experimental.stop()
             logging.info("Profile written to %s", self._directory)
+
+
+class DeviceCalls:
+    """Make steps in calls of about a second to four, and time them."""
+
+    def __init__(
+        self,
+        train_steps: TrainSteps,
+        iterator: Iterator[Batch],
+        watchdog: Watchdog,
+        profiler: Profiler,
+    ) -> None:
+        self._watchdog = watchdog
+        self._profiler = profiler
+        self._train_steps = train_steps
+        self._iterator = iterator
+        # Of several workers all must make as many: see `loop`.
+        self.next_num_steps = 1
+        self._has_traced = False
+        self._num_steps = 0
+        self._seconds = 0.0
+        self._waited_seconds = 0.0
+
+    def go_on_with(self, iterator: Iterator[Batch]) -> None:
+        """Take the batches from another place of the stream."""
+        self._iterator = iterator
+
+    def make_steps(self, step: int, steps_left: int) -> np.ndarray:
+        """Make some steps.
+
+        Args:
+            step: Number of steps made.
+            steps_left: Steps that may follow, at least one.
+
+        Returns:
+            The metrics of each, float32 [num_steps, num_metrics].
+        """
+        most_steps = self._profiler.most_steps(step, steps_left)
+        num_steps = min(self.next_num_steps, most_steps)
+        started = time.perf_counter()
+        with self._watchdog.watching_a_call():
+            rows, waited_seconds = self._train_steps(
+                self._iterator, tf.constant(num_steps)
+            )
+            rows = rows.numpy()
+        seconds = time.perf_counter() - started
+        if not self._has_traced:
+            # The first call traces the step: no measure of the others.
+            self._has_traced = True
+            if num_steps < most_steps:
+                return rows
+        if seconds < _SHORT_CALL_SECONDS:
+            self.next_num_steps = 2 * num_steps
+        elif seconds > _LONG_CALL_SECONDS:
+            self.next_num_steps = max(1, num_steps // 2)
+        self._num_steps += num_steps
+        self._seconds += seconds
+        self._waited_seconds += float(waited_seconds)
+        return rows
+
+    def take_speed(self) -> tuple[float, float]:
+        """Return steps per second, and the share spent waiting for input.
+
+        Over the calls since it was last asked.
+        """
+        seconds = max(self._seconds, 1e-9)
+        speed = self._num_steps / seconds, self._waited_seconds / seconds
+        self._num_steps, self._seconds, self._waited_seconds = 0, 0.0, 0.0
+        return speed

@@ -28,7 +28,10 @@ _MAX_CANDIDATES = 1 << 17
 # Calls the first function with the rows of each shard, merges what it returns
 # by the second one, and returns the result.
 OverRows = Callable[
-    [Callable[[Iterator[predictions.Rows]], Any], Callable[[Any, Any], Any]],
+    [
+        Callable[[Iterator[predictions.PredictedRows]], Any],
+        Callable[[Any, Any], Any],
+    ],
     Any,
 ]
 
@@ -65,7 +68,7 @@ class Counts:
 
 
 def count(
-    rows: Iterator[predictions.Rows],
+    rows: Iterator[predictions.PredictedRows],
     *,
     confidence_threshold: float,
     num_classes: int,
@@ -106,19 +109,6 @@ def _add_to_bins(
     np.add.at(histogram.reshape(-1), cells, np.int64(1))
 
 
-@dataclasses.dataclass(frozen=True)
-class Cuts:
-    """The last winner of each class, where it has winners.
-
-    Attributes:
-        keys: uint64 [num_classes], its rank.
-        words: uint64 [num_classes, 2], its id, for equal ranks.
-    """
-
-    keys: np.ndarray
-    words: np.ndarray
-
-
 @dataclasses.dataclass
 class _Intervals:
     """Where the cut of each class lies: [low, low + 2**num_bits).
@@ -143,17 +133,21 @@ def _widths(intervals: _Intervals) -> np.ndarray:
     return np.maximum(widths, 0).astype(np.uint64)
 
 
-# Classes, keys and id words of some rows: int32 [n], uint64 [n], uint64 [n, 2].
-_Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+# Classes and positions of some rows: int32 [n], uint64 [n, 3].
+_Found = tuple[np.ndarray, np.ndarray]
 
 
 def _join(first: _Found, second: _Found) -> _Found:
-    classes, keys, words = map(np.concatenate, zip(first, second, strict=True))
-    return classes, keys, words
+    classes, positions = map(np.concatenate, zip(first, second, strict=True))
+    return classes, positions
 
 
 class Ranking:
-    """The order of each class's images, which decides who wins a copy."""
+    """The order of each class's images, which decides who wins a copy.
+
+    An image's position is three integers, of which the first that differs
+    from another image's decides: its rank, and for equal ranks its id.
+    """
 
     def __init__(
         self, allotment: quotas.Allotment, *, threshold_rank: int, seed: int
@@ -170,18 +164,17 @@ class Ranking:
         self._seed = seed
         self._has_winners = allotment.num_winners > 0
 
-    def find_cuts(self, counts: Counts, over_rows: OverRows) -> Cuts:
-        """Return the last winner of each class.
+    def find_cuts(self, counts: Counts, over_rows: OverRows) -> np.ndarray:
+        """Return the last winner's position: uint64 [num_classes, 3].
+
+        It means nothing where a class has no winners.
 
         Args:
             counts: Of all images.
             over_rows: Reads all rows at each call.
         """
         num_classes = len(counts.num_images)
-        cuts = Cuts(
-            np.zeros(num_classes, np.uint64),
-            np.zeros((num_classes, 2), np.uint64),
-        )
+        cuts = np.zeros((num_classes, 3), np.uint64)
         if not self._has_winners.any():
             return cuts
         intervals = self._first_intervals(counts)
@@ -196,31 +189,37 @@ class Ranking:
                 intervals, histogram, _widths(intervals), self._has_winners
             )
         found = over_rows(functools.partial(self._find, intervals), _join)
-        last = self._last_winners(intervals, found)
-        cuts.keys[self._has_winners] = found[1][last]
-        cuts.words[self._has_winners] = found[2][last]
+        cuts[self._has_winners] = self._last_winners(intervals, found)
         return cuts
 
-    def copies(self, rows: predictions.Rows, cuts: Cuts) -> np.ndarray:
-        """Return how often each row is taken: int32 [num_rows]."""
+    def copies(
+        self, rows: predictions.PredictedRows, cuts: np.ndarray
+    ) -> np.ndarray:
+        """Return how often each row is taken: int32 [num_rows].
+
+        Args:
+            rows: With their ids.
+            cuts: What `find_cuts` returned.
+        """
         classes = rows.class_ids
         row_ranks = ranks.confidence_ranks(rows.confidences)
         is_above = row_ranks <= self._threshold_rank
         copies = np.where(is_above, self._allotment.floor_copies[classes], 0)
-        cut_ranks = (cuts.keys >> np.uint64(ranks.CONFIDENCE_SHIFT)).astype(
-            np.uint32
-        )[classes]
+        cut_ranks = cuts[:, 0] >> np.uint64(ranks.CONFIDENCE_SHIFT)
+        cut_ranks = cut_ranks.astype(np.uint32)[classes]
         by_confidence = self._allotment.by_confidence[classes]
         runs = is_above & self._has_winners[classes]
         copies[runs & by_confidence & (row_ranks < cut_ranks)] += 1
         near = np.flatnonzero(
             runs & (~by_confidence | (row_ranks == cut_ranks))
         )
-        words = ranks.id_words(rows.ids[near])
-        keys = self._keys(classes[near], row_ranks[near], words)
-        copies[near] += _is_winner(
-            keys, words, cuts.keys[classes[near]], cuts.words[classes[near]]
+        positions = self._positions(
+            classes[near], row_ranks[near], rows.ids[near]
         )
+        last = cuts[classes[near]]
+        column = (positions != last).argmax(axis=1)
+        each = np.arange(len(near))
+        copies[near] += positions[each, column] <= last[each, column]
         return copies.astype(np.int32)
 
     def _first_intervals(self, counts: Counts) -> _Intervals:
@@ -242,10 +241,11 @@ class Ranking:
         )
         return intervals
 
-    def _keys(
-        self, classes: np.ndarray, row_ranks: np.ndarray, words: np.ndarray
+    def _positions(
+        self, classes: np.ndarray, row_ranks: np.ndarray, ids: np.ndarray
     ) -> np.ndarray:
-        """Return the integer by which a row competes: uint64 [num_rows]."""
+        """Return the positions of rows: uint64 [num_rows, 3]."""
+        words = ranks.id_words(ids)
         by_confidence = self._allotment.by_confidence[classes]
         keys = ranks.hashes(words, seed=self._seed, purpose="copies")
         tied = words[by_confidence]
@@ -255,10 +255,12 @@ class Ranking:
         keys[by_confidence] = (high << shift) | (
             ties >> np.uint64(ranks.HASH_BITS - ranks.CONFIDENCE_SHIFT)
         )
-        return keys
+        return np.column_stack([keys, words])
 
-    def _inside(self, intervals: _Intervals, rows: predictions.Rows) -> _Found:
-        """Return classes, keys and id words of the rows in the intervals."""
+    def _inside(
+        self, intervals: _Intervals, rows: predictions.PredictedRows
+    ) -> _Found:
+        """Return classes and positions of the rows in the intervals."""
         shift = np.uint64(ranks.CONFIDENCE_SHIFT)
         last = intervals.low + (np.uint64(1) << intervals.num_bits) - 1
         row_ranks = ranks.confidence_ranks(rows.confidences)
@@ -272,33 +274,30 @@ class Ranking:
         is_near &= row_ranks <= self._threshold_rank
         near = np.flatnonzero(is_near)
         classes = classes[near]
-        words = ranks.id_words(rows.ids[near])
-        keys = self._keys(classes, row_ranks[near], words)
+        positions = self._positions(classes, row_ranks[near], rows.ids[near])
+        keys = positions[:, 0]
         inside = (keys >= intervals.low[classes]) & (keys <= last[classes])
-        return classes[inside], keys[inside], words[inside]
+        return classes[inside], positions[inside]
 
     def _count_inside(
-        self, intervals: _Intervals, rows: Iterator[predictions.Rows]
+        self, intervals: _Intervals, rows: Iterator[predictions.PredictedRows]
     ) -> np.ndarray:
         """Count rows by bins of the intervals: int64 [classes, bins]."""
         num_classes, widths = len(intervals.low), _widths(intervals)
         shape = (num_classes, 1 << _index_bits(num_classes))
         histogram = np.zeros(shape, np.int64)
         for batch in rows:
-            classes, keys, _ = self._inside(intervals, batch)
+            classes, positions = self._inside(intervals, batch)
+            keys = positions[:, 0]
             bins = (keys - intervals.low[classes]) >> widths[classes]
             _add_to_bins(histogram, classes, bins)
         return histogram
 
     def _find(
-        self, intervals: _Intervals, rows: Iterator[predictions.Rows]
+        self, intervals: _Intervals, rows: Iterator[predictions.PredictedRows]
     ) -> _Found:
         """Return the rows in the intervals."""
-        nothing = (
-            np.zeros(0, np.int32),
-            np.zeros(0, np.uint64),
-            np.zeros((0, 2), np.uint64),
-        )
+        nothing = (np.zeros(0, np.int32), np.zeros((0, 3), np.uint64))
         inside = (self._inside(intervals, batch) for batch in rows)
         return functools.reduce(_join, inside, nothing)
 
@@ -328,22 +327,9 @@ class Ranking:
         intervals.num_inside[each] = inside
 
     def _last_winners(self, intervals: _Intervals, found: _Found) -> np.ndarray:
-        """Return where the last winner of each class that has any was found."""
-        classes, keys, words = found
-        order = np.lexsort((words[:, 1], words[:, 0], keys, classes))
+        """Return the position of the last winner of each class that has any."""
+        classes, positions = found
+        order = np.lexsort((*positions.T[::-1], classes))
         starts = np.searchsorted(classes[order], np.arange(len(intervals.low)))
         places = starts + self._allotment.num_winners - intervals.num_below - 1
-        return order[places[self._has_winners]]
-
-
-def _is_winner(
-    keys: np.ndarray,
-    words: np.ndarray,
-    cut_keys: np.ndarray,
-    cut_words: np.ndarray,
-) -> np.ndarray:
-    """Compare ranks, then ids, with those of the last winner."""
-    id_is_before = (words[:, 0] < cut_words[:, 0]) | (
-        (words[:, 0] == cut_words[:, 0]) & (words[:, 1] <= cut_words[:, 1])
-    )
-    return (keys < cut_keys) | ((keys == cut_keys) & id_is_before)
+        return positions[order[places[self._has_winners]]]

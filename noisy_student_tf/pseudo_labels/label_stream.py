@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf.pseudo_labels import teacher
-from noisy_student_tf.records import schema
+from noisy_student_tf.records import predictions, schema
 
 LabelBatch = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -22,20 +22,16 @@ _BATCHES_AHEAD = 2
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """Ids and labels of the images of one batch, all of one shard.
+    """Labels of the images of one batch, all of one shard.
 
     Attributes:
         place: Of the shard among those that are read.
-        ids: uint8 [num_images, 16].
-        class_ids: int32 [num_images].
-        confidences: float32 [num_images].
+        rows: Ids, classes and confidences.
         probabilities: float16 [num_images, num_classes].
     """
 
     place: int
-    ids: np.ndarray
-    class_ids: np.ndarray
-    confidences: np.ndarray
+    rows: predictions.PredictedRows
     probabilities: np.ndarray
 
 
@@ -108,10 +104,11 @@ def label(
             name: values.numpy()[is_wanted] for name, values in outputs.items()
         }
         ids = _id_array(image_ids[is_wanted], paths[place])
-        _check_probabilities(
-            ids, found.pop("sums"), found.pop("minima"), paths[place]
+        _check_probabilities(ids, found["sums"], found["minima"], paths[place])
+        rows = predictions.PredictedRows(
+            found["class_ids"], found["confidences"], ids
         )
-        yield Labels(place, ids, **found)
+        yield Labels(place, rows, found["probabilities"])
 
 
 def _ahead(

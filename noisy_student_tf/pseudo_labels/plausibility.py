@@ -32,9 +32,7 @@ def count_classes(paths: Sequence[str], *, num_classes: int) -> np.ndarray:
 
 
 def class_mix_warnings(
-    predicted: Sequence[int],
-    labeled: Sequence[int],
-    class_names: Sequence[str],
+    predicted: Sequence[int], labeled: Sequence[int], class_names: Sequence[str]
 ) -> list[str]:
     """Compare the classes of the pseudo-labels with those of the labels.
 

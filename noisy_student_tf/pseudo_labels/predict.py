@@ -8,6 +8,7 @@ next ones are computed.
 import contextlib
 import dataclasses
 import functools
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,11 +18,7 @@ import tqdm
 from absl import logging
 
 from noisy_student_tf import files
-from noisy_student_tf.pseudo_labels import (
-    label_stream,
-    plausibility,
-    teacher,
-)
+from noisy_student_tf.pseudo_labels import label_stream, plausibility, teacher
 from noisy_student_tf.records import parquet_files, predictions, shards
 
 # Of 1000 classes in float16: 16 MB a row group.
@@ -42,7 +39,7 @@ COMPRESSION = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Labeling:
+class Request:
     """Which images are labeled, by whom, and where to.
 
     Attributes:
@@ -86,13 +83,13 @@ class Labeling:
         return {
             predictions.TEACHER: self.teacher_fingerprint,
             predictions.UNLABELED: self.unlabeled_fingerprint,
-            predictions.UNLABELED_SHARD: _base_name(
+            predictions.UNLABELED_SHARD: os.path.basename(
                 self.unlabeled.paths[index]
             ),
         }
 
     def check_finished(self, index: int) -> None:
-        """Check that a file is this labeling's.
+        """Check that a file is this request's.
 
         Raises:
             ValueError: It was made by another teacher or of other images.
@@ -108,7 +105,7 @@ class Labeling:
 
 
 def predict(
-    labeling: Labeling,
+    request: Request,
     *,
     shard_index: int = 0,
     num_shard_workers: int = 1,
@@ -119,7 +116,7 @@ def predict(
     Finished shards are skipped; who finds all there writes the manifest.
 
     Args:
-        labeling: What is labeled.
+        request: What is labeled.
         shard_index: This worker's place, in [0, num_shard_workers).
         num_shard_workers: Workers that share the shards.
         closes: Whether this worker writes the manifest, if all shards are
@@ -134,26 +131,26 @@ def predict(
             f"--shard_index={shard_index}: accepted is 0 <= value < "
             f"--num_shard_workers={num_shard_workers}."
         )
-    files.make_directories(labeling.directory)
+    files.make_directories(request.directory)
     with tqdm.tqdm(
-        total=labeling.unlabeled.num_records,
-        desc=labeling.title,
+        total=request.unlabeled.num_records,
+        desc=request.title,
         unit="images",
         disable=None,
     ) as progress:
         todo = []
         for index in range(
-            shard_index, len(labeling.outputs), num_shard_workers
+            shard_index, len(request.outputs), num_shard_workers
         ):
-            if files.exists(labeling.outputs[index]):
-                labeling.check_finished(index)
-                progress.update(_num_rows(labeling.outputs[index]))
+            if files.exists(request.outputs[index]):
+                request.check_finished(index)
+                progress.update(_num_rows(request.outputs[index]))
             else:
                 todo.append(index)
         if todo:
-            _label_shards(labeling, todo, progress)
+            _label_shards(request, todo, progress)
     if closes:
-        _finish(labeling)
+        _finish(request)
 
 
 def batch_size(
@@ -181,34 +178,30 @@ def batch_size(
     return size
 
 
-def _base_name(path: str) -> str:
-    return path.rsplit("/", 1)[-1]
-
-
 def _num_rows(output: str) -> int:
     with parquet_files.open_reader(output) as reader:
         return reader.metadata.num_rows
 
 
 def _label_shards(
-    labeling: Labeling, todo: list[int], progress: tqdm.tqdm
+    request: Request, todo: list[int], progress: tqdm.tqdm
 ) -> None:
     """Label and write some shards, in their order.
 
     Raises:
         ValueError: A record is damaged, or an output is no probability.
     """
-    paths = [labeling.unlabeled.paths[index] for index in todo]
-    stream = labeling.make_stream(paths)
+    paths = [request.unlabeled.paths[index] for index in todo]
+    stream = request.make_stream(paths)
     images = stream.element_spec["images"]
     labels = label_stream.ahead_of_use(
         label_stream.label(
             label_stream.compile_labeling(
-                labeling.predict_fn, images, num_classes=labeling.num_classes
+                request.predict_fn, images, num_classes=request.num_classes
             ),
             stream,
             paths,
-            lambda place: labeling.left_out(todo[place]),
+            lambda place: request.left_out(todo[place]),
         ),
         num_ahead=max(2, _ROWS_PER_GROUP // images.shape[0]),
     )
@@ -216,9 +209,9 @@ def _label_shards(
     with contextlib.closing(labels):
         try:
             for place, batches in label_stream.by_place(labels, len(todo)):
-                _write_shard(labeling, todo[place], batches, progress)
+                _write_shard(request, todo[place], batches, progress)
         except _DAMAGED as error:
-            path = _find_damaged(labeling, paths[place:])
+            path = _find_damaged(request, paths[place:])
             raise ValueError(
                 f"{path}: a record is damaged ({error.message[:200]}). Remove "
                 "the shard, its index and the manifest beside them, and build "
@@ -226,14 +219,14 @@ def _label_shards(
             ) from error
 
 
-def _find_damaged(labeling: Labeling, paths: Sequence[str]) -> str:
+def _find_damaged(request: Request, paths: Sequence[str]) -> str:
     """Return the first shard that cannot be read to its end.
 
     The stream that failed was ahead of what is written.
     """
     for path in paths:
         try:
-            for _ in labeling.make_stream([path]):
+            for _ in request.make_stream([path]):
                 pass
         except _DAMAGED:
             return path
@@ -241,14 +234,14 @@ def _find_damaged(labeling: Labeling, paths: Sequence[str]) -> str:
 
 
 def _write_shard(
-    labeling: Labeling,
+    request: Request,
     index: int,
     batches: Iterator[label_stream.Labels],
     progress: tqdm.tqdm,
 ) -> None:
-    output = labeling.outputs[index]
+    output = request.outputs[index]
     columns = predictions.predictions_schema(
-        labeling.num_classes, metadata=labeling.metadata(index)
+        request.num_classes, metadata=request.metadata(index)
     )
     started = time.monotonic()
     num_images = 0
@@ -257,10 +250,13 @@ def _write_shard(
     ) as writer:
         pending: list[pa.RecordBatch] = []
         for labels in batches:
-            pending.append(_record_batch(labels, columns))
-            num_images += pending[-1].num_rows
-            progress.update(pending[-1].num_rows)
-            if sum(batch.num_rows for batch in pending) >= _ROWS_PER_GROUP:
+            batch = predictions.record_batch(
+                columns, labels.rows, labels.probabilities
+            )
+            pending.append(batch)
+            num_images += batch.num_rows
+            progress.update(batch.num_rows)
+            if sum(each.num_rows for each in pending) >= _ROWS_PER_GROUP:
                 writer.write_table(pa.Table.from_batches(pending, columns))
                 pending = []
         writer.write_table(pa.Table.from_batches(pending, columns))
@@ -272,62 +268,46 @@ def _write_shard(
     )
 
 
-def _record_batch(
-    labels: label_stream.Labels, columns: pa.Schema
-) -> pa.RecordBatch:
-    return pa.record_batch(
-        [
-            parquet_files.fixed_bytes_array(labels.ids),
-            pa.array(labels.class_ids),
-            pa.array(labels.confidences),
-            parquet_files.fixed_lists_array(labels.probabilities),
-        ],
-        schema=columns,
-    )
-
-
-def _finish(labeling: Labeling) -> None:
+def _finish(request: Request) -> None:
     """Write the manifest if all shards are there.
 
     Workers that end together all do, each whole and with the same content.
     """
-    missing = [
-        output for output in labeling.outputs if not files.exists(output)
-    ]
+    missing = [output for output in request.outputs if not files.exists(output)]
     if missing:
         logging.info("%d shards are left to other workers.", len(missing))
         return
-    indices = range(len(labeling.outputs))
+    indices = range(len(request.outputs))
     for index in indices:
-        labeling.check_finished(index)
-    counts = [_num_rows(output) for output in labeling.outputs]
-    num_left_out = sum(len(labeling.left_out(index)) for index in indices)
-    num_wanted = labeling.unlabeled.num_records - num_left_out
+        request.check_finished(index)
+    counts = [_num_rows(output) for output in request.outputs]
+    num_left_out = sum(len(request.left_out(index)) for index in indices)
+    num_wanted = request.unlabeled.num_records - num_left_out
     if sum(counts) != num_wanted:
         raise ValueError(
-            f"{labeling.directory} has predictions of {sum(counts)} images, "
+            f"{request.directory} has predictions of {sum(counts)} images, "
             f"but the unlabeled shards hold {num_wanted}. Remove the directory "
             "and predict again."
         )
     # Not the manifest's: another worker may be writing it just now.
     files.remove_temporaries(
-        labeling.directory, of=set(map(_base_name, labeling.outputs))
+        request.directory, of=set(map(os.path.basename, request.outputs))
     )
     shards.write_manifest(
-        labeling.directory,
+        request.directory,
         {
-            predictions.TEACHER: labeling.teacher_fingerprint,
-            predictions.UNLABELED: labeling.unlabeled_fingerprint,
-            "num_classes": labeling.num_classes,
+            predictions.TEACHER: request.teacher_fingerprint,
+            predictions.UNLABELED: request.unlabeled_fingerprint,
+            "num_classes": request.num_classes,
             "num_images": sum(counts),
             "num_left_out": num_left_out,
             "counts_per_class": plausibility.count_classes(
-                labeling.outputs, num_classes=labeling.num_classes
+                request.outputs, num_classes=request.num_classes
             ).tolist(),
-            "shards": [_base_name(output) for output in labeling.outputs],
+            "shards": [os.path.basename(output) for output in request.outputs],
             "num_images_per_shard": counts,
             "unlabeled_shards": [
-                _base_name(p) for p in labeling.unlabeled.paths
+                os.path.basename(p) for p in request.unlabeled.paths
             ],
         },
     )

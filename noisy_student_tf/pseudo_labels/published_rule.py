@@ -53,7 +53,9 @@ def histogram(
     return counts.reshape(num_classes, NUM_BINS)
 
 
-def count(rows: Iterator[predictions.Rows], *, num_classes: int) -> np.ndarray:
+def count(
+    rows: Iterator[predictions.PredictedRows], *, num_classes: int
+) -> np.ndarray:
     """Return the histogram of one shard's rows: int64 [num_classes, 101]."""
     total = np.zeros((num_classes, NUM_BINS), np.int64)
     for batch in rows:
@@ -100,7 +102,7 @@ def select_thresholds(
 
 
 def draw(
-    rows: predictions.Rows, *, selection: PublishedSelection, seed: int
+    rows: predictions.PredictedRows, *, selection: PublishedSelection, seed: int
 ) -> np.ndarray:
     """Return how often each row is taken: int32 [num_rows].
 

@@ -13,16 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from absl import logging
 
 from noisy_student_tf import configs, files
-from noisy_student_tf.pseudo_labels import (
-    cuts,
-    published_rule,
-    quotas,
-    summary,
-)
+from noisy_student_tf.pseudo_labels import cuts, published_rule, quotas, summary
 from noisy_student_tf.records import parquet_files, predictions, shards
 
 # Runs a function over shards, here or on many machines: (elements, function,
@@ -42,52 +36,26 @@ def one_by_one(
 
 
 # Rows to how often each is taken: int32 [num_rows].
-_CopiesOf = Callable[[predictions.Rows], np.ndarray]
+_CopiesOf = Callable[[predictions.PredictedRows], np.ndarray]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Counts:
-    """Per-class counts of the selected rows, filled while they are written.
+# What is counted of each class while its rows are written, and how the counts
+# of two files become one: int64 [num_classes], but float32 for the confidences,
+# which are infinite without images. See `summary.ClassSummary`.
+_MERGES = {
+    "num_selected": np.add,
+    "num_rows": np.add,
+    "max_copies": np.maximum,
+    "cut_confidences": np.minimum,
+}
+_Counts = dict[str, np.ndarray]
 
-    Attributes:
-        num_selected: int64 [num_classes].
-        num_rows: int64 [num_classes].
-        max_copies: int64 [num_classes].
-        cut_confidences: float32 [num_classes], infinite without images.
-    """
 
-    num_selected: np.ndarray
-    num_rows: np.ndarray
-    max_copies: np.ndarray
-    cut_confidences: np.ndarray
-
-    @classmethod
-    def zeros(cls, num_classes: int) -> "_Counts":
-        """Return counts of nothing."""
-        num_selected, num_rows, max_copies = np.zeros(
-            (3, num_classes), np.int64
-        )
-        cut_confidences = np.full(num_classes, np.inf, np.float32)
-        return cls(num_selected, num_rows, max_copies, cut_confidences)
-
-    def merge(self, other: "_Counts") -> "_Counts":
-        """Return the counts of both."""
-        return _Counts(
-            self.num_selected + other.num_selected,
-            self.num_rows + other.num_rows,
-            np.maximum(self.max_copies, other.max_copies),
-            np.minimum(self.cut_confidences, other.cut_confidences),
-        )
-
-    def add(self, rows: predictions.Rows, copies: np.ndarray) -> None:
-        """Count selected rows, whose copies are int32 [num_rows]."""
-        # With matching types, `at` is ten times as fast.
-        classes = rows.class_ids.astype(np.int64)
-        counts = copies.astype(np.int64)
-        np.add.at(self.num_selected, classes, np.int64(1))
-        np.add.at(self.num_rows, classes, counts)
-        np.maximum.at(self.max_copies, classes, counts)
-        np.minimum.at(self.cut_confidences, classes, rows.confidences)
+def _merge(first: _Counts, second: _Counts) -> _Counts:
+    return {
+        name: merge(first[name], second[name])
+        for name, merge in _MERGES.items()
+    }
 
 
 def select(
@@ -173,7 +141,7 @@ class _Passes:
         return self.map_reduce(
             list(zip(self.inputs, outputs, strict=True)),
             functools.partial(_write_shard, copies_of, self.num_classes),
-            _Counts.merge,
+            _merge,
         )
 
 
@@ -216,15 +184,13 @@ def _select_exactly(passes: _Passes) -> tuple[summary.ClassSummary, ...]:
     )
     cut = ranking.find_cuts(found, passes.over_rows)
     counts = passes.write(functools.partial(ranking.copies, cuts=cut))
-    if not np.array_equal(counts.num_rows, allotment.num_rows(num_above)):
+    if not np.array_equal(counts["num_rows"], allotment.num_rows(num_above)):
         raise RuntimeError(
             f"{passes.inputs[0]} or a file beside it changed while it was "
             "read. Select again."
         )
     return summary.make_classes(
-        num_images=found.num_images,
-        num_above_threshold=num_above,
-        **vars(counts),
+        num_images=found.num_images, num_above_threshold=num_above, **counts
     )
 
 
@@ -251,12 +217,12 @@ def _draw(passes: _Passes) -> tuple[summary.ClassSummary, ...]:
     return summary.make_classes(
         num_images=grid.sum(axis=1),
         num_above_threshold=everything.num_at_or_above,
-        **vars(counts),
+        **counts,
     )
 
 
 def _over_shard(
-    function: Callable[[Iterator[predictions.Rows]], Any],
+    function: Callable[[Iterator[predictions.PredictedRows]], Any],
     num_classes: int,
     with_ids: bool,
     path: str,
@@ -301,25 +267,24 @@ def _write_shard(
 ) -> _Counts:
     """Write the selection file of one predictions file."""
     path, output = task
-    counts = _Counts.zeros(num_classes)
+    counts = {name: np.zeros(num_classes, np.int64) for name in _MERGES}
+    counts["cut_confidences"] = np.full(num_classes, np.inf, np.float32)
     columns = predictions.selection_schema()
     with parquet_files.open_writer(output, columns) as writer:
         for rows in predictions.read_rows(path, num_classes=num_classes):
             copies = copies_of(rows)
             chosen = np.flatnonzero(copies)
-            kept = predictions.Rows(
-                rows.class_ids[chosen],
-                rows.confidences[chosen],
-                rows.ids[chosen],
+            copies = copies[chosen]
+            kept = predictions.PredictedRows(
+                *(column[chosen] for column in vars(rows).values())
             )
-            counts.add(kept, copies[chosen])
-            arrays = [
-                parquet_files.fixed_bytes_array(kept.ids),
-                pa.array(kept.class_ids),
-                pa.array(kept.confidences),
-                pa.array(copies[chosen]),
-            ]
-            writer.write_batch(pa.record_batch(arrays, schema=columns))
+            # With matching types, `at` is ten times as fast.
+            classes = kept.class_ids.astype(np.int64)
+            wide = copies.astype(np.int64)
+            values: list[Any] = [np.int64(1), wide, wide, kept.confidences]
+            for name, value in zip(_MERGES, values, strict=True):
+                _MERGES[name].at(counts[name], classes, value)
+            writer.write_batch(predictions.record_batch(columns, kept, copies))
     return counts
 
 

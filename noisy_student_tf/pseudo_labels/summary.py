@@ -1,6 +1,7 @@
 """What a selection did, in numbers and warnings."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -155,37 +156,22 @@ def _names(class_ids: list[int], class_names: Sequence[str]) -> str:
 
 
 def make_classes(
-    *,
-    num_images: np.ndarray,
-    num_above_threshold: np.ndarray,
-    num_selected: np.ndarray,
-    num_rows: np.ndarray,
-    max_copies: np.ndarray,
-    cut_confidences: np.ndarray,
+    *, cut_confidences: np.ndarray, **counts: np.ndarray
 ) -> tuple[ClassSummary, ...]:
     """Return the entries of all classes.
 
     Args:
-        num_images: int64 [num_classes], as are the other counts.
-        num_above_threshold: See `ClassSummary`.
-        num_selected: See `ClassSummary`.
-        num_rows: See `ClassSummary`.
-        max_copies: See `ClassSummary`.
         cut_confidences: float32 [num_classes]; infinite without images.
+        **counts: int64 [num_classes] each, named as in `ClassSummary`.
     """
+    columns = [column.tolist() for column in counts.values()]
     return tuple(
         ClassSummary(
             class_id=class_id,
-            num_images=int(num_images[class_id]),
-            num_above_threshold=int(num_above_threshold[class_id]),
-            num_selected=int(num_selected[class_id]),
-            num_rows=int(num_rows[class_id]),
-            max_copies=int(max_copies[class_id]),
-            cut_confidence=(
-                float(cut_confidences[class_id])
-                if num_selected[class_id]
-                else None
-            ),
+            cut_confidence=cut if math.isfinite(cut) else None,
+            **dict(zip(counts, row, strict=True)),
         )
-        for class_id in range(len(num_images))
+        for class_id, (cut, *row) in enumerate(
+            zip(cut_confidences.tolist(), *columns, strict=True)
+        )
     )

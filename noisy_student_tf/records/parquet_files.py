@@ -26,8 +26,7 @@ class _RemoteFile(io.RawIOBase):
     def writable(self) -> bool:
         return self._writes
 
-    def seekable(self) -> bool:
-        return not self._writes
+    seekable = readable
 
     def readinto(self, buffer: Any) -> int:
         content = self._file.read(len(buffer))

@@ -27,9 +27,16 @@ UNLABELED_SHARD = "unlabeled_shard"
 
 _ROWS_PER_BATCH = 1 << 17
 
+# Of predictions and of selections.
+_COLUMNS = (
+    (IMAGE_ID, pa.binary(schema.ID_BYTES)),
+    (CLASS_ID, pa.int32()),
+    (CONFIDENCE, pa.float32()),
+)
+
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class PredictedRows:
     """Rows of a predictions file, without the probabilities.
 
     Attributes:
@@ -64,26 +71,36 @@ def predictions_schema(
             `UNLABELED_SHARD`.
     """
     return pa.schema(
-        [
-            (IMAGE_ID, pa.binary(schema.ID_BYTES)),
-            (CLASS_ID, pa.int32()),
-            (CONFIDENCE, pa.float32()),
-            (PROBABILITIES, pa.list_(pa.float16(), num_classes)),
-        ],
+        [*_COLUMNS, (PROBABILITIES, pa.list_(pa.float16(), num_classes))],
         metadata=metadata,
     )
 
 
 def selection_schema() -> pa.Schema:
     """Return the columns of a selection file."""
-    return pa.schema(
-        [
-            (IMAGE_ID, pa.binary(schema.ID_BYTES)),
-            (CLASS_ID, pa.int32()),
-            (CONFIDENCE, pa.float32()),
-            (COPIES, pa.int32()),
-        ]
-    )
+    return pa.schema([*_COLUMNS, (COPIES, pa.int32())])
+
+
+def record_batch(
+    columns: pa.Schema, rows: PredictedRows, last: np.ndarray
+) -> pa.RecordBatch:
+    """Return rows of a predictions or of a selection file.
+
+    Args:
+        columns: Of the file.
+        rows: With their ids.
+        last: The column that only this kind of file has: float16 [num_rows,
+            num_classes] or int32 [num_rows].
+    """
+    arrays = [
+        parquet_files.fixed_bytes_array(rows.ids),
+        pa.array(rows.class_ids),
+        pa.array(rows.confidences),
+        pa.array(last)
+        if last.ndim == 1
+        else parquet_files.fixed_lists_array(last),
+    ]
+    return pa.record_batch(arrays, schema=columns)
 
 
 def read_manifest(directory: str, *, num_classes: int) -> dict[str, Any]:
@@ -134,7 +151,7 @@ def _check_file(path: str, num_images: int, teacher: str) -> None:
 
 def read_rows(
     path: str, *, num_classes: int, with_ids: bool = True
-) -> Iterator[Rows]:
+) -> Iterator[PredictedRows]:
     """Yield the rows of one predictions file in batches of bounded size.
 
     Raises:
@@ -148,7 +165,7 @@ def read_rows(
         confidences = batch[CONFIDENCE].to_numpy()
         _check_rows(path, class_ids, confidences, num_classes)
         ids = read_ids(batch, path) if with_ids else no_ids
-        yield Rows(class_ids, confidences, ids)
+        yield PredictedRows(class_ids, confidences, ids)
 
 
 def read_batches(
@@ -204,10 +221,7 @@ def check_probabilities(probabilities: np.ndarray, path: str) -> None:
 
 
 def _check_rows(
-    path: str,
-    class_ids: np.ndarray,
-    confidences: np.ndarray,
-    num_classes: int,
+    path: str, class_ids: np.ndarray, confidences: np.ndarray, num_classes: int
 ) -> None:
     # Written so that not-a-number fails too. A softmax may exceed 1 by its
     # rounding.

@@ -94,17 +94,6 @@ def are_probabilities(sums: Any, minima: Any) -> Any:
     return (abs(sums - 1) <= MAX_PROBABILITY_SUM_ERROR) & (minima >= 0)
 
 
-def add_pseudo_label(record: bytes, **pseudo_label: Any) -> bytes:
-    """Return a serialized image with a pseudo-label added.
-
-    Args:
-        record: What `encode_image` returned.
-        **pseudo_label: What `set_pseudo_label` takes.
-    """
-    example = tf.train.Example.FromString(record)
-    return set_pseudo_label(example, **pseudo_label)
-
-
 def set_pseudo_label(
     example: tf.train.Example,
     *,

@@ -14,7 +14,7 @@ from data_prep import find_duplicates
 from data_prep import write_pseudo_labeled as pseudo_labeled_writer
 from data_prep.shards import beam_shards
 from noisy_student_tf import recipes
-from noisy_student_tf.devices import cluster, replicas
+from noisy_student_tf.devices import replicas, runtime
 from noisy_student_tf.model import saved
 from noisy_student_tf.pipeline import eval_stream
 from noisy_student_tf.pseudo_labels import plausibility, summary
@@ -52,14 +52,14 @@ def _predict_together(run: runs.Run, labeling: recipes.Labeling) -> None:
         return
     # All workers make the teacher's variables together, and once.
     label_shards = _label_shards(run, labeling)
-    num_workers = cluster.num_workers(run.strategy)
+    num_workers = runtime.num_workers(run.strategy)
     if num_workers > 1:
         label_shards(
-            shard_index=cluster.worker_index(run.strategy),
+            shard_index=runtime.worker_index(run.strategy),
             num_shard_workers=num_workers,
             closes=False,
         )
-        cluster.wait_for_all(run.strategy)
+        runtime.wait_for_all(run.strategy)
 
     def label_the_rest_and_close() -> None:
         label_shards()
@@ -157,7 +157,7 @@ def _label_shards(
     name = "selection teacher"
     if isinstance(teacher, recipes.Model):
         name = teacher.name
-    task = predictor.Labeling(
+    task = predictor.Request(
         predict_fn=made.predict_fn,
         unlabeled=images,
         unlabeled_fingerprint=shards.manifest_fingerprint(

@@ -8,7 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from noisy_student_tf import configs, files, recipes, workdirs
-from noisy_student_tf.devices import cluster, runtime
+from noisy_student_tf.devices import runtime
 from noisy_student_tf.model import specs, starts
 from noisy_student_tf.pipeline import decode, eval_stream
 from noisy_student_tf.records import shards
@@ -79,9 +79,9 @@ def directory(run: Run, model: recipes.Model | str) -> str:
 
 def on_chief(run: Run, stage: Callable[[], object]) -> None:
     """Let the chief do something, and all workers wait until it is done."""
-    if cluster.is_chief(run.strategy):
+    if runtime.is_chief(run.strategy):
         stage()
-    cluster.wait_for_all(run.strategy)
+    runtime.wait_for_all(run.strategy)
 
 
 def is_done(directory: str, title: str) -> bool:

@@ -113,11 +113,7 @@ class Checkpoints:
         if not self._is_writer:
             return
         self._copy_to_host()
-        content = {
-            "step": self._state.step,
-            "extra": extra,
-            "score": score,
-        }
+        content = {"step": self._state.step, "extra": extra, "score": score}
         self._writing = self._writer.submit(self._write_checked, content)
 
     def wait(self) -> None:

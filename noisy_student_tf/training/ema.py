@@ -42,10 +42,7 @@ def update(averages: keras.Model, model: keras.Model, decay: tf.Tensor) -> None:
         for average, weight in zip(averages.weights, model.weights, strict=True)
     ]
 
-    def update_all(
-        strategy: tf.distribute.Strategy,
-        decays: tf.Tensor,
-    ) -> None:
+    def update_all(strategy: tf.distribute.Strategy, decays: tf.Tensor) -> None:
         for average, weight in pairs:
             strategy.extended.update(
                 average, _blend, args=(weight, decays), group=False

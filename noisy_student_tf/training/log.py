@@ -8,10 +8,9 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 import tqdm
@@ -19,10 +18,6 @@ from absl import logging
 from PIL import Image, ImageDraw
 
 from noisy_student_tf import files
-from noisy_student_tf.training import schedules, state
-
-# Model -> metrics on the validation images.
-Evaluate = Callable[[keras.Model], dict[str, float]]
 
 # Holds scalars; examples and profiles lie in folders of their own in it.
 TENSORBOARD = "tensorboard"
@@ -162,41 +157,6 @@ class TrainingLog:
             self._bar.write(text, file=sys.stderr)
         else:
             logging.info("%s", text)
-
-
-def train_record(
-    train_state: state.TrainState,
-    durations: schedules.Durations,
-    metrics: dict[str, float],
-    *,
-    steps_per_second: float,
-) -> dict[str, Any]:
-    """Return the line of some steps, the last of which was made just now."""
-    step = train_state.step
-    batch_size = durations.labeled_batch_size + durations.unlabeled_batch_size
-    return {
-        "kind": "train",
-        "step": step,
-        "epoch": step / durations.steps_per_epoch,
-        **metrics,
-        "learning_rate": float(train_state.schedule(tf.constant(step - 1))),
-        "images_per_second": steps_per_second * batch_size,
-    }
-
-
-def validation_record(
-    train_state: state.TrainState, evaluate: Evaluate
-) -> dict[str, Any]:
-    """Return both models' metrics on the validation images; {} of none."""
-    models = {"raw": train_state.model, "ema": train_state.ema_model}
-    metrics = {
-        f"{weights}_{name}": value
-        for weights, model in models.items()
-        for name, value in evaluate(model).items()
-    }
-    if not metrics:
-        return {}
-    return {"kind": "validation", "step": train_state.step, **metrics}
 
 
 def draw_batch(

@@ -9,12 +9,7 @@ import tensorflow as tf
 from absl import logging
 
 from noisy_student_tf import files
-from noisy_student_tf.devices import (
-    cluster,
-    device_calls,
-    replica_stream,
-    watching,
-)
+from noisy_student_tf.devices import replicas, runtime, watching
 from noisy_student_tf.training import checkpoints, log, progress, state, step
 
 
@@ -34,7 +29,7 @@ def train(task: progress.Task) -> progress.TrainResult:
         SystemExit: SIGTERM came; the state is saved, and the code is
             `watching.EXIT_CODE`.
     """
-    replica_stream.check_batch_divides(
+    replicas.check_batch_divides(
         labeled_batch_size=task.durations.labeled_batch_size,
         unlabeled_batch_size=task.durations.unlabeled_batch_size,
         num_replicas=task.strategy.num_replicas_in_sync,
@@ -48,7 +43,7 @@ def train(task: progress.Task) -> progress.TrainResult:
         if not run.is_at_the_end():
             _announce(run)
             _make_steps(run)
-        cluster.wait_for_all(task.strategy)
+        runtime.wait_for_all(task.strategy)
         return run.result()
     finally:
         run.record.close()
@@ -83,33 +78,36 @@ def _make_steps(run: progress.Progress) -> None:
         config=task.config,
         unlabeled_batch_size=task.durations.unlabeled_batch_size,
         seed=state.seed_of(task.config.seed, task.title) >> 1,
-        num_replicas=task.strategy.num_replicas_in_sync,
     )
     with contextlib.ExitStack() as stack:
         # However it ends, what was copied is written.
         stack.callback(run.saved.wait)
-        watch = stack.enter_context(
-            watching.watch(
-                task.title,
-                stall_seconds=task.config.runtime.stall_seconds,
-                profile_directory=files.join(task.directory, log.TENSORBOARD),
-                profile_steps=task.profile_steps if run.is_chief else None,
-            )
+        is_preempted = stack.enter_context(watching.sigterm())
+        watchdog = watching.Watchdog(
+            task.title, task.config.runtime.stall_seconds
         )
+        stack.callback(watchdog.close)
+        profiler = watching.Profiler(
+            files.join(task.directory, log.TENSORBOARD),
+            task.profile_steps if run.is_chief else None,
+        )
+        stack.callback(profiler.close)
         if task.config.training.max_rollbacks and not run.has_checkpoint:
             run.save()
-        calls = device_calls.DeviceCalls(
+        calls = watching.DeviceCalls(
             step.make_train_steps(
-                run.train_state, settings, task.strategy, watch.watchdog.marks
+                run.train_state, settings, task.strategy, watchdog.marks
             ),
             iter(_stream(run)),
+            watchdog,
+            profiler,
         )
         while True:
             try:
                 while not run.is_at_the_end():
-                    _end_loop(run, calls, settings.metric_names)
-                    _make_some(run, calls, settings.metric_names, watch)
-                    _stop_if_preempted(run, calls, watch)
+                    _end_loop(run, calls)
+                    _make_some(run, calls)
+                    _stop_if_asked(run, calls, is_preempted.is_set())
                 run.saved.wait()
                 return
             except checkpoints.NotFiniteError as error:
@@ -118,7 +116,7 @@ def _make_steps(run: progress.Progress) -> None:
 
 
 def _stream(run: progress.Progress) -> tf.data.Dataset:
-    return replica_stream.distribute(
+    return replicas.distribute(
         run.task.make_stream,
         start_step=run.train_state.step + run.detour.skipped_batches,
         strategy=run.task.strategy,
@@ -128,11 +126,7 @@ def _stream(run: progress.Progress) -> tf.data.Dataset:
     )
 
 
-def _end_loop(
-    run: progress.Progress,
-    calls: device_calls.DeviceCalls,
-    names: tuple[str, ...],
-) -> None:
+def _end_loop(run: progress.Progress, calls: watching.DeviceCalls) -> None:
     """Write a line, validate and save, each if it is due."""
     durations, made = run.task.durations, run.train_state.step
     is_last = made == durations.total_steps
@@ -142,47 +136,54 @@ def _end_loop(
 
     if not run.rows or not is_due(durations.steps_per_loop):
         return
-    _write_line(run, calls, names)
+    _write_line(run, calls)
     run.rows = []
     if run.is_chief and is_due(durations.evaluate_every_steps):
-        validated = log.validation_record(run.train_state, run.task.evaluate)
-        if validated:
-            run.record.write(validated)
+        _validate(run)
     # Saved after its lines: a restored step has all of them.
     if is_due(durations.checkpoint_every_steps):
         run.save()
 
 
-def _write_line(
-    run: progress.Progress,
-    calls: device_calls.DeviceCalls,
-    names: tuple[str, ...],
-) -> None:
+def _write_line(run: progress.Progress, calls: watching.DeviceCalls) -> None:
     """Write the means over a loop's steps, and how fast they were."""
+    durations, made = run.task.durations, run.train_state.step
     means = np.stack(run.rows).mean(axis=0, dtype=np.float64).tolist()
     steps_per_second, wait_share = calls.take_speed()
-    line = log.train_record(
-        run.train_state,
-        run.task.durations,
-        dict(zip(names, means, strict=True)),
-        steps_per_second=steps_per_second,
-    )
+    batch_size = durations.labeled_batch_size + durations.unlabeled_batch_size
+    last_rate = run.train_state.schedule(tf.constant(made - 1))
+    line = {
+        "kind": "train",
+        "step": made,
+        "epoch": made / durations.steps_per_epoch,
+        **dict(zip(run.metric_names, means, strict=True)),
+        "learning_rate": float(last_rate),
+        "images_per_second": steps_per_second * batch_size,
+    }
     if not run.task.config.runtime.deterministic:
         line["input_wait_share"] = wait_share
     if run.detour.rollbacks:
         line.update(dataclasses.asdict(run.detour))
-    steps_left = run.task.durations.total_steps - run.train_state.step
+    steps_left = durations.total_steps - made
     run.record.write(
         line, steps_left / steps_per_second if steps_per_second else None
     )
 
 
-def _make_some(
-    run: progress.Progress,
-    calls: device_calls.DeviceCalls,
-    names: tuple[str, ...],
-    watch: watching.Watch,
-) -> None:
+def _validate(run: progress.Progress) -> None:
+    """Write both models' metrics on the validation images, if there are any."""
+    models = {"raw": run.train_state.model, "ema": run.train_state.ema_model}
+    metrics = {
+        f"{weights}_{name}": value
+        for weights, model in models.items()
+        for name, value in run.task.evaluate(model).items()
+    }
+    if metrics:
+        made = run.train_state.step
+        run.record.write({"kind": "validation", "step": made, **metrics})
+
+
+def _make_some(run: progress.Progress, calls: watching.DeviceCalls) -> None:
     """Make steps in one call of the device, if any are left.
 
     Raises:
@@ -195,15 +196,13 @@ def _make_some(
     )
     if not steps_left:
         return
-    most = watch.profiler.most_steps(start, steps_left)
-    with watch.watchdog.watching_a_call():
-        rows = calls.make_steps(most)
+    rows = calls.make_steps(start, steps_left)
     if not np.isfinite(rows).all():
         i, column = np.argwhere(~np.isfinite(rows))[0]
         raise checkpoints.NotFiniteError(
-            f"{run.task.title}: {names[column]} is {rows[i, column]} at step "
-            f"{start + i + 1}. {run.task.directory} keeps the checkpoints "
-            f"from before it. {checkpoints.ADVICE}",
+            f"{run.task.title}: {run.metric_names[column]} is "
+            f"{rows[i, column]} at step {start + i + 1}. {run.task.directory} "
+            f"keeps the checkpoints from before it. {checkpoints.ADVICE}",
             step=int(start + i + 1),
             is_seen_by_all=True,
         )
@@ -211,22 +210,18 @@ def _make_some(
     run.record.advance(len(rows))
 
 
-def _stop_if_preempted(
-    run: progress.Progress,
-    calls: device_calls.DeviceCalls,
-    watch: watching.Watch,
+def _stop_if_asked(
+    run: progress.Progress, calls: watching.DeviceCalls, is_asked: bool
 ) -> None:
     """Let the workers agree whether to stop, and on the next call."""
-    brought = cluster.agree(
-        run.task.strategy, [watch.is_preempted.is_set(), calls.next_num_steps]
-    )
+    brought = runtime.agree(run.task.strategy, [is_asked, calls.next_num_steps])
     calls.next_num_steps = brought[0][1]
-    if not any(is_asked for is_asked, _ in brought):
+    if not any(asked for asked, _ in brought):
         return
     # The line of this loop is not written yet.
     run.save(keeps_rows=True)
     run.saved.wait()
-    cluster.wait_for_all(run.task.strategy)
+    runtime.wait_for_all(run.task.strategy)
     logging.warning(
         "%s: SIGTERM: saved step %d, exiting with %d. The same command goes "
         "on from there.",

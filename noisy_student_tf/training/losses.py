@@ -4,6 +4,9 @@ Those of images return one value each; `of_batch` decides what is averaged over
 the global batch, and by which weight.
 """
 
+from collections.abc import Sequence
+
+import keras
 import tensorflow as tf
 
 from noisy_student_tf import configs
@@ -175,3 +178,10 @@ def weights_of_means(
     if settings.weighting == "labeled":
         return 1.0, ratio
     return 1.0 / (1.0 + ratio), ratio / (1.0 + ratio)
+
+
+def l2_loss(variables: Sequence[keras.Variable]) -> tf.Tensor:
+    """Return sum(v^2) / 2 over variables, a float32 scalar."""
+    if not variables:
+        return tf.constant(0.0)
+    return tf.add_n([tf.nn.l2_loss(variable.value) for variable in variables])

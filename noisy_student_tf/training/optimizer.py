@@ -122,6 +122,27 @@ def make_optimizer(
     return made
 
 
+def clip_across_replicas(
+    gradients: list[tf.Tensor], clip_norm: float
+) -> list[tf.Tensor]:
+    """Clip the gradients' sum over replicas by its global norm.
+
+    Keras clips each replica's part before the sum, which is something else.
+
+    Args:
+        gradients: One replica's parts.
+        clip_norm: The largest norm of the sum.
+
+    Returns:
+        Parts that are equal on all replicas and sum to the clipped gradient:
+        the optimizer sums them once more.
+    """
+    context = tf.distribute.get_replica_context()
+    total = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    clipped, _ = tf.clip_by_global_norm(total, clip_norm)
+    return [part / context.num_replicas_in_sync for part in clipped]
+
+
 class _ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):
     """Hand a pure function of the step to a Keras optimizer."""
 

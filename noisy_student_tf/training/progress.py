@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,8 +11,8 @@ import tensorflow as tf
 from absl import logging
 
 from noisy_student_tf import configs, files
-from noisy_student_tf.devices import cluster, replica_stream
-from noisy_student_tf.training import checkpoints, log, schedules, state
+from noisy_student_tf.devices import replicas, runtime
+from noisy_student_tf.training import checkpoints, log, losses, schedules, state
 
 # In a checkpoint's extra content.
 _ROWS = "rows_since_last_line"
@@ -45,8 +45,8 @@ class Task:
     directory: str
     strategy: tf.distribute.Strategy
     models: state.ModelSource
-    make_stream: replica_stream.MakeStream
-    evaluate: log.Evaluate
+    make_stream: replicas.MakeStream
+    evaluate: Callable[[keras.Model], dict[str, float]]
     title: str
     class_names: Sequence[str] = ()
     profile_steps: tuple[int, int] | None = None
@@ -108,7 +108,12 @@ class Progress:
     @property
     def is_chief(self) -> bool:
         """Whether this worker is the one that writes."""
-        return cluster.is_chief(self.task.strategy)
+        return runtime.is_chief(self.task.strategy)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """What each column of `rows` is."""
+        return losses.metric_names(self.task.durations.unlabeled_batch_size)
 
     def is_at_the_end(self) -> bool:
         """Tell whether all steps are made and all lines written."""
@@ -130,7 +135,7 @@ class Progress:
             NotFiniteError: The run may not go back, or not once more.
         """
         most = self.task.config.training.max_rollbacks
-        is_alone = cluster.num_workers(self.task.strategy) == 1
+        is_alone = runtime.num_workers(self.task.strategy) == 1
         if self.detour.rollbacks >= most or not (
             error.is_seen_by_all or is_alone
         ):
@@ -193,7 +198,7 @@ def begin(task: Task) -> Progress:
         files.join(task.directory, "checkpoints"),
         train_state,
         keep=task.config.training.keep_checkpoints,
-        is_writer=cluster.is_chief(task.strategy),
+        is_writer=runtime.is_chief(task.strategy),
     )
     extra = _restore(task, train_state, saved)
     return Progress(
@@ -210,14 +215,14 @@ def _restore(
     task: Task, train_state: state.TrainState, saved: checkpoints.Checkpoints
 ) -> dict[str, Any] | None:
     """Read the newest checkpoint in every worker; return its extra content."""
-    is_chief = cluster.is_chief(task.strategy)
+    is_chief = runtime.is_chief(task.strategy)
     if not is_chief:
         # The chief removes damaged ones first.
-        cluster.wait_for_all(task.strategy)
+        runtime.wait_for_all(task.strategy)
     extra = saved.restore()
     if is_chief:
-        cluster.wait_for_all(task.strategy)
-    found = cluster.agree(task.strategy, [train_state.step])
+        runtime.wait_for_all(task.strategy)
+    found = runtime.agree(task.strategy, [train_state.step])
     if len({made for (made,) in found}) > 1:
         raise ValueError(
             f"{task.directory}: the workers found checkpoints of the "
@@ -242,5 +247,5 @@ def _open_record(task: Task, train_state: state.TrainState) -> log.TrainingLog:
         title=task.title,
         start_step=train_state.step,
         total_steps=task.durations.total_steps,
-        is_writer=cluster.is_chief(task.strategy),
+        is_writer=runtime.is_chief(task.strategy),
     )

@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.devices import device_calls
-from noisy_student_tf.training import accumulation, ema, losses, state
+from noisy_student_tf.devices import watching
+from noisy_student_tf.training import ema, losses, optimizer, state
 
 Batch = dict[str, tf.Tensor]
 
@@ -24,13 +25,11 @@ class StepSettings:
         config: Losses, optimizer, and what of a batch counts and is noised.
         unlabeled_batch_size: Unlabeled images of the global batch, or 0.
         seed: Of the noise, in [0, 2^31).
-        num_replicas: Replicas that share the global batch.
     """
 
     config: configs.Config
     unlabeled_batch_size: int
     seed: int
-    num_replicas: int
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -61,7 +60,7 @@ def make_train_steps(
     settings: StepSettings,
     strategy: tf.distribute.Strategy,
     marks: tf.Variable | None = None,
-) -> device_calls.TrainSteps:
+) -> watching.TrainSteps:
     """Return a function that makes n steps in one call of the device.
 
     It returns every step's metrics, so that the step at which a loss ceased
@@ -169,6 +168,7 @@ def _metrics(
 ) -> dict[str, tf.Tensor]:
     """Return one replica's share of the loss, of its parts and the others."""
     training = settings.config.training
+    replicas = tf.distribute.get_replica_context()
     metrics = losses.of_batch(
         settings.config,
         batch,
@@ -182,8 +182,8 @@ def _metrics(
     # adds its share of the sum.
     metrics["loss"] += (
         settings.config.optimizer.weight_decay
-        * l2_loss(train_state.decayed)
-        / (settings.num_replicas * training.accumulation_steps)
+        * losses.l2_loss(train_state.decayed)
+        / (replicas.num_replicas_in_sync * training.accumulation_steps)
     )
     return metrics
 
@@ -222,34 +222,6 @@ def _draw_kept(
     return tf.cast(drawn < keep_probability, tf.float32)
 
 
-def l2_loss(variables: Sequence[keras.Variable]) -> tf.Tensor:
-    """Return sum(v^2) / 2 over variables, a float32 scalar."""
-    if not variables:
-        return tf.constant(0.0)
-    return tf.add_n([tf.nn.l2_loss(variable.value) for variable in variables])
-
-
-def clip_across_replicas(
-    gradients: list[tf.Tensor], clip_norm: float
-) -> list[tf.Tensor]:
-    """Clip the gradients' sum over replicas by its global norm.
-
-    Keras clips each replica's part before the sum, which is something else.
-
-    Args:
-        gradients: One replica's parts.
-        clip_norm: The largest norm of the sum.
-
-    Returns:
-        Parts that are equal on all replicas and sum to the clipped gradient:
-        the optimizer sums them once more.
-    """
-    context = tf.distribute.get_replica_context()
-    total = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-    clipped, _ = tf.clip_by_global_norm(total, clip_norm)
-    return [part / context.num_replicas_in_sync for part in clipped]
-
-
 def _step_maker(
     train_state: state.TrainState,
     settings: StepSettings,
@@ -267,7 +239,13 @@ def _step_maker(
         replica_id = context.replica_id_in_sync_group
         seed = noise_seed(settings.seed, step, replica_id, part)
         if part is not None:
-            batch = accumulation.part_of(batch, part, num_parts)
+            # Consecutive rows; the number of parts divides that of rows.
+            batch = {
+                name: tf.reshape(tensor, [num_parts, -1, *tensor.shape[1:]])[
+                    part
+                ]
+                for name, tensor in batch.items()
+            }
         gradients, metrics = compute_gradients(
             train_state, settings, batch, seed
         )
@@ -283,17 +261,54 @@ def _step_maker(
     def make_step(batch: Batch, step: tf.Tensor) -> tf.Tensor:
         if num_parts == 1:
             return strategy.run(compute_and_apply, args=(batch, step))
-        *gradients, metrics = accumulation.sum_over_parts(
-            strategy,
-            compute,
-            (batch, step),
-            num_parts=num_parts,
-            shapes=shapes,
+        *gradients, metrics = _sum_over_parts(
+            strategy, compute, (batch, step), num_parts=num_parts, shapes=shapes
         )
         strategy.run(_apply, args=(train_state, settings, gradients, step))
         return metrics
 
     return make_step
+
+
+def _sum_over_parts(
+    strategy: tf.distribute.Strategy,
+    compute: Callable[..., Sequence[tf.Tensor]],
+    arguments: tuple[Any, ...],
+    *,
+    num_parts: int,
+    shapes: Sequence[Sequence[int]],
+) -> list[Any]:
+    """Sum what every replica computes for each part, in a loop of the device.
+
+    One part is in memory at a time. The loop is around the replicas, because
+    replicas cannot meet (in synchronized batch normalization) inside of one.
+
+    Args:
+        strategy: Whose replicas compute.
+        compute: (part, *arguments) -> float32 tensors of `shapes`, one
+            replica's; `part` is int32 [], from 0.
+        arguments: Values per replica, as are the sums.
+        num_parts: Length of the loop.
+        shapes: Of the sums.
+    """
+
+    def add(
+        sums: Sequence[tf.Tensor], part: tf.Tensor, arguments: tuple[Any, ...]
+    ) -> list[tf.Tensor]:
+        terms = compute(part, *arguments)
+        return [a + b for a, b in zip(sums, terms, strict=True)]
+
+    def add_part(part: tf.Tensor, sums: list[Any]) -> tuple[tf.Tensor, Any]:
+        return part + 1, strategy.run(add, args=(sums, part, arguments))
+
+    zeros = strategy.run(lambda: [tf.zeros(shape) for shape in shapes])
+    _, sums = tf.while_loop(
+        lambda part, sums: part < num_parts,
+        add_part,
+        (tf.constant(0), zeros),
+        parallel_iterations=1,
+    )
+    return sums
 
 
 def _apply(
@@ -305,7 +320,9 @@ def _apply(
     """Update the weights and their averages, in a replica's context."""
     rules = settings.config.optimizer
     if rules.global_clip_norm:
-        gradients = clip_across_replicas(gradients, rules.global_clip_norm)
+        gradients = optimizer.clip_across_replicas(
+            gradients, rules.global_clip_norm
+        )
     train_state.optimizer.apply(gradients, train_state.trained)
     decay = ema.ramped_decay(rules.ema_decay, step)
     ema.update(train_state.ema_model, train_state.model, decay)

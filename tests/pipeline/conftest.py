@@ -60,8 +60,8 @@ def pseudo_labeled(tmp_path_factory) -> shards.ShardSet:
         probabilities = np.full(NUM_CLASSES, 0.1)
         probabilities[i % NUM_CLASSES] = 0.7
         records.append(
-            schema.add_pseudo_label(
-                make_record(100 + i, None),
+            schema.set_pseudo_label(
+                tf.train.Example.FromString(make_record(100 + i, None)),
                 class_id=i % NUM_CLASSES,
                 probabilities=probabilities,
                 confidence=0.7,

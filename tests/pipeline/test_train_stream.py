@@ -203,8 +203,8 @@ def test_a_label_out_of_range_is_an_error(tmp_path, config, label):
 def test_a_bad_soft_label_is_an_error(
     labeled, tmp_path, config, probabilities, message
 ):
-    record = schema.add_pseudo_label(
-        conftest.make_record(0, None),
+    record = schema.set_pseudo_label(
+        tf.train.Example.FromString(conftest.make_record(0, None)),
         class_id=0,
         probabilities=np.array(probabilities),
         confidence=0.5,

@@ -75,7 +75,7 @@ def run(unlabeled, directory, **options):
         "directory": str(directory),
         **options,
     }
-    predict.predict(predict.Labeling(**labeling), **share)
+    predict.predict(predict.Request(**labeling), **share)
 
 
 def contents(directory):

@@ -13,8 +13,8 @@ IMAGE_ID = schema.make_id("digits", "17")
 def _pseudo_labeled(probabilities, **changes) -> bytes:
     options = {"confidence": 0.7, "copies": 2, "iteration": 1, **changes}
     record = schema.encode_image(image=IMAGE, image_id=IMAGE_ID)
-    return schema.add_pseudo_label(
-        record,
+    return schema.set_pseudo_label(
+        tf.train.Example.FromString(record),
         class_id=int(np.argmax(probabilities)),
         probabilities=np.array(probabilities),
         **options,
@@ -90,8 +90,8 @@ def test_pseudo_labels_survive_the_record():
 
 def test_a_pseudo_label_keeps_the_images_keys_and_a_later_one_replaces_it():
     record = _pseudo_labeled([0.1, 0.7, 0.15, 0.05])
-    again = schema.add_pseudo_label(
-        record,
+    again = schema.set_pseudo_label(
+        tf.train.Example.FromString(record),
         class_id=0,
         probabilities=np.array([0.9, 0.1, 0.0, 0.0]),
         confidence=0.9,

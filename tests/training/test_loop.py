@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf import files
-from noisy_student_tf.devices import device_calls, watching
+from noisy_student_tf.devices import watching
 from noisy_student_tf.training import log, loop, progress, state
 from tests.training import tiny
 
@@ -133,8 +133,8 @@ def test_sigterm_saves_and_exits_and_loses_nothing(
 ):
     # Calls of one step save within a loop; longer ones, at its end, before
     # its line is written.
-    monkeypatch.setattr(device_calls, "_SHORT_CALL_SECONDS", short_call_seconds)
-    monkeypatch.setattr(device_calls, "_LONG_CALL_SECONDS", 1e9)
+    monkeypatch.setattr(watching, "_SHORT_CALL_SECONDS", short_call_seconds)
+    monkeypatch.setattr(watching, "_LONG_CALL_SECONDS", 1e9)
     directory, expected = undisturbed
     before = signal.getsignal(signal.SIGTERM)
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from noisy_student_tf import configs
 from noisy_student_tf.training import ema, optimizer
+from tests import strategies
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "rmsprop_and_ema.npz"
 
@@ -107,3 +108,22 @@ def test_decoupled_decay_spares_what_it_is_told_to():
     update()
     assert float(model.weight[0]) == pytest.approx(0.95)
     assert float(spared.weight[0]) == 1.0
+
+
+def test_clipping_limits_the_summed_gradient():
+    strategy = strategies.mirrored(2)
+
+    @tf.function
+    def clipped():
+        def part():
+            context = tf.distribute.get_replica_context()
+            sign = 1.0 - 2.0 * tf.cast(
+                context.replica_id_in_sync_group, tf.float32
+            )
+            # The parts' sum is [6, 8], of norm 10; the 100s cancel.
+            gradient = tf.constant([3.0, 4.0]) + 100.0 * sign
+            return optimizer.clip_across_replicas([gradient], 5.0)[0]
+
+        return strategy.reduce("sum", strategy.run(part), axis=None)
+
+    np.testing.assert_allclose(clipped(), [3.0, 4.0], rtol=1e-5)

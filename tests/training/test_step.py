@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.devices import replica_stream
+from noisy_student_tf.devices import replicas
 from noisy_student_tf.training import ema, schedules, state, step
 from tests import strategies
 from tests.training import tiny
@@ -36,9 +36,9 @@ def make_steps(
         ),
         schedule=schedules.learning_rate(made, configuration),
     )
-    settings = make_settings(configuration, made, num_replicas)
+    settings = make_settings(configuration, made)
     train_steps = step.make_train_steps(train_state, settings, strategy)
-    stream = replica_stream.distribute(
+    stream = replicas.distribute(
         tiny.make_stream,
         start_step=0,
         strategy=strategy,
@@ -49,12 +49,11 @@ def make_steps(
     return train_state, metrics.numpy()
 
 
-def make_settings(configuration, made, num_replicas=1):
+def make_settings(configuration, made):
     return step.StepSettings(
         config=configuration,
         unlabeled_batch_size=made.unlabeled_batch_size,
         seed=5,
-        num_replicas=num_replicas,
     )
 
 
@@ -142,25 +141,6 @@ def test_each_part_moves_the_statistics():
     )
 
 
-def test_clipping_limits_the_summed_gradient():
-    strategy = strategies.mirrored(2)
-
-    @tf.function
-    def clipped():
-        def part():
-            context = tf.distribute.get_replica_context()
-            sign = 1.0 - 2.0 * tf.cast(
-                context.replica_id_in_sync_group, tf.float32
-            )
-            # The parts' sum is [6, 8], of norm 10; the 100s cancel.
-            gradient = tf.constant([3.0, 4.0]) + 100.0 * sign
-            return step.clip_across_replicas([gradient], 5.0)[0]
-
-        return strategy.reduce("sum", strategy.run(part), axis=None)
-
-    np.testing.assert_allclose(clipped(), [3.0, 4.0], rtol=1e-5)
-
-
 def test_noise_differs_between_steps_and_replicas_and_repeats():
     def seed(*key):
         return tuple(step.noise_seed(*key).numpy())
@@ -200,7 +180,7 @@ def test_replicas_draw_different_noise():
         source=state.ModelSource(build=build),
         schedule=schedules.constant(0.1),
     )
-    settings = make_settings(configuration, made, 2)
+    settings = make_settings(configuration, made)
     make_step = step._step_maker(train_state, settings, strategy)
     batch = next(iter(tiny.make_stream(0, num_labeled=2, num_unlabeled=4)))
 
@@ -398,7 +378,7 @@ def test_clean_twins_are_dealt_with_their_images():
         )
 
     strategy = strategies.mirrored(2)
-    stream = replica_stream.distribute(
+    stream = replicas.distribute(
         with_twins,
         start_step=0,
         strategy=strategy,
@@ -417,25 +397,25 @@ def test_clean_twins_are_dealt_with_their_images():
 
 def test_batch_that_replicas_cannot_share_is_refused():
     with pytest.raises(ValueError, match=r"labeled_batch_size.* 3 replicas"):
-        replica_stream.check_batch_divides(
+        replicas.check_batch_divides(
             labeled_batch_size=4, unlabeled_batch_size=9, num_replicas=3
         )
     with pytest.raises(ValueError, match=r"labeled_batch_size.* in 4 parts"):
-        replica_stream.check_batch_divides(
+        replicas.check_batch_divides(
             labeled_batch_size=4,
             unlabeled_batch_size=8,
             num_replicas=2,
             accumulation_steps=4,
         )
     with pytest.raises(ValueError, match=r"unlabeled_ratio.* 10 images"):
-        replica_stream.check_batch_divides(
+        replicas.check_batch_divides(
             labeled_batch_size=4, unlabeled_batch_size=10, num_replicas=4
         )
 
 
 def test_replicas_get_every_second_row_of_the_batch():
     strategy = strategies.mirrored(2)
-    stream = replica_stream.distribute(
+    stream = replicas.distribute(
         tiny.make_stream,
         start_step=3,
         strategy=strategy,

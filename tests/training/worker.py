@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from noisy_student_tf import files
 from noisy_student_tf.configs import config_tree
-from noisy_student_tf.devices import cluster, device_calls, replicas, runtime
+from noisy_student_tf.devices import replicas, runtime, watching
 from noisy_student_tf.training import loop, progress, state
 from tests.training import tiny
 
@@ -78,8 +78,8 @@ def main(directory):
         tiny.make_config(), {"runtime.strategy": "multi_worker"}
     ).runtime
     strategy = runtime.make_strategy(config)
-    index = cluster.worker_index(strategy)
-    found = cluster.agree(strategy, [index, 7])
+    index = runtime.worker_index(strategy)
+    found = runtime.agree(strategy, [index, 7])
     # Each worker labels batches of its own, whole.
     label = tf.function(replicas.spread(lambda images: images + 1, strategy))
     labeled = label(tf.range(4))
@@ -94,7 +94,7 @@ def main(directory):
         written=written,
     )
     if index:
-        device_calls.DeviceCalls.make_steps = die_at_the_first_call
+        watching.DeviceCalls.make_steps = die_at_the_first_call
     try:
         train(f"{directory}/again", strategy)
     except tf.errors.OpError as error:

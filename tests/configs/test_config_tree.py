@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 from absl import flags
 
-from noisy_student_tf.configs import config_flags, options
+from noisy_student_tf.configs import config_tree, options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ NAMES = {
 
 def parsed(*arguments):
     values = flags.FlagValues()
-    config_flags.define_fields(Section(), NAMES, values)
+    config_tree.define_fields(Section(), NAMES, values)
     values(["program", *arguments])
     return values
 
@@ -39,12 +39,12 @@ def test_flags_have_the_defaults_and_help_of_their_fields():
     assert values["pixels"].value == 8
     assert values["pixels"].help == "Side in pixels."
     assert "name" not in values
-    assert config_flags.replace_fields(Section(), NAMES, values) == Section()
+    assert config_tree.replace_fields(Section(), NAMES, values) == Section()
 
 
 def test_given_flags_replace_fields_and_others_are_kept():
     values = parsed("--pixels=3", "--share=0.5", "--keeps", "--crop=center")
-    section = config_flags.replace_fields(Section(name="a"), NAMES, values)
+    section = config_tree.replace_fields(Section(name="a"), NAMES, values)
     assert section == Section(3, 0.5, True, "center", "a")
 
 
@@ -52,4 +52,4 @@ def test_what_is_no_choice_or_not_accepted_is_refused():
     with pytest.raises(flags.IllegalFlagValueError, match="center"):
         parsed("--crop=half")
     with pytest.raises(ValueError, match="--side=-1: accepted is 0 or more"):
-        config_flags.replace_fields(Section(), NAMES, parsed("--pixels=-1"))
+        config_tree.replace_fields(Section(), NAMES, parsed("--pixels=-1"))
