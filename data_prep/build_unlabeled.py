@@ -43,10 +43,7 @@ _FIELDS = {
 
 
 def build(
-    *,
-    data: configs.DataConfig,
-    directory: str,
-    labeled_directory: str,
+    *, data: configs.DataConfig, directory: str, labeled_directory: str
 ) -> None:
     """Build the unlabeled directory, or go on with an unfinished build.
 

@@ -25,11 +25,7 @@ from absl import app, flags, logging
 from data_prep.shards import beam_shards, pseudo_labeled_shard, sidecars
 from noisy_student_tf import configs, files
 from noisy_student_tf.configs import config_tree
-from noisy_student_tf.records import (
-    parquet_files,
-    predictions,
-    shards,
-)
+from noisy_student_tf.records import parquet_files, predictions, shards
 
 FLAGS = flags.FLAGS
 

@@ -254,10 +254,7 @@ def _student(
 
 
 def _labelings(
-    config: configs.Config,
-    number: int,
-    teacher: Model,
-    first: Labeling | None,
+    config: configs.Config, number: int, teacher: Model, first: Labeling | None
 ) -> Iterator[Labeling]:
     """Yield the labels that one student needs.
 

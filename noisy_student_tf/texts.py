@@ -6,10 +6,7 @@ _UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
 
 
 def align(
-    rows: Sequence[Sequence[str]],
-    *,
-    num_names: int = 1,
-    is_ruled: bool = False,
+    rows: Sequence[Sequence[str]], *, num_names: int = 1, is_ruled: bool = False
 ) -> str:
     """Return lines of cells as a text table with aligned columns.
 

@@ -52,11 +52,7 @@ def main(_: list[str]) -> None:
         options.workdir, f"pseudo_labels_{iteration}.html"
     )
     pseudo_label_page.write_page(
-        path,
-        workdir,
-        iteration,
-        classes=options.classes,
-        looked_up=looked_up,
+        path, workdir, iteration, classes=options.classes, looked_up=looked_up
     )
     print(f"page: {path}")
     if options.csv:

@@ -29,10 +29,7 @@ from semilearn.algorithms.fixmatch import FixMatch
 from semilearn.algorithms.hooks import FixedThresholdingHook, PseudoLabelingHook
 from semilearn.core.hooks import EMAHook, ParamUpdateHook
 from semilearn.datasets.augmentation import RandAugment
-from timm.models._efficientnet_builder import (
-    decode_arch_def,
-    round_channels,
-)
+from timm.models._efficientnet_builder import decode_arch_def, round_channels
 from torchvision import transforms
 
 # B0's stages, those at stride 1 that are so for small images.

@@ -56,10 +56,7 @@ def read_splits(data: workdirs.Workdir, resolution: int) -> dict[str, Split]:
 def _read(shard_set: shards.ShardSet, resolution: int) -> Split:
     pixels, labels = [], []
     for batch in eval_stream.make_eval_stream(
-        shard_set,
-        resolution=resolution,
-        batch_size=_BATCH_SIZE,
-        crop="whole",
+        shard_set, resolution=resolution, batch_size=_BATCH_SIZE, crop="whole"
     ):
         is_valid = batch["is_valid"].numpy()
         gray = tf.reduce_mean(batch["images"], axis=-1).numpy() / 255

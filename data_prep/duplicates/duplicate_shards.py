@@ -8,11 +8,7 @@ import pyarrow as pa
 
 from data_prep.duplicates import near_hashes, perceptual
 from data_prep.sources import tfrecords
-from noisy_student_tf.records import (
-    duplicates,
-    parquet_files,
-    schema,
-)
+from noisy_student_tf.records import duplicates, parquet_files, schema
 
 _REPEATS = ("place", "kept", "distance")
 # Instead of a mask: whole files are compared.
@@ -154,11 +150,7 @@ def write_repeats(
     )
     apart = near_hashes.distances(images.hashes[losers], images.hashes[keepers])
     table = pa.table(
-        [
-            images.places[losers],
-            images.places[keepers],
-            apart.astype(np.int32),
-        ],
+        [images.places[losers], images.places[keepers], apart.astype(np.int32)],
         names=_REPEATS,
     )
     parquet_files.write_table(output, table)

@@ -14,12 +14,7 @@ import tensorflow as tf
 from google.protobuf import message
 
 from noisy_student_tf import files
-from noisy_student_tf.records import (
-    parquet_files,
-    predictions,
-    schema,
-    shards,
-)
+from noisy_student_tf.records import parquet_files, predictions, schema, shards
 
 RECORDS_SHA256 = "records_sha256"
 

@@ -175,9 +175,7 @@ def _feeding(
 
 
 def _storing(
-    config: configs.Config,
-    data: compute.Data,
-    assumptions: Assumptions,
+    config: configs.Config, data: compute.Data, assumptions: Assumptions
 ) -> str:
     lines = storage.lines(
         config,

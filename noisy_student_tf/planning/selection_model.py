@@ -104,10 +104,7 @@ def simulate(
 
 
 def fit_exponent(
-    heap: Heap,
-    selection: configs.SelectionConfig,
-    *,
-    num_selected: int,
+    heap: Heap, selection: configs.SelectionConfig, *, num_selected: int
 ) -> float:
     """Return the exponent at which a heap leaves so many different images.
 

@@ -236,10 +236,7 @@ def _read_selection(
 
 
 def _extremes(
-    rows: np.ndarray,
-    confidences: np.ndarray,
-    labels: np.ndarray,
-    class_id: int,
+    rows: np.ndarray, confidences: np.ndarray, labels: np.ndarray, class_id: int
 ) -> list[int]:
     """Return the rows of a class that may be shown: the ends, the wrong."""
     order = rows[np.argsort(confidences[rows], kind="stable")]

@@ -144,9 +144,7 @@ def _settings(run_config: configs.Config) -> list[tuple[str, str]]:
 
 
 def _gather(
-    workdir: workdirs.Workdir,
-    iteration: int,
-    shown: Sequence[int],
+    workdir: workdirs.Workdir, iteration: int, shown: Sequence[int]
 ) -> _Gathered:
     """Read all rows once, and keep counts and a bounded number of images."""
     gathered = _Gathered(
@@ -224,9 +222,7 @@ def _cuts(
     ]
 
 
-def _pairs(
-    workdir: workdirs.Workdir,
-) -> list[tuple[int, duplicates.Duplicate]]:
+def _pairs(workdir: workdirs.Workdir) -> list[tuple[int, duplicates.Duplicate]]:
     """Return the near duplicates, those of held-out images first."""
     order = {"test": 0, "validation": 1, "train": 2}
     return sorted(
@@ -240,8 +236,7 @@ def _pairs(
 
 
 def _pair_pictures(
-    workdir: workdirs.Workdir,
-    pairs: Sequence[tuple[int, duplicates.Duplicate]],
+    workdir: workdirs.Workdir, pairs: Sequence[tuple[int, duplicates.Duplicate]]
 ) -> dict[bytes, str]:
     """Return thumbnails of both images of each pair, by id."""
     wanted: dict[str, list[tuple[int, bytes]]] = collections.defaultdict(list)

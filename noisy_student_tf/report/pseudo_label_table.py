@@ -42,8 +42,7 @@ def write_csv(path: str, workdir: workdirs.Workdir, iteration: int) -> int:
     with files.temporary_name(path) as temporary:
         with files.open_file(temporary, "wb") as file:
             for table in itertools.chain(
-                _labeled(workdir, iteration, names),
-                _duplicates(workdir, names),
+                _labeled(workdir, iteration, names), _duplicates(workdir, names)
             ):
                 buffer = io.BytesIO()
                 options = csv.WriteOptions(include_header=not num_rows)

@@ -115,11 +115,7 @@ def reliability(rows: Sequence[Row], *, description: str) -> markupsafe.Markup:
     for row in rows:
         bins = np.asarray(row["reliability"], np.float64)  # [num_bins, 3]
         axes.plot(
-            bins[:, 1],
-            bins[:, 2],
-            marker="o",
-            markersize=3.5,
-            **_look(row),
+            bins[:, 1], bins[:, 2], marker="o", markersize=3.5, **_look(row)
         )
     axes.set(xlim=(0, 1.01), ylim=(0, 1.01))
     axes.set(xlabel="confidence", ylabel="accuracy")

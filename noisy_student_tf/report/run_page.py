@@ -77,9 +77,7 @@ def _tables(measured: list[results.Row]) -> list[dict[str, Any]]:
     return tables
 
 
-def _training(
-    metrics: dict[str, list[dict[str, Any]]],
-) -> list[dict[str, Any]]:
+def _training(metrics: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Return the curves of every model, and where it stands."""
     models = []
     for name, lines in metrics.items():

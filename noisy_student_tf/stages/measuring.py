@@ -292,9 +292,7 @@ def _corruptions(
             *robustness_stage.corruption_stream(root, classifier, batch_size),
         )
 
-    def map_classes(
-        images: evaluation_sources.LabeledImages,
-    ) -> list[int]:
+    def map_classes(images: evaluation_sources.LabeledImages) -> list[int]:
         return _map_classes(
             classifier, images.class_names, images.specification
         )
