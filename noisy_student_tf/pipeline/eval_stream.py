@@ -44,9 +44,10 @@ def make_eval_stream(
     records = records.apply(
         tf.data.experimental.assert_cardinality(shard_set.num_records)
     )
-    return _make_batches(
+    is_foreign = shard_set.schema == "imagenet"
+    return _batch(
         records,
-        record_schema=shard_set.schema,
+        schema.parse_imagenet if is_foreign else schema.parse_image,
         resolution=resolution,
         batch_size=batch_size,
         crop=crop,
@@ -101,7 +102,6 @@ def make_shards_stream(
     resolution: int,
     batch_size: int,
     crop: decode.TestCrop = "center",
-    record_schema: shards.Schema = "image",
 ) -> tf.data.Dataset:
     """Return the batches of several shards, one after the other.
 
@@ -114,7 +114,6 @@ def make_shards_stream(
         resolution: Side of the images in pixels.
         batch_size: Of every batch; the last one of each shard is padded.
         crop: "center" or "whole".
-        record_schema: How a record is parsed.
 
     Returns:
         As of `make_eval_stream`, and `shards` int32 [batch], the place of the
@@ -128,7 +127,7 @@ def make_shards_stream(
         return padded.prefetch(1)
 
     make_example = _example_maker(
-        _parser(record_schema), resolution=resolution, crop=crop
+        schema.parse_image, resolution=resolution, crop=crop
     )
     nothing = _padding(resolution)
 
@@ -181,29 +180,6 @@ def make_encoded_stream(
         crop=crop,
         has_parts=has_parts,
     )
-
-
-def _make_batches(
-    records: tf.data.Dataset,
-    *,
-    record_schema: shards.Schema,
-    resolution: int,
-    batch_size: int,
-    crop: decode.TestCrop,
-) -> tf.data.Dataset:
-    return _batch(
-        records,
-        _parser(record_schema),
-        resolution=resolution,
-        batch_size=batch_size,
-        crop=crop,
-    )
-
-
-def _parser(record_schema: shards.Schema) -> _Parse:
-    if record_schema == "imagenet":
-        return schema.parse_imagenet
-    return schema.parse_image
 
 
 def _batch(
