@@ -13,6 +13,8 @@ from noisy_student_tf import configs
 
 # Of the selection by a teacher that does not teach.
 SELECTION_ONLY = 0
+# The model that students are compared with, on request.
+SUPERVISED = "supervised"
 
 Kind = Literal[
     "labeled",
@@ -49,6 +51,8 @@ class Model:
             labels are stored.
         is_finetuned: Whether it is FixRes': clean test crops, a constant
             rate, few variables.
+        drawn_as: The model whose weights, order and noise it is drawn with;
+            empty: its own.
     """
 
     name: str
@@ -62,6 +66,15 @@ class Model:
     labelings: "tuple[Labeling, ...]" = ()
     online_teacher: "Model | None" = None
     is_finetuned: bool = False
+    drawn_as: str = ""
+
+    @property
+    def teacher(self) -> "Model | None":
+        """The model of the run that it learns from; None: there is none."""
+        if not self.labelings:
+            return None
+        teacher = self.labelings[-1].teacher
+        return teacher if isinstance(teacher, Model) else None
 
     @property
     def pseudo_labeled(self) -> str:
@@ -133,6 +146,8 @@ class Recipe:
     Attributes:
         teacher: The first teacher.
         students: Each with its labels.
+        supervised: What the last student would be without pseudo-labels, to
+            compare it with, or None.
         finetuned: The last model at a higher resolution, or None.
         finds_duplicates: Whether near duplicates are looked for.
         measures_robustness: Whether robustness is measured.
@@ -140,6 +155,7 @@ class Recipe:
 
     teacher: Model
     students: tuple[Model, ...]
+    supervised: Model | None
     finetuned: Model | None
     finds_duplicates: bool
     measures_robustness: bool
@@ -147,7 +163,18 @@ class Recipe:
     @property
     def models(self) -> list[Model]:
         """All models, in the order of their making."""
-        return [*filter(None, (self.teacher, *self.students, self.finetuned))]
+        made = (
+            self.teacher,
+            *self.students,
+            self.supervised,
+            self.finetuned,
+        )
+        return [*filter(None, made)]
+
+    @property
+    def candidates(self) -> list[Model]:
+        """The models that may be exported: all but the supervised one."""
+        return [each for each in self.models if each != self.supervised]
 
     @property
     def labelings(self) -> list[Labeling]:
@@ -172,7 +199,7 @@ class Recipe:
                 "teacher, to that number. More take "
                 "--self_training.num_iterations and another --workdir."
             )
-        return self.models[iteration]
+        return (self.teacher, *self.students)[iteration]
 
     def labeling(self, iteration: int) -> Labeling:
         """Return the labels of a student, or for 0 those that only select.
@@ -204,6 +231,9 @@ def of(config: configs.Config) -> Recipe:
     return Recipe(
         teacher=models[0],
         students=tuple(models[1:]),
+        supervised=_supervised(last)
+        if config.evaluation.supervised_baseline
+        else None,
         finetuned=_finetuned(config, last)
         if config.fixres.resolution
         else None,
@@ -277,6 +307,23 @@ def _labelings(
         teacher=teacher,
         kept_from=kept,
         leaves_out_duplicates=leaves_out and not kept,
+    )
+
+
+def _supervised(student: Model) -> Model:
+    """Return a student that sees labeled images alone.
+
+    Architecture, first weights, noise, order of the labeled images and number
+    of steps are the student's.
+    """
+    return dataclasses.replace(
+        student,
+        name=SUPERVISED,
+        folder=SUPERVISED,
+        title="Supervised baseline",
+        labelings=(),
+        online_teacher=None,
+        drawn_as=student.name,
     )
 
 

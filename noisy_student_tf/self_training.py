@@ -37,8 +37,8 @@ def run_all(run: runs.Run) -> list[dict[str, Any]]:
         labels.label(run, student)
         models.make(run, student)
         runs.on_chief(run, lambda: write_results(run))
-    if recipe.finetuned:
-        models.make(run, recipe.finetuned)
+    for last in filter(None, (recipe.supervised, recipe.finetuned)):
+        models.make(run, last)
     runs.on_chief(run, lambda: _finish(run))
     return files.read_json(run.workdir.results)
 

@@ -273,6 +273,7 @@ _TINY = {
     # An unlearned net is never sure of anything.
     "selection.images_per_class": 20,
     "selection.confidence_threshold": 0.0,
+    "self_training.allow_weak_teacher": True,
     "fixres.resolution": 24,
     "fixres.epochs": 1,
     "fixres.base_learning_rate": 0.0002,

@@ -130,6 +130,12 @@ class SelfTrainingConfig:
     teacher_resolution: int = options.option(
         0, "Side of the teacher's images in pixels. 0: the students'."
     )
+    allow_weak_teacher: bool = options.option(
+        False,
+        "Let a teacher label that is not significantly better than naming one "
+        "class for every image.",
+        affects="nothing",
+    )
     online_teacher: bool = options.option(
         False,
         "Teachers label clean twins of the selected images, at their own "
@@ -196,6 +202,13 @@ class EvaluationConfig:
     )
     robustness_sequences: int = options.option(
         0, "Held-out images that become sequences. 0: all."
+    )
+
+    supervised_baseline: bool = options.option(
+        False,
+        "Train the last student once more on labeled images alone, with the "
+        "same noise, first weights and number of steps, and compare with it.",
+        affects="nothing",
     )
 
     def __post_init__(self) -> None:

@@ -85,7 +85,7 @@ def settings_of(
     Raises:
         ValueError: Fine-tuning has no rate.
     """
-    seed = runs.stage_seed(config.seed, model.name)
+    seed = runs.stage_seed(config.seed, model.drawn_as or model.name)
     optimizer = config.optimizer
     if model.is_finetuned:
         optimizer = dataclasses.replace(
