@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf.evaluation import metrics
+from noisy_student_tf.records import held_out
 
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]
 
@@ -22,7 +23,11 @@ _METRICS = (
 
 
 def evaluate(
-    logits_fn: LogitsFn, stream: tf.data.Dataset, num_classes: int
+    logits_fn: LogitsFn,
+    stream: tf.data.Dataset,
+    num_classes: int,
+    *,
+    keep: held_out.Keep | None = None,
 ) -> dict[str, Any]:
     """Return the metrics over all valid images of a stream, each counted once.
 
@@ -32,6 +37,8 @@ def evaluate(
         stream: Finite evaluation batches: `images`, `labels` int32 [batch],
             `is_valid` bool [batch], False for the padding of the last batch.
         num_classes: Classes of the logits.
+        keep: Is given the logits, labels and ids of each batch's valid images;
+            see `held_out.open_writer`.
 
     Returns:
         What `metrics.result` returns.
@@ -40,7 +47,10 @@ def evaluate(
         ValueError: The stream is empty, a label is unknown, or the logits are
             not finite or of another number of classes.
     """
-    return evaluate_views(logits_fn, stream, num_classes, {"all": None})["all"]
+    views = {"all": None}
+    return evaluate_views(logits_fn, stream, num_classes, views, keep=keep)[
+        "all"
+    ]
 
 
 def evaluate_views(
@@ -48,6 +58,8 @@ def evaluate_views(
     stream: tf.data.Dataset,
     num_classes: int,
     views: Mapping[str, Sequence[int] | None],
+    *,
+    keep: held_out.Keep | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the metrics with different classes to choose from, in one pass.
 
@@ -57,6 +69,7 @@ def evaluate_views(
         num_classes: Classes of the logits.
         views: Name -> the classes to choose from, in ascending order; None:
             all of them.
+        keep: See `evaluate`.
 
     Returns:
         Name -> what `metrics.result` returns.
@@ -68,12 +81,14 @@ def evaluate_views(
         name: metrics.zeros(num_classes if classes is None else len(classes))
         for name, classes in views.items()
     }
-    for logits, labels, _ in valid_batches(logits_fn, stream, num_classes):
+    for logits, labels, ids in valid_batches(logits_fn, stream, num_classes):
         for name, classes in views.items():
             seen = (logits, labels)
             if classes is not None:
                 seen = metrics.restrict(logits, labels, classes)
             totals[name] = metrics.merge(totals[name], metrics.of_batch(*seen))
+        if keep:
+            keep(logits, labels, ids)
     return {name: metrics.result(total) for name, total in totals.items()}
 
 
