@@ -21,7 +21,7 @@ from noisy_student_tf.pseudo_labels import plausibility, summary
 from noisy_student_tf.pseudo_labels import predict as predictor
 from noisy_student_tf.pseudo_labels import select as selector
 from noisy_student_tf.records import duplicates, shards
-from noisy_student_tf.stages import labeler, runs
+from noisy_student_tf.stages import labeler, runs, standings
 
 
 def label(run: runs.Run, student: recipes.Model) -> None:
@@ -32,7 +32,8 @@ def label(run: runs.Run, student: recipes.Model) -> None:
     rest.
 
     Raises:
-        ValueError: Labels that are there are of another teacher.
+        ValueError: Labels that are there are of another teacher, or this one
+            has learned nothing.
     """
     wanted = student.pseudo_labeled
     if shards.is_finished(run.workdir.folder(wanted)):
@@ -131,7 +132,8 @@ def predict(
     They are clean, and so is the teacher, but for the ablation.
 
     Raises:
-        ValueError: Predictions that are there are of another teacher.
+        ValueError: Predictions that are there are of another teacher, or this
+            one has learned nothing.
     """
     directory = run.workdir.folder(labeling.predictions)
     if _is_predicted(run, labeling):
@@ -146,10 +148,16 @@ def predict(
 def _label_shards(
     run: runs.Run, labeling: recipes.Labeling
 ) -> Callable[..., None]:
-    """Return `predictor.predict` of a labeling, to be told the share."""
+    """Return `predictor.predict` of a labeling, to be told the share.
+
+    Raises:
+        ValueError: See `standings.check_teacher`.
+    """
     teacher = labeling.teacher
     teacher_directory = runs.directory(run, teacher)
     shards.read_manifest(teacher_directory)
+    if isinstance(teacher, recipes.Model):
+        standings.check_teacher(run, teacher)
     directory = run.workdir.folder(labeling.predictions)
     folder, split = labeling.images
     images = shards.open_split(run.workdir.folder(folder), split)

@@ -10,7 +10,7 @@ from noisy_student_tf.devices import runtime
 from noisy_student_tf.evaluation import evaluate
 from noisy_student_tf.model import saved, specs
 from noisy_student_tf.records import held_out, shards
-from noisy_student_tf.stages import model_training, runs
+from noisy_student_tf.stages import model_training, runs, standings
 
 
 def make(run: runs.Run, model: recipes.Model) -> None:
@@ -106,6 +106,7 @@ def _close(
             ),
             "fingerprint": saved.fingerprint(directory),
             **content,
+            "standing": standings.measure(run, model, logits_fn, spec),
             "results": rows,
         },
     )
