@@ -177,6 +177,27 @@ class Recipe:
         return [each for each in self.models if each != self.supervised]
 
     @property
+    def comparisons(self) -> list[tuple[Model, Model]]:
+        """Which model is compared with which other one.
+
+        Students and what is fine-tuned of them: with what they learned from,
+        with the first teacher and with the supervised baseline.
+        """
+        learners = [
+            model
+            for model in self.candidates
+            if model.labelings or model.is_finetuned
+        ]
+        pairs: list[tuple[Model, Model]] = []
+        for model in learners:
+            source = model.teacher or model.start
+            for other in (source, self.teacher, self.supervised):
+                pair = (model, other)
+                if isinstance(other, Model) and pair not in pairs:
+                    pairs.append((model, other))
+        return pairs
+
+    @property
     def labelings(self) -> list[Labeling]:
         """All labelings, in order."""
         return [each for model in self.students for each in model.labelings]
@@ -232,7 +253,7 @@ def of(config: configs.Config) -> Recipe:
         teacher=models[0],
         students=tuple(models[1:]),
         supervised=_supervised(last)
-        if config.evaluation.supervised_baseline
+        if config.evaluation.supervised_baseline and last.labelings
         else None,
         finetuned=_finetuned(config, last)
         if config.fixres.resolution

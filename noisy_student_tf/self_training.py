@@ -54,6 +54,7 @@ def _finish(run: runs.Run) -> None:
     if run.recipe.measures_robustness:
         robustness.measure(run)
     write_results(run)
+    data.warn(run)
 
 
 def write_results(run: runs.Run) -> list[dict[str, Any]]:

@@ -23,7 +23,8 @@ from absl import flags
 from noisy_student_tf import configs, self_training
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.evaluation import adversarial, results
-from noisy_student_tf.report import evaluation_page, robustness_tables
+from noisy_student_tf.report import evaluation_page
+from noisy_student_tf.report.robustness import robustness_tables
 from noisy_student_tf.stages import classifiers, measuring, robustness
 from run_scripts import flags as config_flags
 from run_scripts import stage

@@ -10,7 +10,7 @@ writes all stages, `results.json`, `report.html` and a SavedModel to
 from absl import flags, logging
 
 from noisy_student_tf import workdirs
-from noisy_student_tf.evaluation import results
+from noisy_student_tf.evaluation import cautions, results
 from noisy_student_tf.records import shards
 from run_scripts import flags as config_flags
 
@@ -39,9 +39,13 @@ def main(_: list[str]) -> None:
         _run()
     rows = results.read(workdir.results)
     print(results.format_table(results.headline_rows(rows)))
+    print(results.format_comparisons(rows), end="")
+    for caution in cautions.of_run(workdir):
+        print(f"note: {caution}")
     print(f"report: {workdir.report}")
-    exported = shards.read_manifest(workdir.export)["model"]
-    print(f"classifier: {workdir.saved_model} ({exported})")
+    exported = shards.read_manifest(workdir.export)
+    model, reason = exported["model"], exported["reason"]
+    print(f"classifier: {workdir.saved_model} ({model}: {reason})")
     logging.flush()
 
 

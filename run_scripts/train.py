@@ -1,13 +1,14 @@
 """Train one model of a run: the teacher or a student.
 
-Reads the shards in `--workdir` and writes `teacher/` or `student_N/` there:
-weights, curves, accuracies.
+Reads the shards in `--workdir` and writes `teacher/`, `student_N/` or
+`supervised/` there: weights, curves, accuracies.
 
     python -m run_scripts.train --workdir=runs/digits --iteration=1
 """
 
 from absl import flags
 
+from noisy_student_tf import recipes
 from noisy_student_tf.stages import models
 from run_scripts import flags as config_flags
 from run_scripts import stage
@@ -19,12 +20,29 @@ def define_flags() -> None:
     config_flags.define_iteration_flag(
         "0: the teacher; 1, 2, ...: that student."
     )
+    flags.DEFINE_boolean(
+        "supervised",
+        False,
+        "Train the baseline of --evaluation.supervised_baseline instead.",
+    )
 
 
 def main(_: list[str]) -> None:
-    """Train the model that `--iteration` names."""
+    """Train the model that the flags name."""
     run = stage.run_from_flags()
-    models.make(run, run.recipe.model(flags.FLAGS.iteration))
+    model = run.recipe.model(flags.FLAGS.iteration)
+    if flags.FLAGS.supervised:
+        model = _supervised(run.recipe)
+    models.make(run, model)
+
+
+def _supervised(recipe: recipes.Recipe) -> recipes.Model:
+    if not recipe.supervised:
+        raise ValueError(
+            "--supervised: this run has no such baseline. Give "
+            "--evaluation.supervised_baseline, and a student to compare."
+        )
+    return recipe.supervised
 
 
 if __name__ == "__main__":

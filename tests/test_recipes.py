@@ -152,3 +152,57 @@ def test_folders_differ():
         if stage.model
     )
     assert dataclasses.is_dataclass(recipe)
+
+
+def test_the_supervised_baseline_is_the_last_student_without_pseudo_labels():
+    recipe = recipe_of(
+        evaluation__supervised_baseline=True,
+        fixres__resolution=300,
+        self_training__online_teacher=True,
+    )
+    supervised, student = recipe.supervised, recipe.students[-1]
+    assert folders(recipe)[-4:] == [
+        "student_2",
+        "supervised",
+        "fixres",
+        "export",
+    ]
+    assert (
+        dataclasses.replace(
+            student,
+            name="supervised",
+            folder="supervised",
+            title="Supervised baseline",
+            labelings=(),
+            online_teacher=None,
+            drawn_as="student_2",
+        )
+        == supervised
+    )
+    assert recipe.finetuned.start is student
+    assert supervised not in recipe.candidates
+    assert recipe.model(2) is student
+
+
+def test_without_students_there_is_nothing_to_compare():
+    recipe = recipe_of(
+        evaluation__supervised_baseline=True, self_training__num_iterations=0
+    )
+    assert recipe.supervised is None
+    assert recipe.comparisons == []
+
+
+def test_students_are_compared_with_teachers_and_the_baseline():
+    recipe = recipe_of(
+        evaluation__supervised_baseline=True, fixres__resolution=300
+    )
+    assert [(a.name, b.name) for a, b in recipe.comparisons] == [
+        ("student_1", "teacher"),
+        ("student_1", "supervised"),
+        ("student_2", "student_1"),
+        ("student_2", "teacher"),
+        ("student_2", "supervised"),
+        ("student_2_fixres", "student_2"),
+        ("student_2_fixres", "teacher"),
+        ("student_2_fixres", "supervised"),
+    ]

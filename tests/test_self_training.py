@@ -16,9 +16,10 @@ from data_prep.shards import sidecars
 from noisy_student_tf import files, self_training, workdirs
 from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.devices import runtime
+from noisy_student_tf.evaluation import results
 from noisy_student_tf.planning import dry_run
 from noisy_student_tf.records import held_out, shards
-from noisy_student_tf.stages import labels, runs
+from noisy_student_tf.stages import labels, model_training, runs
 from run_scripts import (
     evaluate,
     export,
@@ -73,10 +74,11 @@ def test_every_stage_leaves_its_manifest(finished):
 def test_results_hold_every_model_on_both_splits(finished):
     rows = files.read_json(finished.workdir.results)
     models = {"teacher", "student_1", "student_1_fixres"}
-    assert {(row["model"], row["split"]) for row in rows} == {
+    plain = list(filter(results.is_accuracy, rows))
+    assert {(row["model"], row["split"]) for row in plain} == {
         (model, split) for model in models for split in ("validation", "test")
     }
-    for row in rows:
+    for row in plain:
         low, high = row["interval_95"]
         assert 0 <= low <= row["accuracy"] <= high <= 1
 
@@ -84,7 +86,7 @@ def test_results_hold_every_model_on_both_splits(finished):
 def test_every_row_follows_from_what_was_said_of_each_image(finished):
     """By id: the files hold a split's images, and give its rows' accuracy."""
     root = finished.workdir
-    for row in files.read_json(root.results):
+    for row in filter(results.is_accuracy, files.read_json(root.results)):
         folder = "fixres" if row["model"].endswith("fixres") else row["model"]
         directory = root.folder(folder)
         resolution = row["resolution"]
@@ -99,6 +101,67 @@ def test_every_row_follows_from_what_was_said_of_each_image(finished):
         }
         is_right = choices.classes == choices.labels
         assert is_right.mean() == row["accuracy"]
+
+
+def test_students_are_compared_on_the_same_images(finished):
+    rows = files.read_json(finished.workdir.results)
+    accuracies = {
+        (row["model"], row["split"]): row["accuracy"]
+        for row in reversed(rows)
+        if results.is_accuracy(row)
+    }
+    compared = list(filter(results.is_comparison, rows))
+    assert {(row["model"], row["baseline"]) for row in compared} == {
+        ("student_1", "teacher"),
+        ("student_1_fixres", "student_1"),
+        ("student_1_fixres", "teacher"),
+    }
+    assert {row["split"] for row in compared} == {"validation", "test"}
+    for row in compared:
+        before, after = (
+            accuracies[row[key], row["split"]] for key in ("baseline", "model")
+        )
+        assert row["difference"] == pytest.approx(after - before)
+
+
+def test_a_baseline_is_added_to_a_finished_run(finished, tmp_path):
+    shutil.copytree(finished.workdir.root, tmp_path / "run")
+    run = make_run(tmp_path / "run", **{"evaluation.supervised_baseline": True})
+    supervised = run.recipe.supervised
+    seeds = {
+        model_training.settings_of(run.config, run.workdir, model).seed
+        for model in (supervised, run.recipe.students[0])
+    }
+    assert len(seeds) == 1
+    rows = self_training.run_all(run)
+    student, baseline = (
+        shards.read_manifest(run.workdir.folder(name))
+        for name in ("student_1", "supervised")
+    )
+    assert baseline["total_steps"] == student["total_steps"]
+    assert baseline["num_parameters"] == student["num_parameters"]
+    assert baseline["fingerprint"] != student["fingerprint"]
+    assert ("student_1_fixres", "supervised") in {
+        (row["model"], row["baseline"])
+        for row in filter(results.is_comparison, rows)
+    }
+
+
+def test_a_teacher_that_learned_nothing_stops_the_run(finished, tmp_path):
+    shutil.copytree(finished.workdir.labeled, tmp_path / "labeled")
+    shutil.copytree(finished.workdir.unlabeled, tmp_path / "unlabeled")
+    run = make_run(
+        tmp_path,
+        **{
+            **WITHOUT_POLICY,
+            "self_training.allow_weak_teacher": False,
+            "training.teacher_epochs": 0.2,
+        },
+    )
+    with pytest.raises(ValueError, match="naming one class for every image"):
+        self_training.run_all(run)
+    assert shards.is_finished(run.workdir.teacher)
+    assert not files.list_directory(run.workdir.predictions(1))
 
 
 def test_counts_agree_at_every_hand_over(finished):

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from noisy_student_tf import files, texts
+from noisy_student_tf.evaluation import chance
 
 Row = dict[str, Any]
 
 _KEY = ("model", "set", "split", "resolution", "weights")
-# What distinguishes rows of robustness: only they have a measure.
-_ROBUSTNESS_KEY = ("measure", "epsilon_pixels", "difficulty")
+# What distinguishes rows of robustness and comparisons: only they have a
+# measure.
+_MEASURE_KEY = ("measure", "epsilon_pixels", "difficulty", "baseline")
+COMPARISON = "comparison"
 _HEADER = (
     "model",
     "set",
@@ -52,13 +55,23 @@ def add(path: str, row: Row) -> None:
 def _key(row: Row) -> tuple[Any, ...]:
     return (
         *(row[name] for name in _KEY),
-        *(row.get(name) for name in _ROBUSTNESS_KEY),
+        *(row.get(name) for name in _MEASURE_KEY),
     )
 
 
 def is_robustness(row: Row) -> bool:
     """Tell whether a row is of corruptions, sequences or an attack."""
-    return "measure" in row
+    return not is_accuracy(row) and not is_comparison(row)
+
+
+def is_accuracy(row: Row) -> bool:
+    """Tell whether a row is of a model's answers to plain images."""
+    return "measure" not in row
+
+
+def is_comparison(row: Row) -> bool:
+    """Tell whether a row compares two models on the same images."""
+    return row.get("measure") == COMPARISON
 
 
 def headline_rows(rows: Sequence[Row]) -> list[Row]:
@@ -70,7 +83,7 @@ def headline_rows(rows: Sequence[Row]) -> list[Row]:
     for split in ("test", "validation"):
         first: dict[str, Row] = {}
         for row in rows:
-            if row["split"] == split and not is_robustness(row):
+            if row["split"] == split and is_accuracy(row):
                 first.setdefault(row["model"], row)
         if first:
             return list(first.values())
@@ -78,8 +91,8 @@ def headline_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Return the rows as an aligned text table, without robustness."""
-    plain = [row for row in rows if not is_robustness(row)]
+    """Return the rows of plain images as an aligned text table."""
+    plain = list(filter(is_accuracy, rows))
     cells = [_HEADER, *map(_cells, plain)]
     return texts.align(cells, num_names=NUM_NAMES, is_ruled=True)
 
@@ -105,3 +118,39 @@ def _cells(row: Row) -> tuple[str, ...]:
         number("loss", 4),
         number("calibration_error", 4),
     )
+
+
+def is_shown(row: Row) -> bool:
+    """Tell whether a comparison shows any difference of the accuracies.
+
+    The interval must not contain zero, and McNemar's test must agree: where
+    few images tell the models apart the bootstrap is too sure.
+    """
+    low, high = row["interval_95"]
+    return (low > 0 or high < 0) and row["p_value"] < chance.SIGNIFICANCE
+
+
+def format_comparisons(rows: Sequence[Row]) -> str:
+    """Return a line for each comparison on the images of the headline."""
+    splits = {row["split"] for row in headline_rows(rows)}
+    return "".join(
+        f"{_comparison_line(row)}\n"
+        for row in rows
+        if is_comparison(row) and row["split"] in splits
+    )
+
+
+def _comparison_line(row: Row) -> str:
+    low, high = (100 * value for value in row["interval_95"])
+    return (
+        f"{row['model']} against {row['baseline']}, {row['num_images']:,} "
+        f"{row['split']} images: "
+        + ("" if is_shown(row) else "no difference shown: ")
+        + f"{100 * row['difference']:+.1f} points (95 % interval {low:+.1f} "
+        f"to {high:+.1f}; McNemar's p {format_p(row['p_value'])})"
+    )
+
+
+def format_p(p_value: float) -> str:
+    """Return a probability with its relation: `= 0.12`, `< 0.001`."""
+    return "< 0.001" if p_value < 0.001 else f"= {p_value:.2g}"

@@ -5,8 +5,8 @@ from typing import Any
 
 from noisy_student_tf import files
 from noisy_student_tf.evaluation import paper_numbers, results
-from noisy_student_tf.report import (
-    pages,
+from noisy_student_tf.report import pages
+from noisy_student_tf.report.robustness import (
     robustness_plots,
     robustness_section,
     robustness_tables,
@@ -34,7 +34,7 @@ def write_page(directory: str) -> str:
 
 
 def _contents(rows: Sequence[results.Row]) -> dict[str, Any]:
-    plain = [row for row in rows if not results.is_robustness(row)]
+    plain = [row for row in rows if results.is_accuracy(row)]
     robust = [row for row in rows if results.is_robustness(row)]
     sets = list(dict.fromkeys(row["set"] for row in rows))
     return {

@@ -25,7 +25,8 @@ def render(template: str, **contents: object) -> str:
     environment.filters.update(
         percent=_percent,
         count=_count,
-        points=_points,
+        points=points,
+        signed=_signed,
         number=_number,
         confidence=_confidence,
     )
@@ -41,8 +42,13 @@ def _count(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def _points(value: float) -> str:
+def points(value: float) -> str:
+    """Return a signed number of percentage points."""
     return f"{value:+.1f}".replace("-", "\u2212")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "\u2212")
 
 
 def _number(value: float | None, digits: int = 3) -> str:

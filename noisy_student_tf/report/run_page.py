@@ -10,14 +10,15 @@ import markupsafe
 import numpy as np
 
 from noisy_student_tf import files, workdirs
-from noisy_student_tf.evaluation import results
+from noisy_student_tf.evaluation import cautions, results
 from noisy_student_tf.report import (
+    headline,
     iterations,
     pages,
-    robustness_section,
     run_sections,
     svg_plots,
 )
+from noisy_student_tf.report.robustness import robustness_section
 
 
 def write_report(workdir: workdirs.Workdir) -> str:
@@ -38,8 +39,10 @@ def write_report(workdir: workdirs.Workdir) -> str:
         fields=run_sections.compare_with_preset(run_config),
         versions=run_sections.versions(),
         data=data,
-        headline=run_sections.headline(rows),
-        tables=_tables(rows),
+        headline=headline.read(workdir, rows),
+        cautions=cautions.of_run(workdir),
+        exported=headline.read_export(workdir),
+        tables=_tables(rows, headline.read_comparisons(workdir)),
         robustness=robustness_section.contents(
             [
                 row
@@ -58,7 +61,9 @@ def write_report(workdir: workdirs.Workdir) -> str:
     return path
 
 
-def _tables(measured: list[results.Row]) -> list[dict[str, Any]]:
+def _tables(
+    measured: list[results.Row], comparisons: list[results.Row]
+) -> list[dict[str, Any]]:
     """Return a table per split, test images first, with its common axis."""
     tables = []
     for split in sorted({row["split"] for row in measured}):
@@ -69,6 +74,9 @@ def _tables(measured: list[results.Row]) -> list[dict[str, Any]]:
             {
                 "split": split,
                 "rows": rows,
+                "comparisons": [
+                    row for row in comparisons if row["split"] == split
+                ],
                 "low": float(low),
                 "span": float(max(high - low, 0.05)),
                 "has_sets": len({row["set"] for row in rows}) > 1,

@@ -10,13 +10,12 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from noisy_student_tf import configs, files, workdirs
+from noisy_student_tf import configs, files, recipes, workdirs
 from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.records import shards
@@ -78,6 +77,8 @@ def model_title(model: str) -> str:
     """Return `Student 1, FixRes` for `student_1_fixres`."""
     if model == "fixres":
         return "FixRes fine-tuning"
+    if model == recipes.SUPERVISED:
+        return "Supervised baseline"
     match = _MODEL_NAME.fullmatch(model)
     if not match:
         return model.replace("_", " ").capitalize()
@@ -85,14 +86,18 @@ def model_title(model: str) -> str:
 
 
 def model_kind(model: str) -> str:
-    """Return teacher, student or fixres."""
+    """Return teacher, student, supervised or fixres."""
     if model.endswith("fixres"):
         return "fixres"
+    if model == recipes.SUPERVISED:
+        return model
     return "student" if model.startswith("student") else "teacher"
 
 
 def model_order(model: str) -> tuple[int, int]:
-    """Return a sort key: the teacher, then students with their FixRes."""
+    """Return a sort key: teacher, baseline, then students with their FixRes."""
+    if model == recipes.SUPERVISED:
+        return 0, 1
     match = _MODEL_NAME.fullmatch(model)
     if not match:
         return (10**6, 0) if model.endswith("fixres") else (0, 0)
@@ -163,7 +168,7 @@ def read_results(workdir: workdirs.Workdir) -> list[results.Row]:
     """Read results.json: the teacher first, the averaged weights first.
 
     Returns:
-        Rows without robustness, with `title` and `kind` of the model, and
+        Rows of plain images, with `title` and `kind` of the model, and
         `low` and `high` of the interval.
     """
     rows = [
@@ -175,53 +180,12 @@ def read_results(workdir: workdirs.Workdir) -> list[results.Row]:
             "high": row["interval_95"][1],
         }
         for row in results.read(workdir.results)
-        if not results.is_robustness(row)
+        if results.is_accuracy(row)
     ]
     return sorted(
         rows,
         key=lambda row: (row["set"], model_order(row["model"]), row["weights"]),
     )
-
-
-def headline(rows: Sequence[results.Row]) -> dict[str, Any] | None:
-    """Compare the last student with the teacher on the same held-out images.
-
-    Test images count before validation images, and averaged weights before
-    raw ones.
-
-    Args:
-        rows: What `read_results` returned.
-
-    Returns:
-        The rows `teacher` and `student`, and the gain in percentage `points`;
-        None where one of the two is not evaluated yet.
-    """
-    for split in ("test", "validation"):
-        for weights in ("ema", "raw"):
-            comparable = [
-                row
-                for row in rows
-                if (row["split"], row["weights"]) == (split, weights)
-            ]
-            teachers = [row for row in comparable if row["kind"] == "teacher"]
-            # A model's first row is of its own resolution.
-            students = {
-                row["model"]: row
-                for row in reversed(comparable)
-                if row["kind"] == "student"
-                and teachers
-                and row["set"] == teachers[0]["set"]
-            }
-            if students:
-                last = max(students, key=model_order)
-                return compare(teachers[0], students[last])
-    return None
-
-
-def compare(teacher: results.Row, student: results.Row) -> dict[str, Any]:
-    """Return two rows, and by how many percentage points they differ."""
-    points = 100 * (student["accuracy"] - teacher["accuracy"])
-    return {"teacher": teacher, "student": student, "points": points}
 
 
 def read_metrics(workdir: workdirs.Workdir) -> dict[str, list[dict[str, Any]]]:

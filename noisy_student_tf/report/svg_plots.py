@@ -17,7 +17,7 @@ from matplotlib import figure, ticker
 from matplotlib.axes import Axes
 
 # Variable of the style sheet -> the color that stands for it in a drawing.
-_NAMES = "ink muted rule teacher student fixres right wrong"
+_NAMES = "ink muted rule teacher student supervised fixres right wrong"
 COLORS = {
     name: f"#0{number:x}0{number:x}0{number:x}"
     for number, name in enumerate(_NAMES.split(), start=1)

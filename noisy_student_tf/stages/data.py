@@ -5,12 +5,16 @@ manifest; a stage whose manifest exists is skipped. Here and in the other
 modules of this room configuration meets objects, and nowhere else.
 """
 
+from collections.abc import Iterator
 from typing import Any
+
+from absl import logging
 
 from data_prep import build_labeled as labeled_builder
 from data_prep import build_unlabeled as unlabeled_builder
-from noisy_student_tf import files
-from noisy_student_tf.records import shards
+from noisy_student_tf import files, recipes
+from noisy_student_tf.evaluation import cautions, paired, results
+from noisy_student_tf.records import held_out, shards
 from noisy_student_tf.stages import runs
 
 
@@ -19,6 +23,8 @@ def build_labeled(run: runs.Run) -> None:
     directory = run.workdir.labeled
     if not runs.is_done(directory, "Labeled shards"):
         labeled_builder.build(data=run.config.data, directory=directory)
+        for caution in cautions.of_data(shards.read_manifest(directory)):
+            logging.warning("%s", caution)
 
 
 def build_unlabeled(run: runs.Run) -> None:
@@ -34,14 +40,47 @@ def build_unlabeled(run: runs.Run) -> None:
 
 def collect_results(run: runs.Run) -> list[dict[str, Any]]:
     """Gather the measurements of all finished models in `results.json`."""
-    directories = [runs.directory(run, model) for model in run.recipe.models]
+    made = [
+        model
+        for model in run.recipe.models
+        if shards.is_finished(runs.directory(run, model))
+    ]
     rows = [
         row
-        for directory in directories
-        if shards.is_finished(directory)
-        for row in shards.read_manifest(directory)["results"]
+        for model in made
+        for row in shards.read_manifest(runs.directory(run, model))["results"]
     ]
+    for model, baseline in run.recipe.comparisons:
+        if model in made and baseline in made:
+            rows += _compare(run, model, baseline)
     if shards.is_finished(run.workdir.robustness):
         rows += shards.read_manifest(run.workdir.robustness)["results"]
     files.write_json(run.workdir.results, rows)
     return rows
+
+
+def _compare(
+    run: runs.Run, model: recipes.Model, baseline: recipes.Model
+) -> Iterator[results.Row]:
+    """Yield a row for each split that both models were measured on."""
+    directory, other = (runs.directory(run, each) for each in (model, baseline))
+    resolution = shards.read_manifest(directory)["resolution"]
+    for split in ("validation", "test"):
+        paths = [held_out.path(each, split) for each in (directory, other)]
+        if all(map(files.exists, paths)):
+            yield {
+                "model": model.name,
+                "set": run.config.preset,
+                "split": split,
+                "resolution": resolution,
+                "weights": "ema",
+                "measure": results.COMPARISON,
+                "baseline": baseline.name,
+                **paired.compare(*paths),
+            }
+
+
+def warn(run: runs.Run) -> None:
+    """Log what a reader of the results has to know first."""
+    for caution in cautions.of_run(run.workdir):
+        logging.warning("%s", caution)

@@ -31,12 +31,14 @@ class _Source:
 
     Attributes:
         name: `student_2`, for example.
+        reason: Why it is this one.
         fingerprint: Of its weights.
         model: With the averaged weights.
         spec: What it was made from.
     """
 
     name: str
+    reason: str
     fingerprint: str
     model: efficientnet.EfficientNet
     spec: specs.ModelSpec
@@ -64,7 +66,12 @@ def export(run: runs.Run) -> None:
         preprocess=preprocess,
     )
     shards.write_manifest(
-        directory, {"model": source.name, "fingerprint": source.fingerprint}
+        directory,
+        {
+            "model": source.name,
+            "reason": source.reason,
+            "fingerprint": source.fingerprint,
+        },
     )
 
 
@@ -207,10 +214,11 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _load(run: runs.Run) -> _Source:
-    directory = runs.final_model(run)
+    directory, reason = runs.final_model(run)
     name = shards.read_manifest(directory)["model"]
     model, spec = saved.load(directory)
-    return _Source(name, saved.fingerprint(directory), model, spec)
+    fingerprint = saved.fingerprint(directory)
+    return _Source(name, reason, fingerprint, model, spec)
 
 
 def _open_saved_model(run: runs.Run) -> tuple[int, LogitsFn]:

@@ -95,32 +95,39 @@ def is_done(directory: str, title: str) -> bool:
     return False
 
 
-def final_model(run: Run) -> str:
-    """Return the folder of the model that a run ends with.
+def final_model(run: Run) -> tuple[str, str]:
+    """Return the folder of the model that a run ends with, and why it does.
 
-    That is the fine-tuned student, unless fine-tuning made it worse on the
-    validation images: where training crops do not magnify what they show,
-    a higher resolution is a change of scale that the network has not seen.
+    That is the one with the best accuracy on validation images, of equally
+    good ones the last: a student may be worse than its teacher, and
+    fine-tuning at a higher resolution may harm. Without validation images it
+    is the last one.
     """
-    *_, last = run.recipe.models
-    if not last.is_finetuned:
-        return directory(run, last)
-    student, finetuned = directory(run, last.start), directory(run, last)
-    before, after = map(_validation_accuracy, (student, finetuned))
-    if before is None or after is None or after >= before:
-        return finetuned
-    logging.warning(
-        "FixRes fine-tuning lowered the validation accuracy from %.2f %% to "
-        "%.2f %%: the student before it is exported.",
-        100 * before,
-        100 * after,
-    )
-    return student
+    *others, last = run.recipe.candidates
+    folder, accuracy = directory(run, last), _validation_accuracy(run, last)
+    if accuracy is None:
+        return folder, "the last one: there are no validation images to choose"
+    best, highest = last, accuracy
+    for other in reversed(others):
+        found = _validation_accuracy(run, other)
+        if found is not None and found > highest:
+            best, highest = other, found
+    reason = f"the best on validation images, with {highest:.2%} right"
+    if best != last:
+        reason += f"; {last.title} has {accuracy:.2%}"
+        logging.warning("%s is exported: %s.", best.title, reason)
+    return directory(run, best), reason
 
 
-def _validation_accuracy(directory: str) -> float | None:
-    """Return a model's accuracy at its own resolution, if it was measured."""
-    manifest = shards.read_manifest(directory)
+def _validation_accuracy(run: Run, model: recipes.Model) -> float | None:
+    """Return a model's accuracy at its own resolution, if it was measured.
+
+    A run may drop a model that it has used.
+    """
+    folder = directory(run, model)
+    if not shards.is_finished(folder):
+        return None
+    manifest = shards.read_manifest(folder)
     for row in manifest["results"]:
         if (row["split"], row["resolution"]) == (
             "validation",

@@ -103,6 +103,8 @@ def test_fields_of_the_machine_are_marked_where_they_are_declared():
         "data.beam_runner",
         "data.beam_options",
         "evaluation.robustness",
+        "evaluation.supervised_baseline",
+        "self_training.allow_weak_teacher",
         "runtime.worker_timeout_seconds",
         "runtime.stall_seconds",
         "runtime.cache_megabytes",

@@ -1,3 +1,5 @@
+import pytest
+
 from noisy_student_tf.evaluation import evaluate, results
 
 _METRICS = {
@@ -76,3 +78,47 @@ def test_headline_has_each_models_first_row_of_the_held_out_images():
     validation = [row for row in rows if row["split"] == "validation"]
     assert len(results.headline_rows(validation)) == 2
     assert results.headline_rows([]) == []
+
+
+@pytest.mark.parametrize(
+    ("interval", "p_value", "expected"),
+    [
+        ([0.01, 0.2], 0.03, True),
+        ([-0.2, -0.01], 0.03, True),
+        ([-0.01, 0.2], 0.03, False),
+        ([0.0, 0.2], 0.03, False),
+        # Four images of a hundred: the bootstrap alone would be sure.
+        ([0.01, 0.08], 0.125, False),
+    ],
+)
+def test_a_difference_is_shown_where_both_agree(interval, p_value, expected):
+    row = {"interval_95": interval, "p_value": p_value}
+
+    assert results.is_shown(row) == expected
+
+
+def test_a_line_says_the_interval_and_the_baseline():
+    row = {
+        "measure": "comparison",
+        "model": "student_1",
+        "baseline": "supervised",
+        "split": "test",
+        "num_images": 1600,
+        "difference": 0.021,
+        "interval_95": [-0.004, 0.046],
+        "p_value": 0.117,
+    }
+
+    plain = {"model": "student_1", "split": "test"}
+    other = row | {"split": "validation"}
+
+    text = results.format_comparisons([plain, row, other])
+
+    assert text == (
+        "student_1 against supervised, 1,600 test images: no difference "
+        "shown: +2.1 points (95 % interval -0.4 to +4.6; McNemar's p = 0.12)\n"
+    )
+    shown = row | {"interval_95": [0.01, 0.03], "p_value": 1e-5}
+    text = results.format_comparisons([plain, shown])
+    assert "no difference" not in text
+    assert text.endswith("McNemar's p < 0.001)\n")

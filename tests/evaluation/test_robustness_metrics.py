@@ -7,7 +7,7 @@ from noisy_student_tf.evaluation import (
     robustness_metrics,
 )
 from noisy_student_tf.records import robustness_sets
-from noisy_student_tf.report import robustness_tables
+from noisy_student_tf.report.robustness import robustness_tables
 
 # Mean errors over severities, in percent, of ResNeXt-101 32x48d WSL
 # (eminorhan/resnext-wsl), in the order of mCE's corruptions.

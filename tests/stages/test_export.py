@@ -40,6 +40,7 @@ def test_the_export_says_which_model_it_is(finished):
     fingerprint = saved.fingerprint(finished.workdir.student(1))
     assert shards.read_manifest(finished.workdir.export) == {
         "model": "student_1",
+        "reason": "the last one: there are no validation images to choose",
         "fingerprint": fingerprint,
     }
 

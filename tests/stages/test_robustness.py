@@ -12,7 +12,7 @@ from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.model import architectures, saved
 from noisy_student_tf.records import robustness_sets, shards
-from noisy_student_tf.report import robustness_tables
+from noisy_student_tf.report.robustness import robustness_tables
 from noisy_student_tf.stages import classifiers, data, robustness, runs
 
 

@@ -1,5 +1,4 @@
-import dataclasses
-
+import pytest
 import tensorflow as tf
 
 from data_prep import build_labeled
@@ -12,9 +11,10 @@ from tests.data_prep.sources import test_tfrecords
 from tests.model import small_specs
 
 
-def make_run(root, fixres_resolution: int = 24) -> runs.Run:
+def make_run(root, fixres_resolution: int = 24, **changes) -> runs.Run:
     config = config_tree.override(
-        presets.preset("tiny"), {"fixres.resolution": fixres_resolution}
+        presets.preset("tiny"),
+        {"fixres.resolution": fixres_resolution, **changes},
     )
     return runs.Run(
         config=config,
@@ -37,34 +37,71 @@ def write_accuracy(directory: str, resolution: int, accuracy: float) -> None:
     )
 
 
-def final_model(run: runs.Run, before: float, after: float) -> str:
-    write_accuracy(run.workdir.student(1), 16, before)
-    write_accuracy(run.workdir.fixres, 24, after)
+def final_model(
+    run: runs.Run, teacher: float, student: float, finetuned: float
+) -> tuple[str, str]:
+    write_accuracy(run.workdir.teacher, 16, teacher)
+    write_accuracy(run.workdir.student(1), 16, student)
+    if run.recipe.finetuned:
+        write_accuracy(run.workdir.fixres, 24, finetuned)
     return runs.final_model(run)
 
 
-def test_fine_tuned_student_is_final_where_it_is_as_good(tmp_path):
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [
+        ((0.7, 0.8, 0.9), "fixres"),
+        ((0.7, 0.8, 0.8), "fixres"),
+        ((0.7, 0.8, 0.7), "student_1"),
+        ((0.9, 0.8, 0.7), "teacher"),
+        ((0.8, 0.8, 0.7), "student_1"),
+        ((0.8, 0.8, 0.8), "fixres"),
+    ],
+)
+def test_the_best_on_validation_images_is_final(tmp_path, accuracies, expected):
     run = make_run(tmp_path)
-    assert final_model(run, 0.8, 0.8) == run.workdir.fixres
+    folder, reason = final_model(run, *accuracies)
+    assert folder == run.workdir.folder(expected)
+    assert f"with {max(accuracies):.2%} right" in reason
+    is_last = expected == "fixres"
+    assert ("FixRes fine-tuning has" in reason) == (not is_last)
 
 
-def test_student_is_final_where_fine_tuning_made_it_worse(tmp_path):
-    run = make_run(tmp_path)
-    assert final_model(run, 0.8, 0.7) == run.workdir.student(1)
-
-
-def test_student_is_final_without_fine_tuning(tmp_path):
+def test_a_student_worse_than_its_teacher_is_not_final(tmp_path):
     run = make_run(tmp_path, fixres_resolution=0)
-    assert runs.final_model(run) == run.workdir.student(1)
+    folder, reason = final_model(run, 0.8, 0.6, 0.0)
+    assert folder == run.workdir.teacher
+    assert reason.endswith("80.00% right; Student 1 has 60.00%")
+
+
+def test_without_validation_images_the_last_is_final(tmp_path):
+    run = make_run(tmp_path, fixres_resolution=0)
+    tf.io.gfile.makedirs(run.workdir.student(1))
+    shards.write_manifest(
+        run.workdir.student(1), {"resolution": 16, "results": []}
+    )
+    folder, reason = runs.final_model(run)
+    assert folder == run.workdir.student(1)
+    assert "no validation images" in reason
+
+
+def test_the_supervised_baseline_is_never_final(tmp_path):
+    run = make_run(
+        tmp_path,
+        fixres_resolution=0,
+        **{"evaluation.supervised_baseline": True},
+    )
+    write_accuracy(run.workdir.folder("supervised"), 16, 0.99)
+    folder, _ = final_model(run, 0.7, 0.8, 0.0)
+    assert folder == run.workdir.student(1)
 
 
 def test_teacher_is_final_without_students(tmp_path):
-    run = make_run(tmp_path, fixres_resolution=0)
-    settings = dataclasses.replace(run.config.self_training, num_iterations=0)
-    run = dataclasses.replace(
-        run, config=dataclasses.replace(run.config, self_training=settings)
+    run = make_run(
+        tmp_path, fixres_resolution=0, **{"self_training.num_iterations": 0}
     )
-    assert runs.final_model(run) == run.workdir.teacher
+    write_accuracy(run.workdir.teacher, 16, 0.5)
+    assert runs.final_model(run)[0] == run.workdir.teacher
 
 
 def test_finished_folder_is_skipped_and_another_created(tmp_path):

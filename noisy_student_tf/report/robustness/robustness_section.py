@@ -8,11 +8,10 @@ import tensorflow as tf
 from noisy_student_tf import files
 from noisy_student_tf.evaluation import robustness
 from noisy_student_tf.records import robustness_sets, schema, shards
-from noisy_student_tf.report import (
+from noisy_student_tf.report import run_sections, thumbnails
+from noisy_student_tf.report.robustness import (
     robustness_plots,
     robustness_tables,
-    run_sections,
-    thumbnails,
 )
 
 Row = dict[str, Any]
