@@ -71,6 +71,7 @@ def _tables(measured: list[results.Row]) -> list[dict[str, Any]]:
                 "rows": rows,
                 "low": float(low),
                 "span": float(max(high - low, 0.05)),
+                "has_top5": results.have_top5(rows),
                 "has_sets": len({row["set"] for row in rows}) > 1,
             }
         )
