@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf.evaluation import metrics
+from noisy_student_tf.evaluation import class_metrics, metrics
 from noisy_student_tf.records import held_out
 
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]
@@ -19,6 +19,7 @@ _METRICS = (
     "loss",
     "calibration_error",
     "interval_95",
+    *class_metrics.SUMMARY,
 )
 
 
@@ -92,6 +93,40 @@ def evaluate_views(
     return {name: metrics.result(total) for name, total in totals.items()}
 
 
+def evaluate_and_keep(
+    logits_fn: LogitsFn,
+    stream: tf.data.Dataset,
+    num_classes: int,
+    *,
+    path: str,
+    class_names: Sequence[str],
+    where: str,
+) -> dict[str, Any]:
+    """Return the metrics over all images and classes, and keep the logits.
+
+    Args:
+        logits_fn: See `evaluate`.
+        stream: See `evaluate`; with the images' ids.
+        num_classes: Classes of the logits.
+        path: Where the logits stay; see `held_out`. The metrics of each class
+            lie beside them.
+        class_names: See `class_metrics.measure`.
+        where: What the images are called in a warning.
+
+    Returns:
+        What `metrics.result` and `class_metrics.summarize` return.
+
+    Raises:
+        ValueError: See `evaluate`.
+    """
+    with held_out.open_writer(path, num_classes) as keep:
+        measured = evaluate(logits_fn, stream, num_classes, keep=keep)
+    classes = class_metrics.measure(path, class_names)
+    class_metrics.warn_of_missing(classes, where)
+    class_metrics.write(path, classes)
+    return measured | class_metrics.summarize(classes)
+
+
 def valid_batches(
     logits_fn: LogitsFn, stream: tf.data.Dataset, num_classes: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, list[bytes]]]:
@@ -129,7 +164,7 @@ def make_row(
         split: `validation` or `test`.
         resolution: Side of the test images in pixels.
         weights: Which of the model's weights.
-        metrics: What `evaluate` returned.
+        metrics: What `evaluate_and_keep` returned.
     """
     row = {
         "model": model,

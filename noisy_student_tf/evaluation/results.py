@@ -1,6 +1,6 @@
 """The table of results: rows in `results.json`, and as text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from noisy_student_tf import files, texts
@@ -13,19 +13,6 @@ _KEY = ("model", "set", "split", "resolution", "weights")
 # measure.
 _MEASURE_KEY = ("measure", "epsilon_pixels", "difficulty", "baseline")
 COMPARISON = "comparison"
-_HEADER = (
-    "model",
-    "set",
-    "split",
-    "pixels",
-    "weights",
-    "images",
-    "top-1 %",
-    "95 % interval",
-    "top-5 %",
-    "loss",
-    "calibration error",
-)
 # Columns of names, before those of numbers.
 NUM_NAMES = 3
 
@@ -74,6 +61,11 @@ def is_comparison(row: Row) -> bool:
     return row.get("measure") == COMPARISON
 
 
+def have_top5(rows: Sequence[Row]) -> bool:
+    """Tell whether any row is of enough classes to have a top 5."""
+    return any(row["top5_accuracy"] is not None for row in rows)
+
+
 def headline_rows(rows: Sequence[Row]) -> list[Row]:
     """Return one row a model: held-out images, at its own resolution.
 
@@ -91,33 +83,55 @@ def headline_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Return the rows of plain images as an aligned text table."""
+    """Return the rows as an aligned text table: those of plain images.
+
+    What no row knows has no column: the top 5 of five classes or fewer.
+    """
     plain = list(filter(is_accuracy, rows))
-    cells = [_HEADER, *map(_cells, plain)]
-    return texts.align(cells, num_names=NUM_NAMES, is_ruled=True)
+    columns = {
+        title: [cell(row) for row in plain] for title, cell in _COLUMNS.items()
+    }
+    shown = {
+        title: cells
+        for title, cells in columns.items()
+        if not plain or set(cells) != {_UNKNOWN}
+    }
+    lines = [[*shown], *map(list, zip(*shown.values(), strict=True))]
+    return texts.align(lines, num_names=NUM_NAMES, is_ruled=True)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _number(name: str, digits: int, scale: float = 1.0) -> Callable[[Row], str]:
+    """Return what shows a value that some rows do not have."""
+
+    def show(row: Row) -> str:
+        value = row.get(name)
+        return _UNKNOWN if value is None else f"{scale * value:.{digits}f}"
+
+    return show
+
+
+def _interval(row: Row) -> str:
     low, high = row["interval_95"]
+    return f"{100 * low:.2f} to {100 * high:.2f}"
 
-    def number(name: str, digits: int, scale: float = 1.0) -> str:
-        # Of images with several right classes some are undefined.
-        value = row[name]
-        return "-" if value is None else f"{scale * value:.{digits}f}"
 
-    return (
-        row["model"],
-        row["set"],
-        row["split"],
-        str(row["resolution"]),
-        row["weights"],
-        f"{row['num_images']:,}",
-        f"{100 * row['accuracy']:.2f}",
-        f"{100 * low:.2f} to {100 * high:.2f}",
-        number("top5_accuracy", 2, 100),
-        number("loss", 4),
-        number("calibration_error", 4),
-    )
+_UNKNOWN = "-"
+_COLUMNS: Mapping[str, Callable[[Row], str]] = {
+    "model": lambda row: row["model"],
+    "set": lambda row: row["set"],
+    "split": lambda row: row["split"],
+    "pixels": lambda row: str(row["resolution"]),
+    "weights": lambda row: row["weights"],
+    "images": lambda row: f"{row['num_images']:,}",
+    "top-1 %": _number("accuracy", 2, 100),
+    "95 % interval": _interval,
+    "most frequent class %": _number("majority_rate", 2, 100),
+    "macro-F1": _number("macro_f1", 3),
+    "AUROC": _number("auroc", 3),
+    "top-5 %": _number("top5_accuracy", 2, 100),
+    "loss": _number("loss", 4),
+    "calibration error": _number("calibration_error", 4),
+}
 
 
 def is_shown(row: Row) -> bool:

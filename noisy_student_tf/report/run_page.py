@@ -79,6 +79,7 @@ def _tables(
                 ],
                 "low": float(low),
                 "span": float(max(high - low, 0.05)),
+                "has_top5": results.have_top5(rows),
                 "has_sets": len({row["set"] for row in rows}) > 1,
             }
         )

@@ -161,8 +161,14 @@ def _measure_split(
     stream = runs.test_stream(
         run, spec, split=split, resolution=resolution, is_named=True
     )
-    with held_out.open_writer(path, spec.num_classes) as keep:
-        return evaluate.evaluate(logits_fn, stream, spec.num_classes, keep=keep)
+    return evaluate.evaluate_and_keep(
+        logits_fn,
+        stream,
+        spec.num_classes,
+        path=path,
+        class_names=spec.class_names,
+        where=f"{model.name}, {split} images",
+    )
 
 
 def _test_resolutions(run: runs.Run, spec: specs.ModelSpec) -> list[int]:

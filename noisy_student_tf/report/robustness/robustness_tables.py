@@ -55,7 +55,7 @@ def format_tables(rows: Sequence[results.Row]) -> str:
 
 def format_all(rows: Sequence[results.Row]) -> str:
     """Return every table as text: accuracies, robustness, publications."""
-    plain = [row for row in rows if not results.is_robustness(row)]
+    plain = [row for row in rows if results.is_accuracy(row)]
     tables = [results.format_table(plain) + "\n"] if plain else []
     tables += [format_tables(rows), _align(compare(rows))]
     return "\n".join(table for table in tables if table)
