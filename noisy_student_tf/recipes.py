@@ -21,6 +21,7 @@ Kind = Literal[
     "unlabeled",
     "duplicates",
     "model",
+    "folds",
     "predictions",
     "selection",
     "pseudo_labeled",
@@ -145,6 +146,8 @@ class Recipe:
 
     Attributes:
         teacher: The first teacher.
+        num_folds: Teachers like it that each judge a fold of the labeled
+            images; 0: none.
         students: Each with its labels.
         supervised: What the last student would be without pseudo-labels, to
             compare it with, or None.
@@ -154,6 +157,7 @@ class Recipe:
     """
 
     teacher: Model
+    num_folds: int
     students: tuple[Model, ...]
     supervised: Model | None
     finetuned: Model | None
@@ -251,6 +255,10 @@ def of(config: configs.Config) -> Recipe:
     *_, last = models
     return Recipe(
         teacher=models[0],
+        # How another one was trained is not known here.
+        num_folds=0
+        if models[0].adopted_from
+        else config.evaluation.teacher_folds,
         students=tuple(models[1:]),
         supervised=_supervised(last)
         if config.evaluation.supervised_baseline and last.labelings
@@ -377,6 +385,8 @@ def _stages(recipe: Recipe) -> Iterator[Stage]:
                 yield Stage("selection", each.selection, labeling=each)
             yield Stage("pseudo_labeled", each.pseudo_labeled, labeling=each)
         yield Stage("model", model.folder, model)
+        if model == recipe.teacher and recipe.num_folds:
+            yield Stage("folds", "folds")
     yield Stage("export", "export")
     if recipe.measures_robustness:
         yield Stage("robustness", "robustness")

@@ -11,6 +11,7 @@ from noisy_student_tf.report import run_page
 from noisy_student_tf.stages import (
     data,
     export,
+    folds,
     labels,
     models,
     robustness,
@@ -33,6 +34,7 @@ def run_all(run: runs.Run) -> list[dict[str, Any]]:
     recipe = run.recipe
     runs.on_chief(run, lambda: _build_data(run))
     models.make(run, recipe.teacher)
+    folds.measure(run)
     for student in recipe.students:
         labels.label(run, student)
         models.make(run, student)

@@ -72,6 +72,11 @@ class Workdir:
         return self.folder("fixres")
 
     @property
+    def folds(self) -> str:
+        """Teachers that each judge a fold of the labeled images."""
+        return self.folder("folds")
+
+    @property
     def robustness(self) -> str:
         """Corrupted images and sequences, and what was measured on them."""
         return self.folder("robustness")
@@ -111,7 +116,7 @@ def is_finished(config: configs.Config, workdir: Workdir) -> bool:
     lasting = [
         stage.folder
         for stage in recipes.of(config).stages
-        if stage.kind in ("model", "export", "robustness")
+        if stage.kind in ("model", "folds", "export", "robustness")
     ]
     return all(map(files.exists, (workdir.results, workdir.report))) and all(
         shards.is_finished(workdir.folder(folder)) for folder in lasting

@@ -211,5 +211,13 @@ class EvaluationConfig:
         affects="nothing",
     )
 
+    teacher_folds: int = options.option(
+        0,
+        "Folds of the labeled images that as many teachers, each trained "
+        "without one, are judged on: where validation images are few. 0: none.",
+        accepts=("0, or 2 or more", lambda value: value == 0 or value >= 2),
+        affects="nothing",
+    )
+
     def __post_init__(self) -> None:
         options.check_fields(self, "evaluation.")

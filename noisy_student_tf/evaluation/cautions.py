@@ -26,13 +26,16 @@ def of_run(workdir: workdirs.Workdir) -> list[str]:
     if not shards.is_finished(workdir.labeled):
         return []
     labeled = shards.read_manifest(workdir.labeled)
-    found = [*of_data(labeled)]
     recipe = recipes.of(workdirs.read_config(workdir))
+    found = [*of_data(labeled)]
     learned: list[str] = []
     for model in recipe.models:
         folder = workdir.folder(model.folder)
         if shards.is_finished(folder):
             manifest = shards.read_manifest(folder)
+            if model == recipe.teacher and shards.is_finished(workdir.folds):
+                judged = shards.read_manifest(workdir.folds)["standing"]
+                manifest["standing"] = {**manifest["standing"], **judged}
             learned += of_model(model.title, manifest, labeled["class_names"])
     rows = results.read(workdir.results)
     return [*learned, *of_comparisons(recipe, rows), *found]
@@ -74,8 +77,8 @@ def of_data(labeled: Manifest) -> Iterator[str]:
         yield (
             f"There are {sum(counts.get('validation', [])):,} validation "
             f"images, fewer than {chance.MIN_IMAGES}: which model is exported "
-            "is left to chance. Raise --data.validation_fraction, or let "
-            "--evaluation.teacher_folds=5 measure the teacher on all labeled "
+            "is left to chance. Raise --data.validation_fraction; "
+            "--evaluation.teacher_folds=5 measures the teacher on all labeled "
             "images."
         )
 

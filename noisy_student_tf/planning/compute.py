@@ -78,6 +78,8 @@ def stages(config: configs.Config, data: Data) -> Iterator[Stage]:
     for stage in recipes.of(config).stages:
         if stage.model and not stage.model.adopted_from:
             yield _trained(config, stage.model, data)
+        elif stage.kind == "folds":
+            yield _folds(config, data)
         elif stage.labeling and stage.kind == "predictions":
             yield _predicted(config, stage.labeling, data)
 
@@ -101,6 +103,22 @@ def _trained(config: configs.Config, model: recipes.Model, data: Data) -> Stage:
         if architecture.recompute
         else TRAINING_PASSES,
         forward_multiply_adds=forward_multiply_adds(architecture, config),
+    )
+
+
+def _folds(config: configs.Config, data: Data) -> Stage:
+    """Return the teachers of all folds together."""
+    recipe = recipes.of(config)
+    num_judged = data.num_labeled / recipe.num_folds
+    left = dataclasses.replace(
+        data, num_labeled=max(1, round(data.num_labeled - num_judged))
+    )
+    one = _trained(config, recipe.teacher, left)
+    return dataclasses.replace(
+        one,
+        name="folds",
+        num_steps=recipe.num_folds * one.num_steps,
+        labeled_images=recipe.num_folds * one.labeled_images,
     )
 
 

@@ -44,7 +44,18 @@ def lines(
     """
     row = _FLOAT16_BYTES * config.data.num_classes + _ROW_BYTES
 
+    recipe = recipes.of(config)
+
     def line_of(stage: recipes.Stage) -> Line | None:
+        if stage.kind == "folds":
+            num_parameters = count_parameters(recipe.teacher.architecture)
+            one = _model_line(config, recipe.teacher, num_parameters)
+            each = one.num_bytes + data.num_labeled * labeled_image_bytes
+            return Line(
+                stage.folder,
+                recipe.num_folds * each,
+                f"{recipe.num_folds} teachers with their labeled pictures",
+            )
         if stage.model:
             num_parameters = count_parameters(stage.model.architecture)
             return _model_line(config, stage.model, num_parameters)
@@ -74,7 +85,7 @@ def lines(
             return None
         return Line(stage.folder, *contents[stage.kind])
 
-    return list(filter(None, map(line_of, recipes.of(config).stages)))
+    return list(filter(None, map(line_of, recipe.stages)))
 
 
 def _model_line(

@@ -50,6 +50,8 @@ def collect_results(run: runs.Run) -> list[dict[str, Any]]:
         for model in made
         for row in shards.read_manifest(runs.directory(run, model))["results"]
     ]
+    if shards.is_finished(run.workdir.folds):
+        rows += shards.read_manifest(run.workdir.folds)["results"]
     for model, baseline in run.recipe.comparisons:
         if model in made and baseline in made:
             rows += _compare(run, model, baseline)

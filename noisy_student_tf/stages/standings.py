@@ -70,6 +70,8 @@ def check_teacher(run: runs.Run, teacher: recipes.Model) -> None:
         return
     manifest = shards.read_manifest(runs.directory(run, teacher))
     standings = chance.read(manifest)
+    if teacher == run.recipe.teacher and shards.is_finished(run.workdir.folds):
+        standings |= chance.read(shards.read_manifest(run.workdir.folds))
     if not standings:
         # Of a model that an earlier version closed nothing is known.
         return

@@ -104,6 +104,7 @@ def test_fields_of_the_machine_are_marked_where_they_are_declared():
         "data.beam_options",
         "evaluation.robustness",
         "evaluation.supervised_baseline",
+        "evaluation.teacher_folds",
         "self_training.allow_weak_teacher",
         "runtime.worker_timeout_seconds",
         "runtime.stall_seconds",
