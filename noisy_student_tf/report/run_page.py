@@ -18,6 +18,7 @@ from noisy_student_tf.report import (
     run_sections,
     svg_plots,
 )
+from noisy_student_tf.report.classes import class_section
 
 
 def write_report(workdir: workdirs.Workdir) -> str:
@@ -40,6 +41,7 @@ def write_report(workdir: workdirs.Workdir) -> str:
         data=data,
         headline=run_sections.headline(rows),
         tables=_tables(rows),
+        classes=class_section.read(workdir, run_config),
         robustness=robustness_section.contents(
             [
                 row
