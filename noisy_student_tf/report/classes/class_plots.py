@@ -125,7 +125,7 @@ def precision_recall(
     axes.set_ylabel("precision")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
-        axis.set_major_locator(ticker.MaxNLocator(2 if is_small else 5))
+        axis.set_major_locator(ticker.MultipleLocator(0.5 if is_small else 0.2))
     return svg_plots.to_svg(drawing, description)
 
 
