@@ -10,7 +10,8 @@ writes all stages, `results.json`, `report.html` and a SavedModel to
 from absl import flags, logging
 
 from noisy_student_tf import workdirs
-from noisy_student_tf.evaluation import cautions, results
+from noisy_student_tf.evaluation import results
+from noisy_student_tf.evaluation.significance import cautions
 from noisy_student_tf.records import shards
 from run_scripts import flags as config_flags
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from noisy_student_tf import files, texts
-from noisy_student_tf.evaluation import chance
+from noisy_student_tf.evaluation.significance import chance
 
 Row = dict[str, Any]
 

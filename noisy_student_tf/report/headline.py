@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from noisy_student_tf import recipes, workdirs
-from noisy_student_tf.evaluation import chance, results
+from noisy_student_tf.evaluation import results
+from noisy_student_tf.evaluation.significance import chance
 from noisy_student_tf.records import shards
 from noisy_student_tf.report import pages, run_sections
 

@@ -10,7 +10,8 @@ import markupsafe
 import numpy as np
 
 from noisy_student_tf import files, workdirs
-from noisy_student_tf.evaluation import cautions, results
+from noisy_student_tf.evaluation import results
+from noisy_student_tf.evaluation.significance import cautions
 from noisy_student_tf.report import (
     headline,
     iterations,
@@ -18,6 +19,7 @@ from noisy_student_tf.report import (
     run_sections,
     svg_plots,
 )
+from noisy_student_tf.report.classes import class_section
 from noisy_student_tf.report.robustness import robustness_section
 
 
@@ -43,6 +45,7 @@ def write_report(workdir: workdirs.Workdir) -> str:
         cautions=cautions.of_run(workdir),
         exported=headline.read_export(workdir),
         tables=_tables(rows, headline.read_comparisons(workdir)),
+        classes=class_section.read(workdir, run_config),
         robustness=robustness_section.contents(
             [
                 row

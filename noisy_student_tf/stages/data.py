@@ -13,7 +13,8 @@ from absl import logging
 from data_prep import build_labeled as labeled_builder
 from data_prep import build_unlabeled as unlabeled_builder
 from noisy_student_tf import files, recipes
-from noisy_student_tf.evaluation import cautions, paired, results
+from noisy_student_tf.evaluation import results
+from noisy_student_tf.evaluation.significance import cautions, paired
 from noisy_student_tf.records import held_out, shards
 from noisy_student_tf.stages import runs
 

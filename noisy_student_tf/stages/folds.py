@@ -15,12 +15,8 @@ from absl import logging
 
 from noisy_student_tf import files, workdirs
 from noisy_student_tf.configs import config_tree
-from noisy_student_tf.evaluation import (
-    chance,
-    class_metrics,
-    evaluate,
-    metrics,
-)
+from noisy_student_tf.evaluation import class_metrics, evaluate, metrics
+from noisy_student_tf.evaluation.significance import chance
 from noisy_student_tf.records import held_out, schema, shards
 from noisy_student_tf.stages import models, runs
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from noisy_student_tf import recipes
-from noisy_student_tf.evaluation import chance, evaluate
+from noisy_student_tf.evaluation import evaluate
+from noisy_student_tf.evaluation.significance import chance
 from noisy_student_tf.model import specs
 from noisy_student_tf.records import held_out, shards
 from noisy_student_tf.stages import runs

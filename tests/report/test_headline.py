@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from noisy_student_tf import files, workdirs
-from noisy_student_tf.evaluation import chance
+from noisy_student_tf.evaluation.significance import chance
 from noisy_student_tf.records import shards
 from noisy_student_tf.report import headline, run_page, run_sections, svg_plots
 from tests.report import synthetic_run

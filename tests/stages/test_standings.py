@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from noisy_student_tf import files, workdirs
 from noisy_student_tf.configs import config_tree, presets
-from noisy_student_tf.evaluation import chance
+from noisy_student_tf.evaluation.significance import chance
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import labels, runs, standings
 

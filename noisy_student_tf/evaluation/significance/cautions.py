@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from noisy_student_tf import recipes, workdirs
-from noisy_student_tf.evaluation import chance, results
+from noisy_student_tf.evaluation import results
+from noisy_student_tf.evaluation.significance import chance
 from noisy_student_tf.records import shards
 
 # The most frequent class has so many images for one of the rarest.

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from noisy_student_tf.evaluation import paired
+from noisy_student_tf.evaluation.significance import paired
 from noisy_student_tf.records import held_out, schema
 
 

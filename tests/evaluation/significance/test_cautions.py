@@ -5,7 +5,7 @@ import pytest
 
 from noisy_student_tf import configs, recipes
 from noisy_student_tf.configs import config_tree
-from noisy_student_tf.evaluation import cautions, chance
+from noisy_student_tf.evaluation.significance import cautions, chance
 
 NAMES = ["crack", "whole", "other"]
 

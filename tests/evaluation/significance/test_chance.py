@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from noisy_student_tf.evaluation import chance
+from noisy_student_tf.evaluation.significance import chance
 
 
 def repeat(*counts):

@@ -1,0 +1,1 @@
+"""Whether a difference is one: against chance, and between two models."""
