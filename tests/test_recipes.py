@@ -206,3 +206,18 @@ def test_students_are_compared_with_teachers_and_the_baseline():
         ("student_2_fixres", "teacher"),
         ("student_2_fixres", "supervised"),
     ]
+
+
+def test_folds_follow_the_teacher_that_they_judge():
+    recipe = recipe_of(evaluation__teacher_folds=5)
+    assert recipe.num_folds == 5
+    stages = folders(recipe)
+    assert stages[stages.index("teacher") + 1] == "folds"
+    assert "folds" not in folders(recipe_of())
+
+
+def test_an_adopted_teacher_has_no_folds():
+    recipe = recipe_of(
+        evaluation__teacher_folds=5, self_training__teacher_directory="/models"
+    )
+    assert "folds" not in folders(recipe)

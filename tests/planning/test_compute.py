@@ -65,3 +65,15 @@ def test_without_iterations_only_the_teacher_is_left():
     )
     stages = compute.stages(config, IMAGENET)
     assert [stage.name for stage in stages] == ["teacher"]
+
+
+def test_folds_train_as_many_teachers_on_what_is_left():
+    config = config_tree.override(
+        presets.preset("imagenet_b0"), {"evaluation.teacher_folds": 5}
+    )
+    stages = {each.name: each for each in compute.stages(config, IMAGENET)}
+
+    teacher, folds = stages["teacher"], stages["folds"]
+    assert folds.num_steps == pytest.approx(4 * teacher.num_steps, rel=1e-4)
+    assert folds.images == folds.num_steps * 2_048
+    assert folds.forward_multiply_adds == teacher.forward_multiply_adds

@@ -112,3 +112,14 @@ def test_a_good_teacher_passes_and_a_weak_one_if_allowed(tmp_path):
     allowed = make_run(tmp_path, **{"self_training.allow_weak_teacher": True})
     write_model(run.workdir.teacher, validation=ONE_CLASS, train=ONE_CLASS)
     standings.check_teacher(allowed, allowed.recipe.teacher)
+
+
+def test_folds_decide_where_validation_images_are_few(tmp_path):
+    run = make_run(tmp_path, **{"evaluation.teacher_folds": 2})
+    write_model(run.workdir.teacher, train=HALVES)
+    found = dataclasses.asdict(chance.standing(HALVES, ONE_CLASS))
+    files.make_directories(run.workdir.folds)
+    shards.write_manifest(run.workdir.folds, {"standing": {"folds": found}})
+
+    with pytest.raises(ValueError, match="a teacher that never saw it"):
+        standings.check_teacher(run, run.recipe.teacher)
