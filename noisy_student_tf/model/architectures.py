@@ -116,7 +116,8 @@ def build(spec: specs.ModelSpec, **options: Any) -> keras.Model:
     Args:
         spec: Architecture and normalization of images.
         **options: `synchronized_batch_norm`, `batch_norm_group_size`,
-            `recompute`, `seed` and `dtype`; see `efficientnet.EfficientNet`.
+            `batch_norm_frozen`, `recompute`, `seed` and `dtype`; see
+            `efficientnet.EfficientNet`.
     """
     return _find(spec).network(spec, **options)
 

@@ -40,6 +40,7 @@ class EfficientNet(keras.Model):
         *,
         synchronized_batch_norm: bool = False,
         batch_norm_group_size: int = 0,
+        batch_norm_frozen: bool = False,
         recompute: bool = False,
         seed: int = 0,
         **kwargs: Any,
@@ -51,6 +52,7 @@ class EfficientNet(keras.Model):
             synchronized_batch_norm: Normalize by the batch of a group of
                 replicas, not by each replica's own.
             batch_norm_group_size: Replicas of a group; 0: as published.
+            batch_norm_frozen: Normalize by the moving statistics, always.
             recompute: Keep no activations inside of blocks for the gradient,
                 but compute them a second time.
             seed: Of the initial weights.
@@ -61,6 +63,7 @@ class EfficientNet(keras.Model):
         self.spec = spec
         self.synchronized_batch_norm = synchronized_batch_norm
         self.batch_norm_group_size = batch_norm_group_size
+        self.batch_norm_frozen = batch_norm_frozen
         self.recompute = recompute
         self.seed = seed
         self._make_layers()
@@ -75,6 +78,7 @@ class EfficientNet(keras.Model):
             "momentum": self.spec.batch_norm_momentum,
             "synchronized": self.synchronized_batch_norm,
             "group_size": self.batch_norm_group_size,
+            "frozen": self.batch_norm_frozen,
         }
         make_conv = functools.partial(
             convolutions.make_conv, seed=self.seed, dtype=dtype
@@ -208,6 +212,7 @@ class EfficientNet(keras.Model):
             "spec": dataclasses.asdict(self.spec),
             "synchronized_batch_norm": self.synchronized_batch_norm,
             "batch_norm_group_size": self.batch_norm_group_size,
+            "batch_norm_frozen": self.batch_norm_frozen,
             "recompute": self.recompute,
             "seed": self.seed,
         }
