@@ -5,16 +5,14 @@ from typing import Literal
 
 from noisy_student_tf.configs import options
 
-IMAGENET_MEAN_RGB = (0.485 * 255, 0.456 * 255, 0.406 * 255)
-IMAGENET_STD_RGB = (0.229 * 255, 0.224 * 255, 0.225 * 255)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The students' architecture, and the teacher's unless told otherwise."""
 
     name: str = options.option(
-        "efficientnet-b0", "efficientnet-b0 ... -b8, -l0, -l1 or -l2."
+        "efficientnet-b0",
+        "efficientnet-b0 ... -b8, -l0, -l1, -l2 or -lite0 ... -lite4.",
     )
     width: float = options.option(
         0.0, "Channel multiplier. 0: the variant's own."
@@ -60,16 +58,18 @@ class ModelConfig:
         affects="rounding",
     )
     mean_rgb: tuple[float, ...] = options.option(
-        IMAGENET_MEAN_RGB,
-        "Subtracted from images in [0, 255].",
-        accepts=("three numbers", lambda value: len(value) == 3),
+        (),
+        "Subtracted from images in [0, 255]. Empty: the variant's own, which "
+        "is ImageNet's, or 127 for Lite.",
+        accepts=("three numbers, or none", lambda value: len(value) in (0, 3)),
     )
     std_rgb: tuple[float, ...] = options.option(
-        IMAGENET_STD_RGB,
-        "Divides images in [0, 255].",
+        (),
+        "Divides images in [0, 255]. Empty: the variant's own, which is "
+        "ImageNet's, or 128 for Lite.",
         accepts=(
-            "three positive numbers",
-            lambda value: len(value) == 3 and min(value) > 0,
+            "three positive numbers, or none",
+            lambda value: len(value) in (0, 3) and min(value, default=1) > 0,
         ),
     )
     head_initializer: Literal["published", "fan_in", "zeros"] = options.option(

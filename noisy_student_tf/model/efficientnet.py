@@ -1,7 +1,8 @@
-"""EfficientNet: images in [0, 255] to logits.
+"""EfficientNet and EfficientNet-Lite: images in [0, 255] to logits.
 
 Architecture: Tan and Le, arXiv 1905.11946, Table 1, with the rules of the
-published code for rounding, initial weights and stochastic depth.
+published code for rounding, initial weights and stochastic depth. A variant's
+design decides on activation and gates.
 """
 
 import dataclasses
@@ -71,9 +72,9 @@ class EfficientNet(keras.Model):
 
     def _make_layers(self) -> None:
         dtype = self.dtype_policy
-        stem, *_, features = efficientnet_variants.design_of(
-            self.spec
-        ).channels(self.spec.width)
+        design = efficientnet_variants.design_of(self.spec)
+        self.activation = design.activation
+        stem, *_, features = design.channels(self.spec.width)
         norm_options: dict[str, Any] = {
             "momentum": self.spec.batch_norm_momentum,
             "synchronized": self.synchronized_batch_norm,
@@ -114,6 +115,7 @@ class EfficientNet(keras.Model):
                 strides=number.strides,
                 expand_ratio=number.expand_ratio,
                 squeeze_excite_ratio=design.squeeze_excite_ratio,
+                activation=design.activation,
                 stochastic_depth_rate=rate,
                 noise_index=index,
                 norm_options=norm_options,
@@ -153,14 +155,15 @@ class EfficientNet(keras.Model):
         x = normalize_images(images, self.spec)
         x = tf.cast(x, self.compute_dtype if training else tf.float32)
         x = self.stem_norm(self.stem_conv(x), training=training)
-        x = convolutions.swish(x)
+        x = convolutions.activate(x, self.activation)
         for block in self.blocks:
             call: Callable[..., tf.Tensor] = block
             if self.recompute and training:
                 call = functools.partial(layers.recompute, block)
             x = call(x, training=training, noise_seed=noise_seed, noised=noised)
         x = self.head_norm(self.head_conv(x), training=training)
-        x = tf.cast(convolutions.swish(x), tf.float32)
+        x = convolutions.activate(x, self.activation)
+        x = tf.cast(x, tf.float32)
         return tf.reduce_mean(x, axis=[1, 2])
 
     def call(
