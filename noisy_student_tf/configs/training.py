@@ -215,6 +215,12 @@ class TrainingConfig:
     student_epochs: float = options.positive(
         350.0, "Length of each student's training, in labeled epochs."
     )
+    frozen_blocks: int = options.option(
+        0,
+        "Blocks that keep, with the stem, the weights of "
+        "--model.initial_weights, which takes less time. 0: all train, the "
+        "stem too.",
+    )
     min_steps: int = options.option(
         0,
         "Least length of a training in steps, for few labeled images, whose "

@@ -216,6 +216,12 @@ def _model_source(
         choose_trained = functools.partial(
             fixres.trainable_variables, settings=run.config.fixres
         )
+    elif frozen := run.config.training.frozen_blocks:
+        choose_trained = functools.partial(
+            fixres.after_frozen_blocks,
+            num_frozen=frozen,
+            flag="training.frozen_blocks",
+        )
     return states.ModelSource(
         build=lambda: _build(run, spec, seed),
         load_weights=load_weights,
