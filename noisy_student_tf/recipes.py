@@ -42,6 +42,7 @@ class Model:
             student's.
         architecture: With the resolution that it is trained at.
         epochs: Length of its training in labeled epochs.
+        min_steps: Least length of its training.
         start: The model that it begins with: one of the run, or a directory;
             empty: none.
         adopted_from: Directory of a trained model that is taken as it is;
@@ -62,6 +63,7 @@ class Model:
     iteration: int
     architecture: configs.ModelConfig
     epochs: float
+    min_steps: int = 0
     start: "Model | str" = ""
     adopted_from: str = ""
     labelings: "tuple[Labeling, ...]" = ()
@@ -283,6 +285,7 @@ def _teacher(config: configs.Config) -> Model:
         iteration=0,
         architecture=config.teacher_model,
         epochs=config.training.teacher_epochs,
+        min_steps=config.training.min_steps,
         start=config.model.initial_weights,
         adopted_from=config.self_training.teacher_directory,
     )
@@ -306,6 +309,7 @@ def _student(
         iteration=number,
         architecture=config.model,
         epochs=config.training.student_epochs,
+        min_steps=config.training.min_steps,
         start=starts[config.self_training.initialize_students_from],
         labelings=tuple(_labelings(config, number, teacher, first)),
         online_teacher=teacher if config.self_training.online_teacher else None,

@@ -1,7 +1,8 @@
-"""Write a model's weights as a file that timm or keras.applications loads.
+"""Write a model's weights as a file that other libraries load.
 
 Reads a trained or imported model directory. The suffix of `--output` decides:
-`.safetensors` is timm's, `.weights.h5` Keras 3's, `.h5` Keras 2's.
+`.safetensors` is for PyTorch, by the names of `--library`; `.weights.h5` is
+Keras 3's and `.h5` Keras 2's, both for keras.applications.
 
     python -m run_scripts.export_weights \\
         --source=runs/digits/student_2 --output=student.safetensors
@@ -25,6 +26,12 @@ def define_flags() -> None:
         ["ema", "raw"],
         "The averages, or what the optimizer left.",
     )
+    flags.DEFINE_enum(
+        "library",
+        "timm",
+        ["timm", "efficientnet_pytorch"],
+        "Whose names a .safetensors file has.",
+    )
 
 
 def main(_: list[str]) -> None:
@@ -33,7 +40,10 @@ def main(_: list[str]) -> None:
         if not flags.FLAGS[name].value:
             raise ValueError(f"--{name} is missing; --help describes it.")
     text = write_foreign.export_weights(
-        flags.FLAGS.source, flags.FLAGS.output, weights=flags.FLAGS.weights
+        flags.FLAGS.source,
+        flags.FLAGS.output,
+        weights=flags.FLAGS.weights,
+        library=flags.FLAGS.library,
     )
     print(text)
 

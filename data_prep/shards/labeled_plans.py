@@ -65,6 +65,7 @@ def assign(source: items.Source, data: configs.DataConfig) -> splits.Assignment:
         evaluation_fraction=evaluation_fraction,
         validation_fraction=data.validation_fraction,
         labeled_per_class=data.labeled_per_class,
+        seed=data.split_seed,
     )
     counts = splits.count_per_class(
         assignment.splits[splits.TRAIN], num_classes

@@ -33,6 +33,7 @@ def assign(
     evaluation_fraction: float,
     validation_fraction: float,
     labeled_per_class: int,
+    seed: int = 0,
 ) -> Assignment:
     """Split a labeled source by the hashes of the ids.
 
@@ -46,13 +47,15 @@ def assign(
         evaluation_fraction: Share of the images in `test`.
         validation_fraction: Share of the images in `validation`.
         labeled_per_class: Training images per class; 0: all.
+        seed: Another one draws anew.
 
     Raises:
         ValueError: A held-out split got no image.
     """
+    suffix = f"/{seed}" if seed else ""
     test, validation, pool = [], [], []
     for item in listed:
-        position = schema.unit_hash(item.image_id, "split")
+        position = schema.unit_hash(item.image_id, f"split{suffix}")
         if position < evaluation_fraction:
             test.append(item)
         elif position < evaluation_fraction + validation_fraction:
@@ -60,7 +63,9 @@ def assign(
         else:
             pool.append(item)
     splits: dict[str, list[items.Item]] = {}
-    splits[TRAIN], rest = _take_per_class(pool, num_classes, labeled_per_class)
+    splits[TRAIN], rest = _take_per_class(
+        pool, num_classes, labeled_per_class, purpose=f"labeled{suffix}"
+    )
     for name, flag, fraction, images in (
         (VALIDATION, "validation_fraction", validation_fraction, validation),
         (TEST, "evaluation_fraction", evaluation_fraction, test),
@@ -77,12 +82,16 @@ def assign(
 
 
 def _take_per_class(
-    pool: list[items.Item], num_classes: int, labeled_per_class: int
+    pool: list[items.Item],
+    num_classes: int,
+    labeled_per_class: int,
+    *,
+    purpose: str,
 ) -> tuple[list[items.Item], list[items.Item]]:
     """Return each class's n images with the smallest hash, and the rest."""
     if not labeled_per_class:
         return pool, []
-    by_hash = sorted(pool, key=lambda item: _hash_order(item, "labeled"))
+    by_hash = sorted(pool, key=lambda item: _hash_order(item, purpose))
     num_taken = [0] * num_classes
     taken: set[bytes] = set()
     for item in by_hash:

@@ -25,8 +25,6 @@ from noisy_student_tf.configs.self_training import (
     SelfTrainingConfig,
 )
 from noisy_student_tf.configs.training import (
-    IMAGENET_MEAN_RGB,
-    IMAGENET_STD_RGB,
     LossConfig,
     ModelConfig,
     OptimizerConfig,
@@ -35,8 +33,6 @@ from noisy_student_tf.configs.training import (
 )
 
 __all__ = [
-    "IMAGENET_MEAN_RGB",
-    "IMAGENET_STD_RGB",
     "AugmentationConfig",
     "Config",
     "DataConfig",

@@ -39,6 +39,11 @@ class DataConfig:
     validation_fraction: float = options.share_below_one(
         0.1, "Share of the labeled source held out for choices (validation)."
     )
+    split_seed: int = options.option(
+        0,
+        "Another number splits and draws the labeled images anew.",
+        accepts=("in [0, 10^7)", lambda value: 0 <= value < 10**7),
+    )
     unlabeled_by_file: bool = options.option(
         False,
         "Unlabeled shards of whole tar or TFRecord files, which the workers "

@@ -5,16 +5,14 @@ from typing import Literal
 
 from noisy_student_tf.configs import options
 
-IMAGENET_MEAN_RGB = (0.485 * 255, 0.456 * 255, 0.406 * 255)
-IMAGENET_STD_RGB = (0.229 * 255, 0.224 * 255, 0.225 * 255)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The students' architecture, and the teacher's unless told otherwise."""
 
     name: str = options.option(
-        "efficientnet-b0", "efficientnet-b0 ... -b8, -l0, -l1 or -l2."
+        "efficientnet-b0",
+        "efficientnet-b0 ... -b8, -l0, -l1, -l2 or -lite0 ... -lite4.",
     )
     width: float = options.option(
         0.0, "Channel multiplier. 0: the variant's own."
@@ -44,6 +42,11 @@ class ModelConfig:
     batch_norm_momentum: float = options.option(
         0.99, "Momentum of the statistics."
     )
+    batch_norm_frozen: bool = options.option(
+        False,
+        "Normalize by the statistics of --model.initial_weights, also while "
+        "training: those of small batches of few images say little.",
+    )
     batch_norm_group_size: int = options.option(
         0,
         "Replicas that normalize by a common batch. 0: as published, an "
@@ -55,16 +58,18 @@ class ModelConfig:
         affects="rounding",
     )
     mean_rgb: tuple[float, ...] = options.option(
-        IMAGENET_MEAN_RGB,
-        "Subtracted from images in [0, 255].",
-        accepts=("three numbers", lambda value: len(value) == 3),
+        (),
+        "Subtracted from images in [0, 255]. Empty: the variant's own, which "
+        "is ImageNet's, or 127 for Lite.",
+        accepts=("three numbers, or none", lambda value: len(value) in (0, 3)),
     )
     std_rgb: tuple[float, ...] = options.option(
-        IMAGENET_STD_RGB,
-        "Divides images in [0, 255].",
+        (),
+        "Divides images in [0, 255]. Empty: the variant's own, which is "
+        "ImageNet's, or 128 for Lite.",
         accepts=(
-            "three positive numbers",
-            lambda value: len(value) == 3 and min(value) > 0,
+            "three positive numbers, or none",
+            lambda value: len(value) in (0, 3) and min(value, default=1) > 0,
         ),
     )
     head_initializer: Literal["published", "fan_in", "zeros"] = options.option(
@@ -98,6 +103,15 @@ class OptimizerConfig:
         "exponential", "exponential decays in stairs, as published."
     )
     warmup_epochs: float = options.option(5.0, "Linear warm-up from 0.")
+    warmup_share: float = options.share(
+        0.0, "Least share of a training that is warm-up."
+    )
+    layer_decay: float = options.option(
+        1.0,
+        "Rate of each block as a share of the next one's; the classifier has "
+        "the whole rate. For weights that know much already.",
+        accepts=("in (0, 1]", lambda value: 0 < value <= 1),
+    )
     decay_rate: float = options.positive(0.97, "Factor of one stair.")
     decay_epochs: float = options.positive(2.4, "Length of one stair.")
     momentum: float = options.share_below_one(
@@ -139,6 +153,11 @@ class LossConfig:
 
     label_smoothing: float = options.share_below_one(
         0.1, "Of hard labels, true or pseudo; soft labels are left alone."
+    )
+    class_weights: Literal["none", "balanced"] = options.option(
+        "none",
+        "balanced: labeled images count by the inverse of their class's "
+        "share, where classes have unequal numbers of labels.",
     )
     pseudo_labels: Literal["soft", "hard"] = options.option(
         "soft", "The teacher's probabilities, or its class."
@@ -195,6 +214,17 @@ class TrainingConfig:
     )
     student_epochs: float = options.positive(
         350.0, "Length of each student's training, in labeled epochs."
+    )
+    frozen_blocks: int = options.option(
+        0,
+        "Blocks that keep, with the stem, the weights of "
+        "--model.initial_weights, which takes less time. 0: all train, the "
+        "stem too.",
+    )
+    min_steps: int = options.option(
+        0,
+        "Least length of a training in steps, for few labeled images, whose "
+        "epochs are short.",
     )
     steps_per_loop: int = options.positive(
         1000, "Steps between log lines, and in one call of the device."

@@ -78,7 +78,8 @@ def make_spec(
     """Resolve what a configuration leaves to the variant.
 
     Args:
-        model: Width and depth 0 and dropout -1 stand for the variant's own.
+        model: Width and depth 0, dropout -1, and no mean or deviation stand
+            for the variant's own.
         num_classes: Number of logits.
         class_names: One name a class, or empty.
 
@@ -100,8 +101,8 @@ def make_spec(
         stochastic_depth_rate=model.stochastic_depth_rate,
         small_image_strides=model.small_image_strides,
         batch_norm_momentum=model.batch_norm_momentum,
-        mean_rgb=tuple(model.mean_rgb),
-        std_rgb=tuple(model.std_rgb),
+        mean_rgb=tuple(model.mean_rgb or variant.design.mean_rgb),
+        std_rgb=tuple(model.std_rgb or variant.design.std_rgb),
     )
 
 
@@ -116,7 +117,8 @@ def build(spec: specs.ModelSpec, **options: Any) -> keras.Model:
     Args:
         spec: Architecture and normalization of images.
         **options: `synchronized_batch_norm`, `batch_norm_group_size`,
-            `recompute`, `seed` and `dtype`; see `efficientnet.EfficientNet`.
+            `batch_norm_frozen`, `recompute`, `seed` and `dtype`; see
+            `efficientnet.EfficientNet`.
     """
     return _find(spec).network(spec, **options)
 

@@ -34,6 +34,11 @@ def swish(inputs: tf.Tensor) -> tf.Tensor:
     return inputs * tf.sigmoid(inputs)
 
 
+def activate(inputs: tf.Tensor, activation: str) -> tf.Tensor:
+    """Apply the activation of a design, `swish` or `relu6`."""
+    return tf.nn.relu6(inputs) if activation == "relu6" else swish(inputs)
+
+
 def conv_initializer(seed: int) -> keras.initializers.Initializer:
     """Return the published initializer of convolutions, depthwise too.
 

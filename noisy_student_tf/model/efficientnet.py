@@ -1,7 +1,8 @@
-"""EfficientNet: images in [0, 255] to logits.
+"""EfficientNet and EfficientNet-Lite: images in [0, 255] to logits.
 
 Architecture: Tan and Le, arXiv 1905.11946, Table 1, with the rules of the
-published code for rounding, initial weights and stochastic depth.
+published code for rounding, initial weights and stochastic depth. A variant's
+design decides on activation and gates.
 """
 
 import dataclasses
@@ -40,6 +41,7 @@ class EfficientNet(keras.Model):
         *,
         synchronized_batch_norm: bool = False,
         batch_norm_group_size: int = 0,
+        batch_norm_frozen: bool = False,
         recompute: bool = False,
         seed: int = 0,
         **kwargs: Any,
@@ -51,6 +53,7 @@ class EfficientNet(keras.Model):
             synchronized_batch_norm: Normalize by the batch of a group of
                 replicas, not by each replica's own.
             batch_norm_group_size: Replicas of a group; 0: as published.
+            batch_norm_frozen: Normalize by the moving statistics, always.
             recompute: Keep no activations inside of blocks for the gradient,
                 but compute them a second time.
             seed: Of the initial weights.
@@ -61,6 +64,7 @@ class EfficientNet(keras.Model):
         self.spec = spec
         self.synchronized_batch_norm = synchronized_batch_norm
         self.batch_norm_group_size = batch_norm_group_size
+        self.batch_norm_frozen = batch_norm_frozen
         self.recompute = recompute
         self.seed = seed
         self._make_layers()
@@ -68,13 +72,14 @@ class EfficientNet(keras.Model):
 
     def _make_layers(self) -> None:
         dtype = self.dtype_policy
-        stem, *_, features = efficientnet_variants.design_of(
-            self.spec
-        ).channels(self.spec.width)
+        design = efficientnet_variants.design_of(self.spec)
+        self.activation = design.activation
+        stem, *_, features = design.channels(self.spec.width)
         norm_options: dict[str, Any] = {
             "momentum": self.spec.batch_norm_momentum,
             "synchronized": self.synchronized_batch_norm,
             "group_size": self.batch_norm_group_size,
+            "frozen": self.batch_norm_frozen,
         }
         make_conv = functools.partial(
             convolutions.make_conv, seed=self.seed, dtype=dtype
@@ -110,6 +115,7 @@ class EfficientNet(keras.Model):
                 strides=number.strides,
                 expand_ratio=number.expand_ratio,
                 squeeze_excite_ratio=design.squeeze_excite_ratio,
+                activation=design.activation,
                 stochastic_depth_rate=rate,
                 noise_index=index,
                 norm_options=norm_options,
@@ -149,14 +155,15 @@ class EfficientNet(keras.Model):
         x = normalize_images(images, self.spec)
         x = tf.cast(x, self.compute_dtype if training else tf.float32)
         x = self.stem_norm(self.stem_conv(x), training=training)
-        x = convolutions.swish(x)
+        x = convolutions.activate(x, self.activation)
         for block in self.blocks:
             call: Callable[..., tf.Tensor] = block
             if self.recompute and training:
                 call = functools.partial(layers.recompute, block)
             x = call(x, training=training, noise_seed=noise_seed, noised=noised)
         x = self.head_norm(self.head_conv(x), training=training)
-        x = tf.cast(convolutions.swish(x), tf.float32)
+        x = convolutions.activate(x, self.activation)
+        x = tf.cast(x, tf.float32)
         return tf.reduce_mean(x, axis=[1, 2])
 
     def call(
@@ -208,6 +215,7 @@ class EfficientNet(keras.Model):
             "spec": dataclasses.asdict(self.spec),
             "synchronized_batch_norm": self.synchronized_batch_norm,
             "batch_norm_group_size": self.batch_norm_group_size,
+            "batch_norm_frozen": self.batch_norm_frozen,
             "recompute": self.recompute,
             "seed": self.seed,
         }

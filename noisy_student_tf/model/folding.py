@@ -42,6 +42,7 @@ class FoldedEfficientNet(tf.Module):
                 matrices; see `architectures.fold`.
         """
         super().__init__()
+        self._activation = model.activation
         self._mean_rgb = np.array(model.spec.mean_rgb, np.float32)
         self._stem = _Convolution(
             model.stem_conv,
@@ -68,10 +69,11 @@ class FoldedEfficientNet(tf.Module):
         Returns:
             float32 [batch, features], means over the last map.
         """
-        x = convolutions.swish(self._stem(_subtract(images, self._mean_rgb)))
+        x = self._stem(_subtract(images, self._mean_rgb))
+        x = convolutions.activate(x, self._activation)
         for block in self._blocks:
             x = block(x)
-        x = convolutions.swish(self._head(x))
+        x = convolutions.activate(self._head(x), self._activation)
         return tf.reduce_mean(x, axis=[1, 2])
 
     def classifier(self, features: tf.Tensor) -> tf.Tensor:
@@ -129,6 +131,7 @@ class _Block(tf.Module):
 
     def __init__(self, block: layers.MBConvBlock, multiplies: bool) -> None:
         super().__init__()
+        self._activation = block.activation
         self._expand = None
         if block.expand_conv is not None:
             self._expand = _Convolution(
@@ -137,10 +140,9 @@ class _Block(tf.Module):
         self._depthwise = _Convolution(
             block.depthwise_conv, block.depthwise_norm
         )
-        self._reduce = _Convolution(
-            block.squeeze_excite.reduce, multiplies=True
-        )
-        self._gate = _Convolution(block.squeeze_excite.expand, multiplies=True)
+        self._gate = None
+        if block.squeeze_excite is not None:
+            self._gate = _Gate(block.squeeze_excite)
         self._project = _Convolution(
             block.project_conv, block.project_norm, multiplies=multiplies
         )
@@ -149,12 +151,26 @@ class _Block(tf.Module):
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         x = inputs
         if self._expand is not None:
-            x = convolutions.swish(self._expand(x))
-        x = convolutions.swish(self._depthwise(x))
-        means = tf.reduce_mean(x, axis=[1, 2])
-        gate = tf.sigmoid(self._gate(convolutions.swish(self._reduce(means))))
-        x = self._project(x * gate[:, tf.newaxis, tf.newaxis])
+            x = convolutions.activate(self._expand(x), self._activation)
+        x = convolutions.activate(self._depthwise(x), self._activation)
+        if self._gate is not None:
+            x = self._gate(x)
+        x = self._project(x)
         return inputs + x if self._has_identity else x
+
+
+class _Gate(tf.Module):
+    """Squeeze and excite, on products of matrices."""
+
+    def __init__(self, layer: layers.SqueezeExcite) -> None:
+        super().__init__()
+        self._reduce = _Convolution(layer.reduce, multiplies=True)
+        self._expand = _Convolution(layer.expand, multiplies=True)
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        means = tf.reduce_mean(inputs, axis=[1, 2])
+        gate = self._expand(convolutions.swish(self._reduce(means)))
+        return inputs * tf.sigmoid(gate)[:, tf.newaxis, tf.newaxis]
 
 
 def _has_few_pixels(inputs: tf.Tensor) -> bool:

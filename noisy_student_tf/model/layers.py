@@ -63,7 +63,7 @@ class MBConvBlock(keras.layers.Layer):
     """Inverted bottleneck: expand, depthwise, squeeze and excite, project.
 
     Where shapes allow the identity is added, and the rest of the block may be
-    dropped (stochastic depth).
+    dropped (stochastic depth). A squeeze-and-excite ratio of 0: no gate.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class MBConvBlock(keras.layers.Layer):
         strides: int,
         expand_ratio: int,
         squeeze_excite_ratio: float,
+        activation: str,
         stochastic_depth_rate: float,
         noise_index: int,
         norm_options: dict[str, Any],
@@ -86,6 +87,7 @@ class MBConvBlock(keras.layers.Layer):
         self.strides = strides
         self.expand_ratio = expand_ratio
         self.squeeze_excite_ratio = squeeze_excite_ratio
+        self.activation = activation
         self.stochastic_depth_rate = stochastic_depth_rate
         self.noise_index = noise_index
         self.norm_options = norm_options
@@ -120,15 +122,17 @@ class MBConvBlock(keras.layers.Layer):
             **options,
         )
         self.depthwise_norm = make_norm(expanded, name="depthwise_norm")
-        self.squeeze_excite = SqueezeExcite(
-            # Of the block's input channels, not of the expanded ones.
-            efficientnet_variants.squeezed_filters(
-                channels, self.squeeze_excite_ratio
-            ),
-            name="squeeze_excite",
-            **options,
-        )
-        self.squeeze_excite.build((None, None, None, expanded))
+        self.squeeze_excite: SqueezeExcite | None = None
+        if self.squeeze_excite_ratio:
+            self.squeeze_excite = SqueezeExcite(
+                # Of the block's input channels, not of the expanded ones.
+                efficientnet_variants.squeezed_filters(
+                    channels, self.squeeze_excite_ratio
+                ),
+                name="squeeze_excite",
+                **options,
+            )
+            self.squeeze_excite.build((None, None, None, expanded))
         self.project_conv = convolutions.make_conv(
             expanded, self.filters, name="project_conv", **options
         )
@@ -155,11 +159,12 @@ class MBConvBlock(keras.layers.Layer):
         """
         x = inputs
         if self.expand_conv is not None and self.expand_norm is not None:
-            x = self.expand_conv(x)
-            x = convolutions.swish(self.expand_norm(x, training=training))
-        x = self.depthwise_conv(x)
-        x = convolutions.swish(self.depthwise_norm(x, training=training))
-        x = self.squeeze_excite(x)
+            x = self.expand_norm(self.expand_conv(x), training=training)
+            x = convolutions.activate(x, self.activation)
+        x = self.depthwise_norm(self.depthwise_conv(x), training=training)
+        x = convolutions.activate(x, self.activation)
+        if self.squeeze_excite is not None:
+            x = self.squeeze_excite(x)
         x = self.project_norm(self.project_conv(x), training=training)
         if not self.has_identity:
             return x
@@ -180,6 +185,7 @@ class MBConvBlock(keras.layers.Layer):
             "strides",
             "expand_ratio",
             "squeeze_excite_ratio",
+            "activation",
             "stochastic_depth_rate",
             "noise_index",
             "norm_options",

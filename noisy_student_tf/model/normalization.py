@@ -28,24 +28,30 @@ class BatchNormalization(keras.layers.BatchNormalization):
     every replica holds the same.
 
     Statistics are float32 whatever the inputs are. A layer that is not
-    trainable uses its moving statistics and leaves them alone.
+    trainable, or is frozen, uses its moving statistics and leaves them alone;
+    scale and shift of a frozen one still train.
     """
 
-    def __init__(self, *, group_size: int = 0, **kwargs: Any) -> None:
+    def __init__(
+        self, *, group_size: int = 0, frozen: bool = False, **kwargs: Any
+    ) -> None:
         """Make the layer.
 
         Args:
             group_size: Replicas that share their moments, if synchronized;
                 see `replicas_per_group`.
+            frozen: Normalize by the moving statistics, always.
             **kwargs: Those of keras.layers.BatchNormalization.
         """
         defaults = {"autocast": False, "epsilon": BATCH_NORM_EPSILON}
         super().__init__(**{**defaults, **kwargs})
         self.group_size = group_size
+        self.frozen = frozen
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "group_size": self.group_size}
+        config = {"group_size": self.group_size, "frozen": self.frozen}
+        return {**super().get_config(), **config}
 
     def call(
         self,
@@ -58,7 +64,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             raise ValueError(
                 f"{self.path}: masks are not supported. Received mask={mask}."
             )
-        if not (training and self.trainable):
+        if self.frozen or not (training and self.trainable):
             return self._fused(inputs, is_training=False).y
         replicas = tf.distribute.get_replica_context()
         if self.synchronized and replicas and replicas.num_replicas_in_sync > 1:
@@ -188,7 +194,7 @@ def make_norm(
         channels: Of the maps.
         name: Of the layer.
         dtype: Of the layer.
-        **options: `momentum`, `synchronized` and `group_size`.
+        **options: `momentum`, `synchronized`, `group_size` and `frozen`.
     """
     layer = BatchNormalization(name=name, dtype=dtype, **options)
     layer.build((None, None, None, channels))

@@ -127,13 +127,15 @@ def check_same_body(
         flag: Flag and value that ask for it, for errors.
 
     Raises:
-        ValueError: Width or depth differ, or the images' normalization does.
+        ValueError: Variant, width or depth differ, or the images'
+            normalization does.
     """
     if _body(mine) != _body(theirs):
         raise ValueError(
-            f"{flag}: the weights are of width {theirs.width:g} and depth "
-            f"{theirs.depth:g}, the model has width {mine.width:g} and depth "
-            f"{mine.depth:g}. Give --model.name={theirs.name} "
+            f"{flag}: the weights are those of {theirs.name}, width "
+            f"{theirs.width:g}, depth {theirs.depth:g}; the model is "
+            f"{mine.name}, width {mine.width:g}, depth {mine.depth:g}. Give "
+            f"--model.name={theirs.name} "
             f"--model.width={theirs.width:g} --model.depth={theirs.depth:g}, "
             "or other weights."
         )

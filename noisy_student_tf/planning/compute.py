@@ -89,6 +89,7 @@ def _trained(config: configs.Config, model: recipes.Model, data: Data) -> Stage:
         config,
         num_labeled=data.num_labeled,
         epochs=model.epochs,
+        min_steps=model.min_steps,
         has_unlabeled=bool(model.labelings),
     )
     architecture = model.architecture

@@ -42,6 +42,7 @@ def simulate(
         config,
         num_labeled=data.num_labeled,
         epochs=config.training.student_epochs,
+        min_steps=config.training.min_steps,
         has_unlabeled=True,
     )
     learning_rate = schedules.learning_rate(durations, config)

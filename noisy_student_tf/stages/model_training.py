@@ -15,7 +15,13 @@ from noisy_student_tf.model import architectures, saved, specs, starts
 from noisy_student_tf.pipeline import train_stream
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import runs
-from noisy_student_tf.training import fixres, loop, progress, schedules
+from noisy_student_tf.training import (
+    fixres,
+    loop,
+    losses,
+    progress,
+    schedules,
+)
 from noisy_student_tf.training import state as states
 
 # What a validation writes into the curves.
@@ -62,6 +68,7 @@ def train(run: runs.Run, model: recipes.Model) -> Trained:
         evaluate=_validator(run, spec, compiled),
         title=model.name,
         class_names=runs.class_names(run),
+        class_weights=_class_weights(config, run.workdir),
         profile_steps=run.profile_steps,
     )
     trained = loop.train(task)
@@ -73,6 +80,15 @@ def train(run: runs.Run, model: recipes.Model) -> Trained:
         step=trained.step,
         total_steps=durations.total_steps,
     )
+
+
+def _class_weights(
+    config: configs.Config, workdir: workdirs.Workdir
+) -> tuple[float, ...]:
+    if config.loss.class_weights == "none":
+        return ()
+    counts = shards.read_manifest(workdir.labeled)["counts_per_class"]
+    return losses.balanced_weights(counts["train"])
 
 
 def settings_of(
@@ -112,6 +128,7 @@ def _finetuning_rate(
         config,
         num_labeled=shards.open_split(workdir.labeled, "train").num_records,
         epochs=config.training.student_epochs,
+        min_steps=config.training.min_steps,
         has_unlabeled=True,
     )
     rate = schedules.last_base_learning_rate(durations, config)
@@ -131,6 +148,7 @@ def _durations(
         config,
         num_labeled=shards.open_split(workdir.labeled, "train").num_records,
         epochs=model.epochs,
+        min_steps=model.min_steps,
         has_unlabeled=bool(model.labelings),
     )
 
@@ -198,6 +216,12 @@ def _model_source(
         choose_trained = functools.partial(
             fixres.trainable_variables, settings=run.config.fixres
         )
+    elif frozen := run.config.training.frozen_blocks:
+        choose_trained = functools.partial(
+            fixres.after_frozen_blocks,
+            num_frozen=frozen,
+            flag="training.frozen_blocks",
+        )
     return states.ModelSource(
         build=lambda: _build(run, spec, seed),
         load_weights=load_weights,
@@ -212,6 +236,7 @@ def _build(run: runs.Run, spec: specs.ModelSpec, seed: int) -> keras.Model:
         spec,
         synchronized_batch_norm=run.strategy.num_replicas_in_sync > 1,
         batch_norm_group_size=run.config.model.batch_norm_group_size,
+        batch_norm_frozen=run.config.model.batch_norm_frozen,
         recompute=run.config.model.recompute,
         seed=seed,
     )

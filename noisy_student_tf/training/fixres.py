@@ -1,4 +1,4 @@
-"""What trains when a model is fine-tuned at a higher resolution."""
+"""What trains, and what stays as the weights that a model begins with."""
 
 import keras
 
@@ -28,16 +28,38 @@ def trainable_variables(
         # FixRes itself trains these two.
         trained = (model.head_norm, model.classifier)
         frozen = [layer for layer in model.layers if layer not in trained]
-    else:
-        num_blocks = len(model.blocks)
-        if settings.frozen_blocks > num_blocks:
-            raise ValueError(
-                f"--fixres.frozen_blocks={settings.frozen_blocks}: the model "
-                f"has {num_blocks} blocks; accepted is 0 to {num_blocks}."
-            )
-        # Of the stem, whatever it is, too.
-        stem = model.layers[: model.layers.index(model.blocks[0])]
-        frozen = [*stem, *list(model.blocks)[: settings.frozen_blocks]]
-    for layer in frozen:
+        for layer in frozen:
+            layer.trainable = False
+        return list(model.trainable_variables)
+    return after_frozen_blocks(
+        model, settings.frozen_blocks, flag="fixres.frozen_blocks"
+    )
+
+
+def after_frozen_blocks(
+    model: keras.Model, num_frozen: int, *, flag: str
+) -> list[keras.Variable]:
+    """Freeze the stem and the first blocks, and return what trains.
+
+    Args:
+        model: Has the attribute blocks.
+        num_frozen: Blocks that stay.
+        flag: That says so, for errors.
+
+    Returns:
+        The trainable variables, in the model's order.
+
+    Raises:
+        ValueError: The model has fewer blocks.
+    """
+    num_blocks = len(model.blocks)
+    if num_frozen > num_blocks:
+        raise ValueError(
+            f"--{flag}={num_frozen}: the model has {num_blocks} blocks; "
+            f"accepted is 0 to {num_blocks}."
+        )
+    # Of the stem, whatever it is, too.
+    stem = model.layers[: model.layers.index(model.blocks[0])]
+    for layer in [*stem, *list(model.blocks)[:num_frozen]]:
         layer.trainable = False
     return list(model.trainable_variables)

@@ -78,6 +78,7 @@ def _make_steps(run: progress.Progress) -> None:
         config=task.config,
         unlabeled_batch_size=task.durations.unlabeled_batch_size,
         seed=state.seed_of(task.config.seed, task.title) >> 1,
+        class_weights=task.class_weights,
     )
     with contextlib.ExitStack() as stack:
         # However it ends, what was copied is written.

@@ -29,6 +29,7 @@ def of_batch(
     *,
     unlabeled_batch_size: int,
     is_kept: tf.Tensor | None,
+    class_weights: Sequence[float] = (),
 ) -> dict[str, tf.Tensor]:
     """Return one replica's parts of the means over the global batch.
 
@@ -39,41 +40,71 @@ def of_batch(
         unlabeled_batch_size: Unlabeled images of the global batch, or 0.
         is_kept: Whether a labeled image's loss counts, 0 or 1: float32
             [labeled]. None: all count.
+        class_weights: Of labeled images, one a class; see `balanced_weights`.
+            Empty: all are 1.
 
     Returns:
         Name -> float32 scalar: "loss", without the L2 loss, and its parts.
     """
     num_labeled = batch["labels"].shape[0]
+    if class_weights:
+        weights = weights_of_images(batch, class_weights)
+        is_kept = weights if is_kept is None else weights * is_kept
     metrics = _labeled_metrics(config, batch, logits[:num_labeled], is_kept)
-    weights = weights_of_means(
+    of_means = weights_of_means(
         config.loss,
         labeled_batch_size=config.training.kept_labeled_batch_size,
         unlabeled_batch_size=unlabeled_batch_size,
     )
-    metrics["loss"] = weights[0] * metrics["labeled_loss"]
+    metrics["loss"] = of_means[0] * metrics["labeled_loss"]
     if unlabeled_batch_size:
         logits, soft_labels = logits[num_labeled:], batch["soft_labels"]
         values = unlabeled(config.loss, logits, soft_labels)
         agrees = tf.argmax(logits, axis=-1) == tf.argmax(soft_labels, axis=-1)
         loss = _share_of_mean(values, unlabeled_batch_size)
         agreement = _share_of_mean(agrees, unlabeled_batch_size)
-        metrics["loss"] += weights[1] * loss
+        metrics["loss"] += of_means[1] * loss
         metrics |= {"unlabeled_loss": loss, "unlabeled_agreement": agreement}
     return metrics
+
+
+def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:
+    """Return weights that give each class the same sum, 1 on average.
+
+    Args:
+        counts: Labeled images of each class, at least 1.
+    """
+    return tuple(sum(counts) / (len(counts) * count) for count in counts)
+
+
+def weights_of_images(
+    batch: dict[str, tf.Tensor], class_weights: Sequence[float]
+) -> tf.Tensor:
+    """Return the weight of each labeled image, float32 [labeled].
+
+    Args:
+        batch: See `step.compute_gradients`; an image of blended labels has
+            the blended weight.
+        class_weights: One a class.
+    """
+    weights = tf.constant(class_weights, tf.float32)
+    if "label_probabilities" in batch:
+        return tf.linalg.matvec(batch["label_probabilities"], weights)
+    return tf.gather(weights, batch["labels"])
 
 
 def _labeled_metrics(
     config: configs.Config,
     batch: dict[str, tf.Tensor],
     logits: tf.Tensor,
-    is_kept: tf.Tensor | None,
+    weights: tf.Tensor | None,
 ) -> dict[str, tf.Tensor]:
     labels = tf.cast(batch["labels"], tf.int64)
     values = labeled(
         config.loss, logits, batch.get("label_probabilities", labels)
     )
-    if is_kept is not None:
-        values *= is_kept
+    if weights is not None:
+        values *= weights
     batch_size = config.training.labeled_batch_size
     num_kept = config.training.kept_labeled_batch_size
     is_published = config.loss.labeled_mean == "batch"

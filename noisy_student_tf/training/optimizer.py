@@ -14,7 +14,35 @@ from noisy_student_tf import configs
 from noisy_student_tf.training import schedules
 
 
-class RMSProp(keras.optimizers.RMSprop):
+class _Shared:
+    """Gives each variable a share of the learning rate; without any, all.
+
+    Attributes:
+        shares: One a variable, in the order of `build`.
+    """
+
+    shares: Sequence[float] = ()
+
+    def own_rate(
+        self, variable: tf.Variable, learning_rate: tf.Tensor
+    ) -> tf.Tensor:
+        """Return a variable's rate."""
+        if not self.shares:
+            return learning_rate
+        return learning_rate * self.shares[self._get_variable_index(variable)]
+
+    def update_step(
+        self,
+        gradient: tf.Tensor,
+        variable: tf.Variable,
+        learning_rate: tf.Tensor,
+    ) -> None:
+        """Update a variable as Keras does, by its own rate."""
+        rate = self.own_rate(variable, learning_rate)
+        super().update_step(gradient, variable, rate)
+
+
+class RMSProp(_Shared, keras.optimizers.RMSprop):
     """RMSProp as TensorFlow 1 computes it.
 
     Keras has epsilon inside the root as well, but starts the second moment at
@@ -45,7 +73,7 @@ class RMSProp(keras.optimizers.RMSprop):
             var=variable.handle,
             ms=self._velocities[index].value.handle,
             mom=self._momentums[index].value.handle,
-            lr=tf.cast(learning_rate, variable.dtype),
+            lr=tf.cast(self.own_rate(variable, learning_rate), variable.dtype),
             rho=self.rho,
             momentum=self.momentum,
             epsilon=self.epsilon,
@@ -53,7 +81,7 @@ class RMSProp(keras.optimizers.RMSprop):
         )
 
 
-class SGD(keras.optimizers.SGD):
+class SGD(_Shared, keras.optimizers.SGD):
     """Stochastic gradient descent with plain momentum, as Keras computes it."""
 
     def update_step(
@@ -70,10 +98,18 @@ class SGD(keras.optimizers.SGD):
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=self.momentums[index].value.handle,
-            lr=tf.cast(learning_rate, variable.dtype),
+            lr=tf.cast(self.own_rate(variable, learning_rate), variable.dtype),
             grad=gradient,
             momentum=self.momentum,
         )
+
+
+class AdamW(_Shared, keras.optimizers.AdamW):
+    """Keras' AdamW; its weight decay is by the whole rate."""
+
+
+class Lamb(_Shared, keras.optimizers.Lamb):
+    """Keras' LAMB; its weight decay is by the whole rate."""
 
 
 def decouples_weight_decay(optimizer: configs.OptimizerConfig) -> bool:
@@ -86,6 +122,7 @@ def make_optimizer(
     schedule: schedules.Schedule,
     *,
     undecayed: Sequence[keras.Variable] = (),
+    shares: Sequence[float] = (),
 ) -> keras.optimizers.Optimizer:
     """Return the configured optimizer, not built yet.
 
@@ -99,26 +136,31 @@ def make_optimizer(
         optimizer: Its name and its constants.
         schedule: Learning rate of each step.
         undecayed: Variables that AdamW and LAMB shall not decay.
+        shares: Of the learning rate, one for each variable that will be
+            trained; empty: all of it for all.
     """
     learning_rate = _ScheduledRate(schedule)
+    made: SGD | RMSProp | AdamW | Lamb
     if optimizer.name == "sgd":
-        return SGD(learning_rate, momentum=optimizer.momentum)
-    if optimizer.name == "rmsprop":
-        return RMSProp(
+        made = SGD(learning_rate, momentum=optimizer.momentum)
+    elif optimizer.name == "rmsprop":
+        made = RMSProp(
             learning_rate,
             rho=optimizer.rms_decay,
             momentum=optimizer.momentum,
             epsilon=optimizer.epsilon,
         )
-    rule = {"adamw": keras.optimizers.AdamW, "lamb": keras.optimizers.Lamb}
-    made = rule[optimizer.name](
-        learning_rate,
-        beta_1=optimizer.adam_beta_1,
-        beta_2=optimizer.adam_beta_2,
-        epsilon=optimizer.adam_epsilon,
-        weight_decay=optimizer.weight_decay,
-    )
-    made.exclude_from_weight_decay(var_list=list(undecayed))
+    else:
+        rule = {"adamw": AdamW, "lamb": Lamb}[optimizer.name]
+        made = rule(
+            learning_rate,
+            beta_1=optimizer.adam_beta_1,
+            beta_2=optimizer.adam_beta_2,
+            epsilon=optimizer.adam_epsilon,
+            weight_decay=optimizer.weight_decay,
+        )
+        made.exclude_from_weight_decay(var_list=list(undecayed))
+    made.shares = tuple(shares)
     return made
 
 

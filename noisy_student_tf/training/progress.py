@@ -37,6 +37,7 @@ class Task:
         evaluate: Model -> metrics on the validation images.
         title: The run's name; initial weights and noise depend on it.
         class_names: Shown with the first images.
+        class_weights: Of labeled images, one a class; empty: all are 1.
         profile_steps: Between which steps TensorFlow is profiled.
     """
 
@@ -49,6 +50,7 @@ class Task:
     evaluate: Callable[[keras.Model], dict[str, float]]
     title: str
     class_names: Sequence[str] = ()
+    class_weights: tuple[float, ...] = ()
     profile_steps: tuple[int, int] | None = None
 
 

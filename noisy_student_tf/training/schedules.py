@@ -44,6 +44,7 @@ def make_durations(
     num_labeled: int,
     epochs: float,
     has_unlabeled: bool,
+    min_steps: int = 0,
 ) -> Durations:
     """Turn durations in epochs into steps.
 
@@ -52,6 +53,7 @@ def make_durations(
         num_labeled: Labeled training images.
         epochs: Length of the run in passes over them.
         has_unlabeled: Whether batches hold pseudo-labeled images too.
+        min_steps: Least length of the run.
 
     Raises:
         ValueError: There is no labeled image.
@@ -63,7 +65,7 @@ def make_durations(
         )
     training = config.training
     steps_per_epoch = num_labeled / training.kept_labeled_batch_size
-    total_steps = max(1, round(epochs * steps_per_epoch))
+    total_steps = max(1, min_steps, round(epochs * steps_per_epoch))
     steps_per_loop = min(training.steps_per_loop, total_steps)
 
     def whole_loops(num_steps: int) -> int:
@@ -107,7 +109,10 @@ def learning_rate(durations: Durations, config: configs.Config) -> Schedule:
         decayed = cosine(peak, total_steps=durations.total_steps)
     else:
         decayed = constant(peak)
-    warmup_steps = int(optimizer.warmup_epochs * durations.steps_per_epoch)
+    warmup_steps = max(
+        int(optimizer.warmup_epochs * durations.steps_per_epoch),
+        int(optimizer.warmup_share * durations.total_steps),
+    )
     return with_warmup(decayed, peak=peak, warmup_steps=warmup_steps)
 
 

@@ -106,7 +106,12 @@ def create(
         check_model(model, strategy.num_replicas_in_sync)
         decayed = decayed_variables(model, trained)
         update_rule = optimizer.make_optimizer(
-            settings, schedule, undecayed=without(trained, decayed)
+            settings,
+            schedule,
+            undecayed=without(trained, decayed),
+            shares=rate_shares(model, trained, settings.layer_decay)
+            if settings.layer_decay < 1
+            else (),
         )
         # Slots made while tracing would be an error under a strategy.
         update_rule.build(trained)
@@ -153,6 +158,31 @@ def decayed_variables(
         for variable in layer.variables
     ]
     return without(trained, normalizing)
+
+
+def rate_shares(
+    model: keras.Model, trained: Sequence[keras.Variable], layer_decay: float
+) -> list[float]:
+    """Return the share of the learning rate that each variable gets.
+
+    The classifier gets 1, what is between the last block and it
+    `layer_decay`, the last block its square, and so on to the stem.
+
+    Args:
+        model: Has the attributes blocks and classifier.
+        trained: Its variables, in any order.
+        layer_decay: In (0, 1].
+    """
+    layers = list(model.layers)
+    first, last = (layers.index(model.blocks[place]) for place in (0, -1))
+    shares = {}
+    for place, layer in enumerate(layers):
+        distance = 1 + min(max(last + 1 - place, 0), last + 2 - first)
+        if layer is model.classifier:
+            distance = 0
+        for variable in layer.variables:
+            shares[id(variable)] = layer_decay**distance
+    return [shares[id(variable)] for variable in trained]
 
 
 def without(

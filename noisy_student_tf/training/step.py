@@ -25,11 +25,13 @@ class StepSettings:
         config: Losses, optimizer, and what of a batch counts and is noised.
         unlabeled_batch_size: Unlabeled images of the global batch, or 0.
         seed: Of the noise, in [0, 2^31).
+        class_weights: Of labeled images, one a class; empty: all are 1.
     """
 
     config: configs.Config
     unlabeled_batch_size: int
     seed: int
+    class_weights: tuple[float, ...] = ()
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -177,6 +179,7 @@ def _metrics(
         is_kept=_draw_kept(
             seed, batch["labels"].shape[0], training.labeled_keep_probability
         ),
+        class_weights=settings.class_weights,
     )
     # Every replica, and every part of its batch, holds the same weights and
     # adds its share of the sum.

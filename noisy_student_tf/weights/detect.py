@@ -64,8 +64,8 @@ def detect(
         resolution=resolution,
         small_image_strides=strides,
         dropout_rate=-1 if hints.dropout_rate is None else hints.dropout_rate,
-        mean_rgb=mean or configs.IMAGENET_MEAN_RGB,
-        std_rgb=std or configs.IMAGENET_STD_RGB,
+        mean_rgb=mean or (),
+        std_rgb=std or (),
     )
     spec = architectures.make_spec(
         model, num_classes=num_classes or 1, class_names=()

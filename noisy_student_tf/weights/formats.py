@@ -3,14 +3,16 @@
 from noisy_student_tf import files
 from noisy_student_tf.weights import (
     keras_files,
+    pytorch_files,
     tf1_checkpoint,
-    timm_files,
+    torch_files,
     weight_file,
 )
 
 _ACCEPTED = (
     "Accepted are a TensorFlow 1 checkpoint (its prefix or directory), .h5 of "
-    "Keras 2, .weights.h5 of Keras 3, and .safetensors and .pth of timm"
+    "Keras 2, .weights.h5 of Keras 3, and .safetensors and .pth of timm and of "
+    "efficientnet_pytorch"
 )
 # In a directory, what is tried in the place of a checkpoint.
 _SUFFIXES = (".safetensors", ".h5", ".pth", ".pt", ".bin")
@@ -49,10 +51,10 @@ def open_file(
         head = file.read(16)
     if head.startswith(keras_files.MAGIC):
         return keras_files.open_file(path)
-    if timm_files.is_safetensors(head):
-        return timm_files.open_safetensors(path)
-    if head.startswith(timm_files.TORCH_MAGICS):
-        return keras_files.open_archive(path) or timm_files.open_pth(path)
+    if pytorch_files.is_safetensors(head):
+        return pytorch_files.open_safetensors(path)
+    if head.startswith(torch_files.MAGICS):
+        return keras_files.open_archive(path) or pytorch_files.open_pth(path)
     raise ValueError(
         f"--source={path}: begins with {head!r}, which is of no format known "
         f"here, or the file is cut off. {_ACCEPTED}; archives must be unpacked."

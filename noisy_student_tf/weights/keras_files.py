@@ -244,7 +244,9 @@ def _name_layers(layers: list[str], path: str) -> dict[str, str]:
         position = int(number[1]) if number else 0
         numbered.setdefault(_class_of(layer), []).append((position, layer))
     num_blocks = len(numbered.get("depthwise_conv2d", ()))
-    repeats = multipliers.repeats_of_total(num_blocks)
+    repeats = multipliers.repeats_of_total(
+        num_blocks, efficientnet_variants.EFFICIENTNET
+    )
     if repeats is None:
         raise ValueError(
             f"{path}: no EfficientNet of keras.applications: layers have no "

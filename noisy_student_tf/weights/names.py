@@ -167,6 +167,14 @@ KERAS = Naming(
     expanding=_KERAS_BLOCK,
 )
 
+_TORCH_WEIGHTS = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
 TIMM = Naming(
     separator=".",
     outside={
@@ -195,13 +203,36 @@ TIMM = Naming(
         "project_conv": "conv_pwl",
         "project_norm": "bn3",
     },
-    weights={
-        "kernel": "weight",
-        "gamma": "weight",
-        "beta": "bias",
-        "moving_mean": "running_mean",
-        "moving_variance": "running_var",
+    weights=_TORCH_WEIGHTS,
+    depthwise_kernel="weight",
+    is_torch=True,
+)
+
+_EFFICIENTNET_PYTORCH_BLOCK = {
+    "expand_conv": "_expand_conv",
+    "expand_norm": "_bn0",
+    "depthwise_conv": "_depthwise_conv",
+    "depthwise_norm": "_bn1",
+    "squeeze_excite/reduce": "_se_reduce",
+    "squeeze_excite/expand": "_se_expand",
+    "project_conv": "_project_conv",
+    "project_norm": "_bn2",
+}
+
+# The package of that name, and efficientnet_lite_pytorch.
+EFFICIENTNET_PYTORCH = Naming(
+    separator=".",
+    outside={
+        "stem_conv": "_conv_stem",
+        "stem_norm": "_bn0",
+        "head_conv": "_conv_head",
+        "head_norm": "_bn1",
+        CLASSIFIER: "_fc",
     },
+    block="_blocks.{index}.",
+    plain=_EFFICIENTNET_PYTORCH_BLOCK,
+    expanding=_EFFICIENTNET_PYTORCH_BLOCK,
+    weights=_TORCH_WEIGHTS,
     depthwise_kernel="weight",
     is_torch=True,
 )

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class WeightFile:
 
 
 def of_arrays(
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, Any],
     *,
     path: str,
     format: str,
@@ -73,7 +74,15 @@ def of_arrays(
     naming: names.Naming,
     hints: Hints,
 ) -> WeightFile:
-    """Return a file whose variables are in memory already.
+    """Return a file whose variables have names and shapes already.
+
+    Args:
+        arrays: What numpy makes arrays of, with their shapes.
+        path: Of the file.
+        format: In words, for the report.
+        library: In words, for errors.
+        naming: How the file names variables and orders axes.
+        hints: What the file says about the model.
 
     Raises:
         ValueError: They are those of no EfficientNet of the library.

@@ -1,4 +1,6 @@
-"""From a model directory of ours to files that timm and Keras load."""
+"""From a model directory of ours to files that others' libraries load."""
+
+from typing import Literal
 
 import numpy as np
 
@@ -9,42 +11,60 @@ from noisy_student_tf.weights import (
     formats,
     keras_files,
     names,
-    timm_files,
+    pytorch_files,
     weight_file,
 )
 
-_TIMM = ".safetensors"
-_SUFFIXES = (_TIMM, ".weights.h5", ".h5")
+_PYTORCH = ".safetensors"
+_SUFFIXES = (_PYTORCH, ".weights.h5", ".h5")
+_NAMINGS = {
+    "timm": names.TIMM,
+    "efficientnet_pytorch": names.EFFICIENTNET_PYTORCH,
+}
+
+Library = Literal["timm", "efficientnet_pytorch"]
 
 
 def export_weights(
-    directory: str, output: str, *, weights: saved.Weights = "ema"
+    directory: str,
+    output: str,
+    *,
+    weights: saved.Weights = "ema",
+    library: Library = "timm",
 ) -> str:
     """Write a model's weights in another library's format, and check them.
 
     Args:
         directory: A trained or imported model.
-        output: `.safetensors` for timm, `.weights.h5` for Keras 3, `.h5` for
-            Keras 2; must not exist.
+        output: `.safetensors` for PyTorch, `.weights.h5` for Keras 3, `.h5`
+            for Keras 2; must not exist.
         weights: The averages, or what the optimizer left.
+        library: Of PyTorch, whose names `.safetensors` has.
 
     Returns:
         What was written, in text.
 
     Raises:
         FileNotFoundError: There is no model.
-        ValueError: The output exists, has another suffix, or did not read
-            back equal.
+        ValueError: The output exists, has another suffix, is of a library
+            without such a model, or did not read back equal.
     """
     if not output.endswith(_SUFFIXES):
         raise ValueError(
             f"--output={output}: accepted are names that end in "
-            f"{', '.join(_SUFFIXES)}: timm, Keras 3, Keras 2."
+            f"{', '.join(_SUFFIXES)}: PyTorch, Keras 3, Keras 2."
         )
     if files.exists(output):
         raise ValueError(f"--output={output} exists. Remove it, or rename.")
     model, spec = saved.load(directory, weights=weights)
-    naming = names.TIMM if output.endswith(_TIMM) else names.KERAS
+    naming = names.KERAS
+    if output.endswith(_PYTORCH):
+        naming = _NAMINGS[library]
+    elif not efficientnet_variants.design_of(spec).squeeze_excite_ratio:
+        raise ValueError(
+            f"--output={output}: keras.applications has no {spec.name}. Write "
+            "a .safetensors file, for timm or efficientnet_pytorch."
+        )
     blocks = efficientnet_variants.blocks(spec)
     arrays = {
         naming.name(variable.path, blocks): naming.to_file(
@@ -70,8 +90,8 @@ def _write(
 ) -> None:
     """Write arrays and compare them with what is read back, bit for bit."""
     try:
-        if output.endswith(_TIMM):
-            timm_files.write(
+        if output.endswith(_PYTORCH):
+            pytorch_files.write(
                 output, arrays, spec_text=weight_file.spec_to_text(spec)
             )
         else:

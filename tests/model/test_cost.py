@@ -36,6 +36,27 @@ def test_small_image_strides_cost_more():
     assert cost.multiply_adds(small) > 5 * cost.multiply_adds(spec)
 
 
+# The table's figures of Lite count normalization, too.
+@pytest.mark.parametrize(
+    "name, published",
+    [("efficientnet-lite0", 407e6), ("efficientnet-lite4", 2.64e9)],
+)
+def test_multiply_adds_of_lite_are_near_the_published_ones(name, published):
+    side = architectures.find_variant(name).resolution
+    counted = cost.multiply_adds(make_spec(name, side))
+    assert 0.94 * published < counted < published
+
+
+def test_what_a_block_of_lite_keeps_is_worked_out_by_hand():
+    """The same block: two numbers a ReLU6, and no gated maps."""
+    block = list(architectures.parts(make_spec("efficientnet-lite0", 224)))[2]
+    assert block.inputs == 112**2 * 16
+    assert block.kept == 2 * 112**2 * 96 + 2 * 56**2 * 96 + 2 * 56**2 * 24
+    assert block.multiply_adds == (
+        112**2 * 16 * 96 + 56**2 * (9 * 96 + 96 * 24)
+    )
+
+
 # Published trainable parameters; the first is EfficientNet's table's 5.3 M.
 @pytest.mark.parametrize(
     "name, published",

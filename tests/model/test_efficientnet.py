@@ -32,6 +32,11 @@ PARAMETERS = {
     "efficientnet-l0": 140_764_664,
     "efficientnet-l1": 272_630_564,
     "efficientnet-l2": 480_309_308,
+    "efficientnet-lite0": 4_652_008,
+    "efficientnet-lite1": 5_416_680,
+    "efficientnet-lite2": 6_092_072,
+    "efficientnet-lite3": 8_197_096,
+    "efficientnet-lite4": 13_006_568,
 }
 
 
@@ -39,6 +44,13 @@ def make_images(batch_size=4, resolution=16):
     generator = np.random.default_rng(0)
     shape = (batch_size, resolution, resolution, 3)
     return generator.integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture
+def lite():
+    return small_specs.make_calibrated(
+        small_specs.make_spec(name="efficientnet-lite0")
+    )
 
 
 def count_weights(model):
@@ -109,6 +121,30 @@ def test_squeeze_ratio_is_of_the_input_channels():
     assert built.blocks[1].squeeze_excite.filters == 4
 
 
+def test_lite_has_no_gates_and_fixed_ends():
+    built = architectures.build_without_weights(
+        small_specs.make_spec(
+            name="efficientnet-lite0", width=2.0, depth=2.0, num_classes=10
+        )
+    )
+    assert not any("squeeze" in variable.path for variable in built.variables)
+    assert built.stem_conv.filters == 32
+    assert built.head_conv.filters == 1280
+    stages = [block.filters for block in built.blocks]
+    assert [stages.count(filters) for filters in sorted(set(stages))] == [
+        1, 4, 4, 6, 6, 8, 1,
+    ]  # fmt: skip
+    assert sorted(set(stages)) == [32, 48, 80, 160, 224, 384, 640]
+
+
+def test_lite_is_never_above_six(lite):
+    images = make_images(resolution=32)
+    lite.head_norm.beta.assign(tf.fill(lite.head_norm.beta.shape, 100.0))
+    assert (lite.features(images).numpy() == 6).all()
+    lite.head_norm.beta.assign(-lite.head_norm.beta)
+    assert not lite.features(images).numpy().any()
+
+
 @pytest.mark.parametrize(("small", "side"), [(False, 1), (True, 4)])
 def test_small_image_strides(small, side):
     spec = small_specs.make_spec(small_image_strides=small)
@@ -172,6 +208,7 @@ def test_only_identity_blocks_are_dropped():
         stochastic_depth_rate=0.5,
         noise_index=1,
         squeeze_excite_ratio=0.25,
+        activation="swish",
         norm_options={"momentum": 0.9},
         seed=0,
     )
@@ -227,8 +264,9 @@ def test_training_without_noise_needs_no_seed():
     assert logits.shape == (4, 3)
 
 
-def test_every_trainable_variable_gets_a_gradient():
-    built = architectures.build(small_specs.make_spec())
+@pytest.mark.parametrize("name", ["efficientnet-b0", "efficientnet-lite0"])
+def test_every_trainable_variable_gets_a_gradient(name):
+    built = architectures.build(small_specs.make_spec(name=name))
     images = make_images(batch_size=8, resolution=32)
 
     @tf.function

@@ -8,12 +8,18 @@ from tests.model import small_specs
 
 
 @pytest.mark.parametrize(
-    ("small_image_strides", "multiplies"),
-    [(False, True), (True, True), (True, False)],
+    ("name", "small_image_strides", "multiplies"),
+    [
+        ("efficientnet-b0", False, True),
+        ("efficientnet-b0", True, True),
+        ("efficientnet-b0", True, False),
+        ("efficientnet-lite0", False, True),
+        ("efficientnet-lite0", False, False),
+    ],
 )
-def test_folded_logits_are_the_models(small_image_strides, multiplies):
+def test_folded_logits_are_the_models(name, small_image_strides, multiplies):
     spec = small_specs.make_spec(
-        depth=0.3, small_image_strides=small_image_strides
+        name=name, depth=0.3, small_image_strides=small_image_strides
     )
     model = small_specs.make_calibrated(spec)
     generator = np.random.default_rng(0)

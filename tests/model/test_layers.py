@@ -71,10 +71,12 @@ def graphs_as_written():
     )
 
 
-def test_model_with_noise_is_the_same(graphs_as_written):
+@pytest.mark.parametrize("name", ["efficientnet-b0", "efficientnet-lite0"])
+def test_model_with_noise_is_the_same(name, graphs_as_written):
     outputs, weights = [], []
+    spec = dataclasses.replace(SPEC, name=name)
     for recompute in (False, True):
-        model = architectures.build(SPEC, recompute=recompute)
+        model = architectures.build(spec, recompute=recompute)
         outputs.append(tf.function(gradients_of)(model, IMAGES, SEED))
         weights.append(model.get_weights())
     assert_close(outputs[1], outputs[0], 1e-6)
@@ -209,6 +211,7 @@ def make_block(synchronized=False, name="block"):
         stochastic_depth_rate=0.5,
         noise_index=1,
         squeeze_excite_ratio=0.25,
+        activation="swish",
         norm_options={"momentum": 0.9, "synchronized": synchronized},
         seed=0,
         name=name,

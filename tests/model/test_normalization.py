@@ -255,3 +255,20 @@ def test_statistics_of_bfloat16_inputs_are_computed_in_float32(training):
         mean, variance = expected_averages(exact)
         np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-5)
         np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-4)
+
+
+def test_frozen_statistics_leave_scale_and_shift_to_train():
+    norm = make_norm(frozen=True)
+    norm.moving_mean.assign([40.0, 41.0, 42.0])
+    with tf.GradientTape() as tape:
+        outputs = norm(INPUTS, training=True)
+        loss = tf.reduce_sum(outputs)
+    np.testing.assert_allclose(outputs, norm(INPUTS, training=False))
+    assert norm.moving_mean.numpy().tolist() == [40.0, 41.0, 42.0]
+    gamma, beta = tape.gradient(loss, [norm.gamma.value, norm.beta.value])
+    # The gradient of the shift is the number of values; of the scale their
+    # normalized sum.
+    assert beta.numpy().tolist() == [32.0] * 3
+    deviation = np.sqrt(1 + 1e-3)
+    expected = (INPUTS - [40.0, 41.0, 42.0]).sum((0, 1, 2)) / deviation
+    np.testing.assert_allclose(gamma, expected, rtol=1e-3)

@@ -17,6 +17,16 @@ def test_variant_gives_what_the_configuration_leaves():
     assert (spec.width, spec.depth, spec.dropout_rate) == (4.3, 5.3, 0.5)
 
 
+def test_images_are_normalized_as_the_variant_was_trained():
+    spec = resolve(name="efficientnet-lite2")
+    assert (spec.mean_rgb, spec.std_rgb) == ((127.0,) * 3, (128.0,) * 3)
+    spec = resolve(name="efficientnet-b0")
+    assert spec.mean_rgb == pytest.approx((123.675, 116.28, 103.53))
+    assert spec.std_rgb == pytest.approx((58.395, 57.12, 57.375))
+    spec = resolve(name="efficientnet-lite2", mean_rgb=(1.0, 2.0, 3.0))
+    assert (spec.mean_rgb, spec.std_rgb) == ((1.0, 2.0, 3.0), (128.0,) * 3)
+
+
 def test_configuration_overrides_the_variant():
     spec = resolve(width=0.5, depth=0.4, dropout_rate=0.0)
     assert (spec.width, spec.depth, spec.dropout_rate) == (0.5, 0.4, 0.0)

@@ -94,3 +94,54 @@ def test_labels_of_mixed_images_are_blended():
     )
     mixed = losses.labeled(SMOOTHED, logits, tf.constant([[0.25, 0.0, 0.75]]))
     np.testing.assert_allclose(mixed, 0.25 * first + 0.75 * second, rtol=1e-6)
+
+
+def test_balanced_classes_have_equal_sums_of_weights():
+    # 10 images of two classes: 10 / (2 * 8) and 10 / (2 * 2).
+    assert losses.balanced_weights([8, 2]) == (0.625, 2.5)
+
+
+def test_images_weigh_as_their_labels_do():
+    labels = {"labels": tf.constant([1, 0])}
+    blended = labels | {
+        "label_probabilities": tf.constant([[0.5, 0.5], [1.0, 0.0]])
+    }
+    weights = (0.625, 2.5)
+    assert losses.weights_of_images(labels, weights).numpy().tolist() == [
+        2.5,
+        0.625,
+    ]
+    assert losses.weights_of_images(blended, weights).numpy().tolist() == [
+        1.5625,
+        0.625,
+    ]
+
+
+def test_class_weights_scale_the_labeled_loss_alone():
+    config = configs.Config(
+        training=configs.TrainingConfig(
+            labeled_batch_size=2, unlabeled_ratio=1.0
+        )
+    )
+    batch = {
+        "labels": tf.constant([0, 1]),
+        "soft_labels": tf.constant([[0.5, 0.5], [0.5, 0.5]]),
+    }
+
+    def of(class_weights):
+        return losses.of_batch(
+            config,
+            batch,
+            tf.zeros([4, 2]),
+            unlabeled_batch_size=2,
+            is_kept=None,
+            class_weights=class_weights,
+        )
+
+    plain, weighted = of(()), of((0.5, 2.5))
+    # Both images cost log 2; they weigh 0.5 and 2.5, 1.5 on average.
+    assert float(weighted["labeled_loss"]) == pytest.approx(
+        1.5 * float(plain["labeled_loss"])
+    )
+    assert float(weighted["unlabeled_loss"]) == float(plain["unlabeled_loss"])
+    assert float(weighted["labeled_accuracy"]) == 0.5

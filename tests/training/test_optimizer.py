@@ -127,3 +127,27 @@ def test_clipping_limits_the_summed_gradient():
         return strategy.reduce("sum", strategy.run(part), axis=None)
 
     np.testing.assert_allclose(clipped(), [3.0, 4.0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adamw", "lamb"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_each_variable_steps_by_its_share_of_the_rate(name, momentum):
+    def first_step(shares):
+        model = OneWeight(np.array([1.0, 1.0]))
+        other = model.add_weight(shape=(2,), initializer="ones", name="other")
+        update_rule = optimizer.make_optimizer(
+            configs.OptimizerConfig(
+                name=name, momentum=momentum, weight_decay=0.0
+            ),
+            lambda step: tf.constant(0.1),
+            shares=shares,
+        )
+        variables = [model.weight, other]
+        update_rule.build(variables)
+        update_rule.apply([tf.constant([1.0, 2.0])] * 2, variables)
+        return [1.0 - variable.numpy() for variable in variables]
+
+    whole, _ = first_step(())
+    first, second = first_step((1.0, 0.25))
+    np.testing.assert_allclose(first, whole, rtol=1e-6)
+    np.testing.assert_allclose(second, 0.25 * whole, rtol=1e-5)

@@ -57,3 +57,33 @@ def test_constant_keeps_the_rate_after_the_warmup():
     )
     rates = [float(schedule(tf.constant(step))) for step in (0, 5, 10, 199)]
     assert rates == pytest.approx([0.0, 0.1, 0.2, 0.2])
+
+
+def test_few_images_still_make_a_least_number_of_steps():
+    training = configs.TrainingConfig(labeled_batch_size=16)
+    config = configs.Config(training=training)
+    few, many = (
+        schedules.make_durations(
+            config,
+            num_labeled=num_labeled,
+            epochs=4.0,
+            has_unlabeled=False,
+            min_steps=100,
+        )
+        for num_labeled in (80, 800)
+    )
+    # 4 epochs of 80 images are 20 steps, of 800 they are 200.
+    assert (few.total_steps, many.total_steps) == (100, 200)
+
+
+def test_warmup_takes_its_share_of_a_short_training():
+    schedule = make(
+        schedule="constant",
+        base_learning_rate=0.256,
+        batch_size=256,
+        warmup_epochs=0.5,
+        warmup_share=0.1,
+    )
+    # A tenth of 200 steps, where half an epoch is 5.
+    rates = [float(schedule(tf.constant(step))) for step in (10, 20, 30)]
+    assert rates == pytest.approx([0.128, 0.256, 0.256])

@@ -79,3 +79,15 @@ def test_statistics_local_to_a_replica_are_refused():
     state.check_model(tiny.build(synchronized=True), num_replicas=2)
     with pytest.raises(ValueError, match="synchronized=True"):
         state.check_model(tiny.build(), num_replicas=2)
+
+
+def test_rates_fall_from_the_classifier_to_the_stem():
+    model = architectures.build(small_specs.make_spec(width=0.1, depth=0.1))
+    by_layer = {
+        layer.name: state.rate_shares(model, layer.trainable_variables, 0.5)[0]
+        for layer in model.layers
+    }
+    blocks = {f"block_{i}": 0.5 ** (8 - i) for i in range(7)}
+    ends = {"classifier": 1.0, "head_norm": 0.5, "head_conv": 0.5}
+    stem = {"stem_norm": 0.5**9, "stem_conv": 0.5**9}
+    assert by_layer == blocks | ends | stem

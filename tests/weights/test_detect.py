@@ -10,6 +10,7 @@ from noisy_student_tf.weights import compare, detect, names, weight_file
 
 NAMINGS = {
     "timm": names.TIMM,
+    "efficientnet_pytorch": names.EFFICIENTNET_PYTORCH,
     "keras": names.KERAS,
     "tf1": names.tf1(scope="x/", norm="batch_normalization", suffix=""),
 }
@@ -42,7 +43,16 @@ def make_file(spec, naming="timm", **hints):
 
 @pytest.mark.parametrize(
     "variant, naming",
-    [("efficientnet-b2", "keras"), ("efficientnet-l2", "timm")],
+    [
+        ("efficientnet-b2", "keras"),
+        ("efficientnet-l2", "timm"),
+        ("efficientnet-l2", "efficientnet_pytorch"),
+        ("efficientnet-b8", "efficientnet_pytorch"),
+        ("efficientnet-lite0", "efficientnet_pytorch"),
+        ("efficientnet-lite1", "tf1"),
+        ("efficientnet-lite2", "timm"),
+        ("efficientnet-lite4", "efficientnet_pytorch"),
+    ],
 )
 def test_published_variants_are_found(variant, naming):
     published = architectures.VARIANTS[variant]
@@ -56,13 +66,21 @@ def test_published_variants_are_found(variant, naming):
     )
     assert found.num_classes == 1000
     assert found.resolution == published.resolution
+    assert found.mean_rgb == published.design.mean_rgb
     compare.match(file, found, with_classifier=True)
 
 
 @pytest.mark.parametrize("naming", NAMINGS)
-@pytest.mark.parametrize("width, depth", [(0.3, 0.2), (0.75, 0.4)])
-def test_odd_models_are_found(naming, width, depth):
-    spec = make_spec(num_classes=3, width=width, depth=depth)
+@pytest.mark.parametrize(
+    "name, width, depth",
+    [
+        ("efficientnet-b0", 0.3, 0.2),
+        ("efficientnet-b0", 0.75, 0.4),
+        ("efficientnet-lite0", 0.75, 0.4),
+    ],
+)
+def test_odd_models_are_found(naming, name, width, depth):
+    spec = make_spec(num_classes=3, name=name, width=width, depth=depth)
     file = make_file(spec, naming)
     found = detect.detect(file, weight_file.Hints()).spec
     assert cost.multiply_adds(found, 64) == cost.multiply_adds(spec, 64)

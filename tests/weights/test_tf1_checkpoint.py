@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.weights import tf1_checkpoint
+from noisy_student_tf.model import efficientnet_variants, saved
+from noisy_student_tf.weights import (
+    names,
+    read_foreign,
+    tf1_checkpoint,
+    weight_file,
+)
+from tests.model import small_specs
 from tests.weights import golden
 
 EMA = "/ExponentialMovingAverage"
@@ -110,6 +117,44 @@ def test_another_network_is_refused(tmp_path):
     prefix = write(tmp_path, {"resnet/conv": np.zeros(3, np.float32)})
     with pytest.raises(ValueError, match=r"no EfficientNet.*resnet/conv"):
         open_raw(prefix)
+
+
+def test_a_released_lite_checkpoint_is_imported(tmp_path):
+    """Scope and names are those of tensorflow/tpu; there is no `se`."""
+    spec = small_specs.make_spec(
+        name="efficientnet-lite0", mean_rgb=(), std_rgb=()
+    )
+    model = small_specs.make_calibrated(spec)
+    blocks = efficientnet_variants.blocks(spec)
+    naming = names.tf1(
+        scope="efficientnet-lite0/", norm="tpu_batch_normalization", suffix=""
+    )
+    arrays = {
+        naming.name(variable.path, blocks): variable.numpy()
+        for variable in model.variables
+    }
+    assert not any("/se/" in name for name in arrays)
+    for name in (
+        "efficientnet-lite0/stem/tpu_batch_normalization/moving_mean",
+        "efficientnet-lite0/blocks_0/conv2d/kernel",
+        "efficientnet-lite0/blocks_1/depthwise_conv2d/depthwise_kernel",
+        "efficientnet-lite0/blocks_1/tpu_batch_normalization_2/gamma",
+        "efficientnet-lite0/head/dense/bias",
+    ):
+        assert name in arrays
+    averages = {f"{name}{EMA}": array for name, array in arrays.items()}
+    prefix = write(tmp_path, {**arrays, **averages, "global_step": np.int64(1)})
+    report = read_foreign.import_weights(
+        prefix,
+        str(tmp_path / "model"),
+        read_foreign.Options(request=weight_file.Hints(resolution=64)),
+    )
+    assert "efficientnet-lite0 with width" in report
+    found, found_spec = saved.load(str(tmp_path / "model"))
+    assert found_spec.std_rgb == (128, 128, 128)
+    images = np.random.default_rng(0).uniform(0, 255, [2, 64, 64, 3])
+    images = images.astype(np.float32)
+    np.testing.assert_array_equal(found(images), model(images))
 
 
 @pytest.mark.parametrize("stage_strides", [(2, 2, 2, 2), (1, 1, 2, 2)])

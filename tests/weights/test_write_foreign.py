@@ -71,6 +71,37 @@ def test_keras_applications_load_both_files_and_agree(tmp_path):
         assert golden.relative_error(found, logits) < 1e-3
 
 
+@pytest.fixture(scope="module")
+def lite(tmp_path_factory):
+    spec = small_specs.make_spec(name="efficientnet-lite0", resolution=32)
+    model = small_specs.make_calibrated(spec)
+    directory = str(tmp_path_factory.mktemp("lite") / "model")
+    saved.save(directory, model=model, ema_model=model, spec=spec)
+    return directory
+
+
+@pytest.mark.parametrize(
+    "library, stem",
+    [
+        ("timm", "conv_stem.weight"),
+        ("efficientnet_pytorch", "_conv_stem.weight"),
+    ],
+)
+def test_lite_is_written_for_both_libraries(lite, tmp_path, library, stem):
+    path, back = str(tmp_path / "lite.safetensors"), str(tmp_path / "back")
+    write_foreign.export_weights(lite, path, library=library)
+    assert stem in safetensors.numpy.load_file(path)
+    read_foreign.import_weights(path, back, read_foreign.Options())
+    assert saved.load_spec(back).std_rgb == saved.load_spec(lite).std_rgb
+    assert saved.fingerprint(back) == saved.fingerprint(lite)
+
+
+def test_keras_applications_has_no_lite(lite, tmp_path):
+    with pytest.raises(ValueError, match="has no efficientnet-lite0"):
+        write_foreign.export_weights(lite, str(tmp_path / "lite.h5"))
+    assert not os.listdir(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["model.pth", "model"])
 def test_unknown_suffix(svhn, tmp_path, name):
     with pytest.raises(ValueError, match=r"end in .safetensors, .weights.h5"):

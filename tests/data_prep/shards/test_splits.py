@@ -84,3 +84,14 @@ def test_shuffled_source_keeps_its_order():
 
 def test_there_are_no_more_shards_than_images():
     assert len(splits.place(listing(2), num_shards=8, is_shuffled=False)) == 2
+
+
+def test_another_seed_draws_splits_and_labels_anew():
+    listed = listing(300)
+    first, again, other = (
+        assign(listed, labeled_per_class=4, seed=seed).splits
+        for seed in (0, 0, 1)
+    )
+    assert first == again
+    for split in (splits.TRAIN, splits.VALIDATION, splits.TEST):
+        assert first[split] != other[split]

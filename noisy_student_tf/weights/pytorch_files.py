@@ -1,13 +1,12 @@
-"""Weights of timm's `tf_efficientnet` family, `.safetensors` and `.pth`.
+"""Weights by the names of PyTorch's libraries, `.safetensors` and `.pth`.
 
-Its other EfficientNets have the same names and shapes but pad differently and
-normalize with another epsilon; only a `config.json` beside the file tells.
+The libraries are `efficientnet_pytorch` and its like, and timm with its
+`tf_efficientnet` family. Timm's other EfficientNets have the same names and
+shapes but pad differently and normalize with another epsilon; only a
+`config.json` beside the file tells.
 """
 
-import importlib
-import io
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,21 +16,11 @@ import safetensors.numpy
 import tensorflow as tf
 
 from noisy_student_tf import files
-from noisy_student_tf.weights import names, weight_file
+from noisy_student_tf.weights import names, torch_files, weight_file
 
 _FAMILY = "tf_efficientnet_"
 _COUNTER = "num_batches_tracked"
 
-# PyTorch's new files are ZIP archives, old ones begin with a pickle.
-TORCH_MAGICS = (
-    b"PK\x03\x04",
-    b"\x80\x02",
-    b"\x80\x03",
-    b"\x80\x04",
-    b"\x80\x05",
-)
-# What PyTorch says of a name that its restricted unpickler does not know.
-_FOREIGN = re.compile(r"GLOBAL (\S+\w)")
 # Where training scripts keep the state in a checkpoint, averages first.
 _STATES = ("state_dict_ema", "model_ema", "state_dict", "model")
 
@@ -54,7 +43,7 @@ def open_safetensors(path: str) -> weight_file.WeightFile:
     """Open a `.safetensors` file.
 
     Raises:
-        ValueError: It cannot be read, or is none of timm's family.
+        ValueError: It cannot be read, or is of none of the libraries.
     """
     content = files.read_bytes(path)
     try:
@@ -75,21 +64,21 @@ def open_pth(path: str) -> weight_file.WeightFile:
     """Open a `.pth` file of PyTorch, without running what it may hold.
 
     Raises:
-        ValueError: PyTorch is not installed, the file is damaged or holds
-            more than tensors, or it is none of timm's family.
+        ValueError: The file is damaged or holds more than tensors, or it is of
+            none of the libraries.
     """
-    arrays, entry = _read_torch(files.read_bytes(path), path)
+    arrays, entry = _find_state(torch_files.load(path), path)
     return _open(arrays, path, f"PyTorch file {entry}".rstrip(), None)
 
 
 def write(
     path: str, arrays: Mapping[str, np.ndarray], *, spec_text: str
 ) -> None:
-    """Write a `.safetensors` file that timm loads strictly.
+    """Write a `.safetensors` file that PyTorch's library loads strictly.
 
     Args:
         path: Local or remote.
-        arrays: Variables by timm's names, in its order of axes.
+        arrays: Variables by the library's names, in its order of axes.
         spec_text: The model's specification, kept as metadata.
     """
     counters = {
@@ -121,11 +110,14 @@ def _metadata(content: bytes) -> dict[str, str]:
 
 
 def _open(
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, Any],
     path: str,
     format: str,
     spec_text: str | None,
 ) -> weight_file.WeightFile:
+    naming, library = names.TIMM, f"timm's {_FAMILY}*"
+    if names.EFFICIENTNET_PYTORCH.name("stem_conv/kernel", []) in arrays:
+        naming, library = names.EFFICIENTNET_PYTORCH, "efficientnet_pytorch"
     return weight_file.of_arrays(
         {
             name: array
@@ -133,9 +125,9 @@ def _open(
             if not name.endswith(_COUNTER)
         },
         path=path,
-        format=f"{format} of timm's tf_efficientnet family",
-        library="timm",
-        naming=names.TIMM,
+        format=f"{format} of {library}",
+        library="timm or efficientnet_pytorch",
+        naming=naming,
         hints=weight_file.hints_of_text(spec_text, path)
         if spec_text
         else _hints_beside(path),
@@ -176,54 +168,22 @@ def _in_pixels(values: Any) -> tuple[float, ...] | None:
     return tuple(255.0 * float(value) for value in values) if values else None
 
 
-def _read_torch(content: bytes, path: str) -> tuple[dict[str, np.ndarray], str]:
-    """Return tensors by name, float32, and the checkpoint's entry with them.
+def _find_state(loaded: Any, path: str) -> tuple[dict[str, Any], str]:
+    """Return tensors by name, and the checkpoint's entry that they are in.
 
     The entry is empty where the file is the state itself.
     """
-    try:
-        torch = importlib.import_module("torch")
-    except ImportError as error:
+    if not isinstance(loaded, dict):
         raise ValueError(
-            f"--source={path}: a file of PyTorch, which is not installed. "
-            "Install it with pip install 'noisy-student-tf[torch]', or convert "
-            "the file to .safetensors where PyTorch is."
-        ) from error
-    try:
-        # weights_only: the unpickler knows tensors and containers alone.
-        loaded = torch.load(
-            io.BytesIO(content), map_location="cpu", weights_only=True
+            f"{path}: holds a {type(loaded).__name__}, not tensors by name. "
+            "Save model.state_dict() instead."
         )
-    except Exception as error:
-        # Of pickle, zipfile, torch and whatever a damaged file trips over.
-        raise ValueError(
-            f"{path}: refused, and nothing of it was run: {_reason(error)}. "
-            "Copy it again, or convert it to .safetensors where it is trusted."
-        ) from error
-    state, entry = _find_state(loaded, path)
-    return {
-        name.removeprefix("module."): tensor.detach().float().numpy()
-        for name, tensor in state.items()
-        if torch.is_tensor(tensor)
-    }, entry
-
-
-def _reason(error: Exception) -> str:
-    """Return why a file was refused, without PyTorch's advice to trust it."""
-    found = _FOREIGN.search(str(error))
-    if found:
-        return f"beside tensors it holds {found[1]}, which is code"
-    return f"it is damaged, or holds more than tensors ({type(error).__name__})"
-
-
-def _find_state(loaded: Any, path: str) -> tuple[dict[str, Any], str]:
-    """Return the mapping of names to tensors in what was loaded."""
-    if isinstance(loaded, dict):
-        for entry in _STATES:
-            if isinstance(loaded.get(entry), dict):
-                return loaded[entry], entry
-        return loaded, ""
-    raise ValueError(
-        f"{path}: holds a {type(loaded).__name__}, not tensors by name. Save "
-        "model.state_dict() instead."
+    entry = next(
+        (name for name in _STATES if isinstance(loaded.get(name), dict)), ""
     )
+    state = loaded[entry] if entry else loaded
+    return {
+        str(name).removeprefix("module."): tensor
+        for name, tensor in state.items()
+        if isinstance(tensor, torch_files.Tensor)
+    }, entry
