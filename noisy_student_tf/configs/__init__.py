@@ -83,6 +83,29 @@ class Config:
             self.training.unlabeled_ratio,
             "a ratio that gives at least one unlabeled image a batch",
         )
+        self._check_frozen()
+
+    def _check_frozen(self) -> None:
+        """Check that what stays as it began has begun as something."""
+        loop = self.self_training
+        has_weights = bool(
+            self.model.initial_weights or loop.teacher_directory
+        ) and (
+            not loop.num_iterations
+            or loop.initialize_students_from != "scratch"
+        )
+        for flag, value in (
+            ("model.batch_norm_frozen", self.model.batch_norm_frozen),
+            ("training.frozen_blocks", self.training.frozen_blocks),
+        ):
+            options.check(
+                has_weights or not value,
+                flag,
+                value,
+                f"{type(value)(0)} for models from scratch. Name weights with "
+                "--model.initial_weights, and let students begin with weights "
+                "by --self_training.initialize_students_from",
+            )
 
     @property
     def teacher_model(self) -> ModelConfig:

@@ -122,3 +122,29 @@ def test_fields_of_the_machine_are_marked_where_they_are_declared():
 def test_configuration_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         configs.Config().seed = 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training.frozen_blocks": 3},
+        {"model.batch_norm_frozen": True},
+        # The teacher begins with weights, its student does not.
+        {"training.frozen_blocks": 3, "model.initial_weights": "weights"},
+    ],
+)
+def test_frozen_parts_of_models_from_scratch_are_refused(changes):
+    with pytest.raises(ValueError, match=r"for models from scratch"):
+        config_tree.override(configs.Config(), changes)
+
+
+def test_frozen_parts_of_weights_to_begin_with_are_accepted():
+    config_tree.override(
+        configs.Config(),
+        {
+            "training.frozen_blocks": 3,
+            "model.batch_norm_frozen": True,
+            "model.initial_weights": "weights",
+            "self_training.initialize_students_from": "teacher",
+        },
+    )

@@ -102,3 +102,16 @@ def test_more_frozen_blocks_than_there_are_is_an_error():
     )
     with pytest.raises(ValueError, match="frozen_blocks=3: the model has 2"):
         fixres.trainable_variables(tiny.build(), settings)
+
+
+def test_stem_and_first_blocks_keep_their_weights():
+    model = tiny.build()
+    trained = fixres.after_frozen_blocks(
+        model, 1, flag="training.frozen_blocks"
+    )
+    layers = {
+        layer.name
+        for layer in model.layers
+        if any(v is w for v in layer.variables for w in trained)
+    }
+    assert layers == {"block_1", "head_conv", "head_norm", "classifier"}
