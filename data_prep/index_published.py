@@ -20,7 +20,6 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
-from google.protobuf import message
 
 from data_prep import write_pseudo_labeled
 from data_prep.shards import beam_shards, manifests
@@ -71,15 +70,11 @@ def index(
         ValueError: A file is damaged, a record is no pseudo-label of so many
             classes, or too many pictures cannot be decoded.
     """
-    paths = items.expand(pattern, pattern)
-    # The manifest names them from another directory.
-    paths = [p if files.is_remote(p) else os.path.abspath(p) for p in paths]
+    paths = items.expand_absolute(pattern, pattern)
     files.make_directories(directory)
     split = write_pseudo_labeled.SPLIT
-    copies = [
-        files.join(directory, shards.shard_name(split, index, len(paths)))
-        for index in range(len(paths))
-    ]
+    names = [shards.shard_name(split, i, len(paths)) for i in range(len(paths))]
+    copies = [files.join(directory, name) for name in names]
     found = beam_shards.map_reduce(
         list(zip(paths, copies, strict=True)),
         functools.partial(_read, num_classes),
@@ -91,7 +86,7 @@ def index(
     manifests.check_corrupt(
         pattern,
         found.corrupt,
-        num_items=num_records + len(found.corrupt),
+        num_used=num_records,
         max_corrupt_fraction=max_corrupt_fraction,
     )
     entry = shards.split_manifest(
@@ -100,17 +95,16 @@ def index(
         schema="published_pseudo_labeled",
         num_classes=num_classes,
     )
-    shards.write_manifest(
-        directory,
-        {
-            "splits": {split: entry},
-            "num_classes": num_classes,
-            "iteration": iteration,
-            "counts_per_class": {split: found.counts.tolist()},
-            "copies_per_class": {split: found.counts.tolist()},
-            "corrupt": found.corrupt,
-        },
-    )
+    counts = {split: found.counts.tolist()}
+    manifest = {
+        "splits": {split: entry},
+        "num_classes": num_classes,
+        "iteration": iteration,
+        "counts_per_class": counts,
+        "copies_per_class": counts,
+        "corrupt": found.corrupt,
+    }
+    shards.write_manifest(directory, manifest)
 
 
 def _read(num_classes: int, paths: tuple[str, str]) -> _Found:
@@ -118,25 +112,14 @@ def _read(num_classes: int, paths: tuple[str, str]) -> _Found:
     path, copy = paths
     counts = np.zeros(num_classes, np.int64)
     corrupt: dict[int, dict[str, str]] = {}
-    number = 0
-    try:
-        for record in shards.read_records(path):
-            example = tf.train.Example.FromString(record)
-            key = f"{path}/{number}"
-            class_id = _class_of(example, num_classes, key)
-            try:
-                pictures.check_decodable(
-                    schema.stored_bytes(example, schema.IMAGE)
-                )
-                counts[class_id] += 1
-            except pictures.CorruptImageError as error:
-                corrupt[number] = {"key": key, "reason": str(error)}
-            number += 1
-    except (tf.errors.DataLossError, message.DecodeError) as error:
-        raise ValueError(
-            f"{path}: damaged or truncated behind record {number}. Make or "
-            "fetch it again."
-        ) from error
+    for number, (_, _, example) in enumerate(tfrecords.read_examples(path)):
+        key = f"{path}/{number}"
+        class_id = _class_of(example, num_classes, key)
+        try:
+            pictures.check_decodable(schema.stored_bytes(example, schema.IMAGE))
+            counts[class_id] += 1
+        except pictures.CorruptImageError as error:
+            corrupt[number] = {"key": key, "reason": str(error)}
     if corrupt:
         tfrecords.copy_without(path, copy, corrupt.keys())
     kept = os.path.basename(copy) if corrupt else path
