@@ -306,7 +306,6 @@ def _corruptions(
         resolution=classifier.resolution,
         batch_size=batch_size,
         crop="whole",
-        has_parts=True,
     )
     return robustness.measure_corruptions(
         classifier.logits_fn, stream, list(parts)
