@@ -103,12 +103,7 @@ class Planned:
 def plan(
     data: configs.DataConfig, directory: str, labeled_directory: str = ""
 ) -> Planned:
-    """Plan the unlabeled shards.
-
-    Args:
-        data: Sources and limits.
-        directory: Of the shards.
-        labeled_directory: Pictures in it are left out; empty: none are.
+    """Plan the unlabeled shards, without pictures of a labeled directory.
 
     Raises:
         ValueError: There is no unlabeled image.

@@ -57,13 +57,7 @@ def index(
 ) -> None:
     """Read the files once, check them, and write the manifest.
 
-    Args:
-        pattern: Of the files.
-        directory: Where the manifest goes.
-        num_classes: Of the probabilities.
-        iteration: Which student they are for, from 1.
-        max_corrupt_fraction: Share of pictures that may be left out.
-        beam: Where it runs.
+    `iteration` says which student they are for, from 1.
 
     Raises:
         FileNotFoundError: No file matches.

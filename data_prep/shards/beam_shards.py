@@ -46,13 +46,7 @@ LOCAL = Beam()
 def run(
     elements: Sequence[Any], function: Callable[[Any], None], beam: Beam
 ) -> None:
-    """Call a function for each element, on as many workers as Beam has.
-
-    Args:
-        elements: One per shard, small: plans, no pictures.
-        function: Writes one shard.
-        beam: Where it runs.
-    """
+    """Call a function for each element, small plans of one shard each."""
     if not elements:
         return
     with _pipeline(beam) as pipeline:

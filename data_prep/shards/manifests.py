@@ -64,11 +64,7 @@ def summarize(
 ) -> dict[str, Any]:
     """Return the manifest of a directory whose shards are all written.
 
-    Args:
-        plans: One per shard, all finished.
-        data: The configuration that made them.
-        class_names: In the order of the labels.
-        source: Role ("labeled", ...) -> what it was read from.
+    `source` is role ("labeled", ...) -> what it was read from.
 
     Raises:
         ValueError: More pictures of one source are corrupt than
@@ -168,11 +164,7 @@ def check_corrupt(
 ) -> None:
     """Check the share of corrupt pictures of a source.
 
-    Args:
-        specification: Of the source.
-        entries: `{"key", "reason"}` of each corrupt picture.
-        num_used: Its other pictures.
-        max_corrupt_fraction: Accepted share.
+    `entries` are `{"key", "reason"}` of each, beside the pictures used.
 
     Raises:
         ValueError: It is beyond the fraction.

@@ -113,12 +113,7 @@ class ListedPlan(ShardPlan):
     def write_items(
         self, wanted: Sequence[items.Item], *, num_same_id: int = 0
     ) -> None:
-        """Write the shard, picture by picture, and then its index.
-
-        Args:
-            wanted: The pictures.
-            num_same_id: Pictures left out before, for the index to keep.
-        """
+        """Write the shard, picture by picture, and then its index."""
         excluded_hashes = _read_hashes(self.excluded_directory)
         summary = sidecars.ShardSummary(num_same_id=num_same_id)
         rows: list[tuple[Any, ...]] = []

@@ -38,14 +38,7 @@ def assign(
 
     An image's split does not depend on which other images there are, with the
     exception of `labeled_per_class`: of the images that are not held out, the
-    n with the smallest hash of each class train.
-
-    Args:
-        listed: The source's images, all with labels.
-        num_classes: Classes of the labels.
-        evaluation_fraction: Share of the images in `test`.
-        validation_fraction: Share of the images in `validation`.
-        labeled_per_class: Training images per class; 0: all.
+    n with the smallest hash of each class train, and with n = 0 all.
 
     Raises:
         ValueError: A held-out split got no image.

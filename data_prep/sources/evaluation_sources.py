@@ -68,10 +68,7 @@ class LabeledImages:
 
 
 def open_labeled(specification: str) -> LabeledImages:
-    """Open labeled images.
-
-    Args:
-        specification: See `sources.ACCEPTED`.
+    """Open labeled images by one of the forms in `sources.ACCEPTED`.
 
     Raises:
         ValueError: The images have no labels, or there are none.
@@ -101,9 +98,7 @@ def chain(
     A source is opened when its turn has come: 75 listings of ImageNet's
     validation images would not fit into memory.
 
-    Args:
-        specifications: See `sources.ACCEPTED`.
-        map_classes: The model's class of each class of a source.
+    `map_classes` returns the model's class of each class of a source.
 
     Returns:
         As of `LabeledImages.examples`, and `part`, int64 [], the place of the

@@ -62,9 +62,7 @@ def name_classes(
 ) -> tuple[str, ...]:
     """Name classes from 0 on, those not found by their numbers.
 
-    Args:
-        found: Label -> name.
-        num_classes: 0: up to the highest label found.
+    Without a number of classes they reach up to the highest label found.
     """
     num_classes = num_classes or max(found, default=-1) + 1
     return tuple(found.get(label, str(label)) for label in range(num_classes))

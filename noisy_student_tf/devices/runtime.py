@@ -25,12 +25,7 @@ _EXAMPLE = (
 
 
 def configure(configuration: configs.Config) -> None:
-    """Set what holds for the whole process, before anything is built.
-
-    Args:
-        configuration: Its seed, `runtime.precision` and
-            `runtime.deterministic` are read.
-    """
+    """Set the process's precision, seed and determinism, before all else."""
     runtime = configuration.runtime
     keras.config.set_dtype_policy(runtime.precision)
     keras.utils.set_random_seed(configuration.seed)

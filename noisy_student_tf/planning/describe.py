@@ -207,12 +207,7 @@ def _schedule(config: configs.Config, data: compute.Data) -> str:
 def simulate_schedule(
     config: configs.Config, data: compute.Data, *, num_points: int
 ) -> list[dict[str, float]]:
-    """Return a student's schedule at equal distances, both ends included.
-
-    Args:
-        config: The run.
-        data: Its images.
-        num_points: At least 2.
+    """Return a student's schedule at two or more equally distant points.
 
     Returns:
         Of each point the updates made, the passes over the labeled images,

@@ -31,14 +31,7 @@ def lines(
     labeled_image_bytes: float,
     unlabeled_image_bytes: float,
 ) -> list[Line]:
-    """Return what every stage stores.
-
-    Args:
-        config: The run.
-        data: Its images.
-        labeled_image_bytes: Mean size of a stored labeled picture.
-        unlabeled_image_bytes: Mean size of a stored unlabeled picture.
-    """
+    """Return what every stage stores, for pictures of some mean sizes."""
     row = _FLOAT16_BYTES * config.data.num_classes + _ROW_BYTES
 
     def line_of(stage: recipes.Stage) -> Line | None:

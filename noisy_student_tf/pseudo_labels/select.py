@@ -72,14 +72,7 @@ def select(
 
     A finished selection is left alone and its summary returned.
 
-    Args:
-        predictions_directory: What `predict` wrote.
-        directory: Where the selection files and `summary.json` appear.
-        selection: Threshold, quota and balancing.
-        num_classes: Classes of the predictions.
-        seed: Decides between equal confidences, and who gets one copy more.
-        class_names: What warnings call the classes; empty: by their numbers.
-        map_reduce: Runs the passes over the shards.
+    The seed decides between equal confidences, and who gets one copy more.
 
     Raises:
         FileNotFoundError: The predictions are missing or unfinished.

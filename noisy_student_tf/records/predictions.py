@@ -65,10 +65,7 @@ def predictions_schema(
 ) -> pa.Schema:
     """Return the columns of a predictions file.
 
-    Args:
-        num_classes: Of the teacher.
-        metadata: What the file was made from: `TEACHER`, `UNLABELED`,
-            `UNLABELED_SHARD`.
+    The metadata are `TEACHER`, `UNLABELED` and `UNLABELED_SHARD`.
     """
     return pa.schema(
         [*_COLUMNS, (PROBABILITIES, pa.list_(pa.float16(), num_classes))],

@@ -58,13 +58,8 @@ class TrainingLog:
     ) -> None:
         """Open the record, without what follows the restored step.
 
-        Args:
-            directory: Holds `metrics.jsonl` and `tensorboard/`.
-            title: The run's name on the terminal.
-            start_step: Steps made so far.
-            total_steps: Steps of the whole run.
-            is_writer: Whether this process writes; of several, one does. The
-                others' logs stay empty and are silent.
+        Of several processes one writes; the others' logs stay empty and are
+        silent.
         """
         self._path = files.join(directory, "metrics.jsonl")
         self._title = title
@@ -168,10 +163,8 @@ def draw_batch(
     them: of unlabeled images the likeliest class and its probability, where
     the batch knows it.
 
-    Args:
-        directory: Of the run.
-        batch: See `step.compute_gradients`.
-        class_names: Of every class; empty shows the numbers.
+    For the batch see `step.compute_gradients`; without names, classes are shown
+    by their numbers.
     """
 
     def name(label: int) -> str:
