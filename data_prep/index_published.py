@@ -30,6 +30,8 @@ from noisy_student_tf.records import schema, shards
 
 FLAGS = flags.FLAGS
 
+SPLIT = write_pseudo_labeled.SPLIT
+
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
@@ -66,8 +68,7 @@ def index(
     """
     paths = items.expand_absolute(pattern, pattern)
     files.make_directories(directory)
-    split = write_pseudo_labeled.SPLIT
-    names = [shards.shard_name(split, i, len(paths)) for i in range(len(paths))]
+    names = [shards.shard_name(SPLIT, i, len(paths)) for i in range(len(paths))]
     copies = [files.join(directory, name) for name in names]
     found = beam_shards.map_reduce(
         list(zip(paths, copies, strict=True)),
@@ -89,9 +90,9 @@ def index(
         schema="published_pseudo_labeled",
         num_classes=num_classes,
     )
-    counts = {split: found.counts.tolist()}
+    counts = {SPLIT: found.counts.tolist()}
     manifest = {
-        "splits": {split: entry},
+        "splits": {SPLIT: entry},
         "num_classes": num_classes,
         "iteration": iteration,
         "counts_per_class": counts,

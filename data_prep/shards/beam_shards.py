@@ -46,7 +46,10 @@ LOCAL = Beam()
 def run(
     elements: Sequence[Any], function: Callable[[Any], None], beam: Beam
 ) -> None:
-    """Call a function for each element, small plans of one shard each."""
+    """Call a function for each element, on as many workers as Beam has.
+
+    Elements are small: a shard's plan each, and no pictures.
+    """
     if not elements:
         return
     with _pipeline(beam) as pipeline:

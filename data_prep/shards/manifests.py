@@ -72,15 +72,7 @@ def summarize(
     """
     # One at a time: together the indexes hold every image.
     written = [_read(plan) for plan in plans]
-    for specification, found in _group(written, "plan.specification").items():
-        check_corrupt(
-            specification,
-            [entry for each in found for entry in each.summary.corrupt],
-            num_used=sum(
-                each.num_records + len(each.summary.excluded) for each in found
-            ),
-            max_corrupt_fraction=data.max_corrupt_fraction,
-        )
+    _check_sources(written, data.max_corrupt_fraction)
     summaries = [each.summary for each in written]
     corrupt = [entry for each in summaries for entry in each.corrupt]
     excluded = [key for each in summaries for key in each.excluded]
@@ -144,6 +136,20 @@ def _group(
         wanted: [each for each in written if value(each) == wanted]
         for wanted in dict.fromkeys(map(value, written))
     }
+
+
+def _check_sources(
+    written: Sequence[_Written], max_corrupt_fraction: float
+) -> None:
+    for specification, found in _group(written, "plan.specification").items():
+        summaries = [each.summary for each in found]
+        num_excluded = sum(len(each.excluded) for each in summaries)
+        check_corrupt(
+            specification,
+            [entry for each in summaries for entry in each.corrupt],
+            num_used=sum(each.num_records for each in found) + num_excluded,
+            max_corrupt_fraction=max_corrupt_fraction,
+        )
 
 
 def _checksums(written: Sequence[_Written]) -> dict[str, str]:

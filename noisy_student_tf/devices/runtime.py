@@ -33,20 +33,6 @@ def configure(configuration: configs.Config) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def make_logical_cpus(count: int) -> None:
-    """Split the CPU into logical devices; only before TensorFlow starts.
-
-    They let several replicas be tested without accelerators.
-
-    Raises:
-        RuntimeError: TensorFlow has already set its devices up.
-    """
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0],
-        [tf.config.LogicalDeviceConfiguration()] * count,
-    )
-
-
 def make_strategy(runtime: configs.RuntimeConfig) -> tf.distribute.Strategy:
     """Return the strategy of a configuration.
 

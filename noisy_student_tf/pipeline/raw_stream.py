@@ -101,13 +101,14 @@ def make_rows(
         )
     first_number = start_step * part.size
     size_bytes = sum(files.size_bytes(path) for path in shard_set.paths)
-    if size_bytes <= runtime.cache_megabytes * _MEGABYTE:
-        store = record_store.in_memory(shard_set)
-        return _store_rows(store, seed, part, first_number, chunk_size)
-    if runtime.cache_directory:
+    fits_in_memory = size_bytes <= runtime.cache_megabytes * _MEGABYTE
+    if runtime.cache_directory and not fits_in_memory:
         shard_set = record_store.copy_to(runtime.cache_directory, shard_set)
-    if not any(map(files.is_remote, shard_set.paths)):
-        store = record_store.on_disk(shard_set)
+    if fits_in_memory or not any(map(files.is_remote, shard_set.paths)):
+        open_store = (
+            record_store.in_memory if fits_in_memory else record_store.on_disk
+        )
+        store = open_store(shard_set)
         return _store_rows(store, seed, part, first_number, chunk_size)
     records = remote_rows.make_stream(
         shard_set,

@@ -19,12 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf import files
-from noisy_student_tf.records import (
-    parquet_files,
-    predictions,
-    schema,
-    shards,
-)
+from noisy_student_tf.records import parquet_files, schema, shards
 
 # What to do about records that were intact once.
 MEND = (
@@ -240,10 +235,10 @@ def read_copies(path: str) -> np.ndarray:
     if not files.exists(index_path):
         return schema.parse_copies(tf.constant(_read_all(path))).numpy()
     with parquet_files.open_reader(index_path) as reader:
-        if predictions.COPIES not in reader.schema_arrow.names:
+        if schema.COPIES_COLUMN not in reader.schema_arrow.names:
             return np.ones([reader.metadata.num_rows], np.int64)
-        table = reader.read([predictions.COPIES])
-        return table[predictions.COPIES].to_numpy().astype(np.int64)
+        copies = reader.read([schema.COPIES_COLUMN])[0]
+        return copies.to_numpy().astype(np.int64)
 
 
 def of_host(

@@ -19,7 +19,7 @@ IMAGE_ID = "image_id"
 CLASS_ID = "class_id"
 CONFIDENCE = "confidence"
 PROBABILITIES = "probabilities"
-COPIES = "copies"
+COPIES = schema.COPIES_COLUMN
 
 TEACHER = "teacher_fingerprint"
 UNLABELED = "unlabeled_fingerprint"

@@ -16,6 +16,9 @@ CONFIDENCE = "pseudo_label/confidence"
 COPIES = "pseudo_label/copies"
 ITERATION = "pseudo_label/iteration"
 
+# The column of an index that holds the same.
+COPIES_COLUMN = "copies"
+
 # Keys of the authors' pseudo-labeled records; pictures are under `IMAGE`.
 PUBLISHED_PROBABILITIES = "probabilities"
 PUBLISHED_LABEL = "label"

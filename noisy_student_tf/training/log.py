@@ -88,7 +88,11 @@ class TrainingLog:
         files.write_text(self._path, "".join(map(_line, records)))
         # Event files cannot be cut: they are drawn again from the record.
         tensorboard = files.join(directory, TENSORBOARD)
-        _remove_files(tensorboard)
+        files.make_directories(tensorboard)
+        for name in files.list_directory(tensorboard):
+            path = files.join(tensorboard, name)
+            if not files.is_directory(path):
+                files.remove(path)
         self._writer = tf.summary.create_file_writer(tensorboard)
         for record in records:
             self._draw(record)
@@ -206,15 +210,6 @@ def _grid(images: np.ndarray, captions: Sequence[str]) -> np.ndarray:
         text = caption.encode("latin-1", "replace").decode("latin-1")
         pen.text((left + 2, top + side + 1), text[: side // 6], fill="black")
     return np.asarray(grid)
-
-
-def _remove_files(directory: str) -> None:
-    if not files.is_directory(directory):
-        return
-    for name in files.list_directory(directory):
-        path = files.join(directory, name)
-        if not files.is_directory(path):
-            files.remove(path)
 
 
 def _line(record: dict[str, Any]) -> str:
