@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -77,21 +78,28 @@ def index(
         directory=directory,
         beam=beam,
     )
-    num_records = int(found.counts.sum())
     manifests.check_corrupt(
         pattern,
         found.corrupt,
-        num_used=num_records,
+        num_used=int(found.counts.sum()),
         max_corrupt_fraction=max_corrupt_fraction,
     )
+    kept = [found.paths[path] for path in paths]
+    shards.write_manifest(directory, _make_manifest(found, kept, iteration))
+
+
+def _make_manifest(
+    found: _Found, paths: list[str], iteration: int
+) -> dict[str, Any]:
+    num_classes = len(found.counts)
     entry = shards.split_manifest(
-        paths=[found.paths[path] for path in paths],
-        num_records=num_records,
+        paths=paths,
+        num_records=int(found.counts.sum()),
         schema="published_pseudo_labeled",
         num_classes=num_classes,
     )
     counts = {SPLIT: found.counts.tolist()}
-    manifest = {
+    return {
         "splits": {SPLIT: entry},
         "num_classes": num_classes,
         "iteration": iteration,
@@ -99,7 +107,6 @@ def index(
         "copies_per_class": counts,
         "corrupt": found.corrupt,
     }
-    shards.write_manifest(directory, manifest)
 
 
 def _read(num_classes: int, paths: tuple[str, str]) -> _Found:

@@ -93,10 +93,7 @@ def summarize(
         "corrupt": corrupt,
         "num_corrupt": len(corrupt),
         "counts_per_class": {
-            split: [
-                sum(each.labels[label] for each in found)
-                for label in range(num_classes)
-            ]
+            split: [sum(e.labels[i] for e in found) for i in range(num_classes)]
             for split, found in by_split.items()
             if split != splits.UNLABELED
         },

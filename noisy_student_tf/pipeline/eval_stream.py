@@ -34,11 +34,7 @@ def make_eval_stream(
     Raises:
         ValueError: The set is empty.
     """
-    if not shard_set.paths or shard_set.num_records < 1:
-        raise ValueError(
-            f"The split of {shard_set.paths[:1]} holds no records. Build it "
-            "again from a source with images."
-        )
+    shards.check_not_empty(shard_set)
     records = tf.data.TFRecordDataset(list(shard_set.paths))
     # A truncated set shall not be taken for a whole one.
     records = records.apply(
@@ -59,7 +55,7 @@ def make_parts_stream(
     *,
     resolution: int,
     batch_size: int,
-    crop: decode.TestCrop = "whole",
+    crop: decode.TestCrop,
 ) -> tf.data.Dataset:
     """Return the batches of several sets, one after the other.
 

@@ -23,11 +23,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from noisy_student_tf import configs, files
+from noisy_student_tf import configs
 from noisy_student_tf.pipeline import record_store, remote_rows
 from noisy_student_tf.records import shards
 
-_MEGABYTE = 2**20
 # Finished batches that wait; one more is being made.
 _BATCHES_AHEAD = 2
 
@@ -93,22 +92,10 @@ def make_rows(
         ValueError: The set is empty, damaged, or of another number of rows
             than its manifest says.
     """
-    if not shard_set.paths or shard_set.num_copies < 1:
-        where = shard_set.paths[0] if shard_set.paths else "of an empty split"
-        raise ValueError(
-            f"The shards {where} hold no records. Build them again "
-            "from a source with images."
-        )
+    shards.check_not_empty(shard_set)
     first_number = start_step * part.size
-    size_bytes = sum(files.size_bytes(path) for path in shard_set.paths)
-    fits_in_memory = size_bytes <= runtime.cache_megabytes * _MEGABYTE
-    if runtime.cache_directory and not fits_in_memory:
-        shard_set = record_store.copy_to(runtime.cache_directory, shard_set)
-    if fits_in_memory or not any(map(files.is_remote, shard_set.paths)):
-        open_store = (
-            record_store.in_memory if fits_in_memory else record_store.on_disk
-        )
-        store = open_store(shard_set)
+    store = record_store.open_store(shard_set, runtime)
+    if store is not None:
         return _store_rows(store, seed, part, first_number, chunk_size)
     records = remote_rows.make_stream(
         shard_set,
@@ -253,6 +240,21 @@ def map_rows(
             lambda row: traced(*row), rows, fn_output_signature=signature
         )
 
+    at_once = tf.data.Dataset.from_tensors(arguments).map(call_all)
+    one_by_one = _rows_or_failure(traced, names, arguments)
+    made = at_once.ignore_errors().concatenate(
+        one_by_one.batch(num_rows, drop_remainder=True)
+    )
+    return made.take(1).get_single_element()
+
+
+def _rows_or_failure(
+    traced: Callable[..., dict[str, tf.Tensor]],
+    names: tf.Tensor,
+    arguments: tuple[tf.Tensor, ...],
+) -> tf.data.Dataset:
+    """Return each row's results, and fail at the one that has none."""
+
     @tf.autograph.experimental.do_not_convert
     def fail(name: tf.Tensor, *row: tf.Tensor) -> dict[str, tf.Tensor]:
         problem = "the picture cannot be decoded. " + record_store.MEND
@@ -266,13 +268,8 @@ def map_rows(
         failed = tf.data.Dataset.from_tensors((name, *row)).map(fail)
         return made.ignore_errors(log_warning=True).concatenate(failed).take(1)
 
-    at_once = tf.data.Dataset.from_tensors(arguments).map(call_all)
     rows = tf.data.Dataset.from_tensor_slices((names, *arguments))
-    one_by_one = rows.flat_map(call_or_fail).batch(
-        num_rows, drop_remainder=True
-    )
-    made = at_once.ignore_errors().concatenate(one_by_one)
-    return made.take(1).get_single_element()
+    return rows.flat_map(call_or_fail)
 
 
 def map_in_order(

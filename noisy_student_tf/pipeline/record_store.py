@@ -18,7 +18,7 @@ import struct
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf import files
+from noisy_student_tf import configs, files
 from noisy_student_tf.records import parquet_files, schema, shards
 
 # What to do about records that were intact once.
@@ -27,6 +27,7 @@ MEND = (
     "or fetch the files again and index them again."
 )
 
+_MEGABYTE = 2**20
 _HEADER_BYTES = 12
 _FOOTER_BYTES = 4
 _READ_BATCH = 1024
@@ -84,6 +85,27 @@ class Store:
 
     def _shards_of(self, records: tf.Tensor) -> tf.Tensor:
         return tf.searchsorted(self.firsts, records, side="right") - 1
+
+
+def open_store(
+    shard_set: shards.ShardSet, runtime: configs.RuntimeConfig
+) -> Store | None:
+    """Open records as is configured: in memory, or from a local copy.
+
+    Returns:
+        None for remote shards that neither fit in memory nor are copied.
+
+    Raises:
+        ValueError: See `in_memory` and `on_disk`.
+    """
+    size_bytes = sum(files.size_bytes(path) for path in shard_set.paths)
+    if size_bytes <= runtime.cache_megabytes * _MEGABYTE:
+        return in_memory(shard_set)
+    if runtime.cache_directory:
+        shard_set = copy_to(runtime.cache_directory, shard_set)
+    if any(map(files.is_remote, shard_set.paths)):
+        return None
+    return on_disk(shard_set)
 
 
 def in_memory(shard_set: shards.ShardSet) -> Store:
@@ -267,11 +289,9 @@ def of_host(
 
 
 def copy_to(directory: str, shard_set: shards.ShardSet) -> shards.ShardSet:
-    """Copy shards and their indices to a folder, unless they lie there.
+    """Copy shards and their indices to a local folder, unless they lie there.
 
-    Args:
-        directory: A local folder; files of several sets may share it.
-        shard_set: What is copied.
+    Files of several sets may share it.
 
     Returns:
         The set as it lies in the folder.

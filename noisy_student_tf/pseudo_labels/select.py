@@ -96,7 +96,16 @@ def select(
     passes = _Passes(
         inputs, directory, selection, quota, num_classes, seed, map_reduce
     )
-    result = _write_selection(passes, class_names)
+    select_rows = {"exact": _select_exactly, "published_histogram": _draw}
+    classes = select_rows[selection.rule](passes)
+    result = summary.Summary(
+        images_per_class=quota,
+        confidence_threshold=selection.confidence_threshold,
+        classes=classes,
+        warnings=summary.find_warnings(
+            classes, selection=selection, quota=quota, class_names=class_names
+        ),
+    )
     _finish(passes, result, made_from)
     return result
 
@@ -138,27 +147,8 @@ class _Passes:
         )
 
 
-def _write_selection(
-    passes: _Passes, class_names: Sequence[str]
-) -> summary.Summary:
-    """Write the selection files, and return what became of the images."""
-    select_rows = {"exact": _select_exactly, "published_histogram": _draw}
-    classes = select_rows[passes.selection.rule](passes)
-    return summary.Summary(
-        images_per_class=passes.quota,
-        confidence_threshold=passes.selection.confidence_threshold,
-        classes=classes,
-        warnings=summary.find_warnings(
-            classes,
-            selection=passes.selection,
-            quota=passes.quota,
-            class_names=class_names,
-        ),
-    )
-
-
 def _select_exactly(passes: _Passes) -> tuple[summary.ClassSummary, ...]:
-    """Keep the most confident of each class; return what became of it."""
+    """Write the most confident of each class; return what became of it."""
     found = passes.over_rows(
         functools.partial(
             cuts.count,

@@ -166,6 +166,19 @@ def open_split(directory: str, split: str) -> ShardSet:
     return dataclasses.replace(stored, paths=paths)
 
 
+def check_not_empty(shard_set: ShardSet) -> None:
+    """Refuse shards without an image.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if not shard_set.paths or not shard_set.num_records:
+        raise ValueError(
+            f"The shards {shard_set.paths[:1]} hold no records. Build them "
+            "again from a source with images."
+        )
+
+
 def fingerprint(*paths: str) -> str:
     """Return the SHA-256 of the contents of files, in hex."""
     digest = hashlib.sha256()
