@@ -5,7 +5,7 @@ import functools
 import pickle
 import shlex
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from noisy_student_tf import configs, files
@@ -84,17 +84,13 @@ def map_reduce(
             _spread(pipeline, elements, function)
             | "Merge"
             >> apache_beam.CombineGlobally(
-                functools.partial(_merge_all, merge)
+                functools.partial(functools.reduce, merge)
             ).without_defaults()
             | "Keep" >> apache_beam.Map(functools.partial(_write_pickle, path))
         )
     merged = pickle.loads(files.read_bytes(path))
     files.remove(path)
     return merged
-
-
-def _merge_all(merge: Callable[[Any, Any], Any], results: Iterable[Any]) -> Any:
-    return functools.reduce(merge, results)
 
 
 def _write_pickle(path: str, content: Any) -> None:

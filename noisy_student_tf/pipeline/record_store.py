@@ -96,25 +96,20 @@ def open_store(
         None for remote shards that neither fit in memory nor are copied.
 
     Raises:
-        ValueError: See `in_memory` and `on_disk`.
+        ValueError: A record is damaged, a shard truncated, or there are more
+            or fewer records than the manifest says.
     """
     size_bytes = sum(files.size_bytes(path) for path in shard_set.paths)
     if size_bytes <= runtime.cache_megabytes * _MEGABYTE:
-        return in_memory(shard_set)
+        return _in_memory(shard_set)
     if runtime.cache_directory:
         shard_set = copy_to(runtime.cache_directory, shard_set)
     if any(map(files.is_remote, shard_set.paths)):
         return None
-    return on_disk(shard_set)
+    return _on_disk(shard_set)
 
 
-def in_memory(shard_set: shards.ShardSet) -> Store:
-    """Read all records.
-
-    Raises:
-        ValueError: A record is damaged, or there are more or fewer records
-            than the manifest says.
-    """
+def _in_memory(shard_set: shards.ShardSet) -> Store:
     parts = [_read_all(path) for path in shard_set.paths]
     records = tf.constant([record for part in parts for record in part])
     copies = np.ones([len(records)], np.int64)
@@ -123,13 +118,8 @@ def in_memory(shard_set: shards.ShardSet) -> Store:
     return _make(shard_set, [len(part) for part in parts], records, copies)
 
 
-def on_disk(shard_set: shards.ShardSet) -> Store:
-    """Find all records of local shards; each is read when it is wanted.
-
-    Raises:
-        ValueError: A shard is truncated, or there are more or fewer records
-            than the manifest says.
-    """
+def _on_disk(shard_set: shards.ShardSet) -> Store:
+    """Find all records of local shards; each is read when it is wanted."""
     parts = [record_offsets(path) for path in shard_set.paths]
     begins = np.concatenate(parts)
     copies = np.ones([len(begins)], np.int64)
