@@ -46,9 +46,7 @@ _FIELDS = {
 def build(*, data: configs.DataConfig, directory: str) -> None:
     """Build the labeled directory, or go on with an unfinished build.
 
-    Args:
-        data: Sources, splits and limits.
-        directory: Where `train`, `validation` and `test` shards go.
+    `directory` gets shards of the splits `train`, `validation` and `test`.
 
     Raises:
         ValueError: The source and the configuration do not fit, too many

@@ -45,11 +45,8 @@ def build(
 ) -> None:
     """Build the sets, or go on with an unfinished build.
 
-    Args:
-        source: Labeled images; see `sources.ACCEPTED`.
-        directory: Gets the folders `corrupted` and `perturbed`.
-        options: What is built.
-        beam: Where it runs.
+    `source` is one of `sources.ACCEPTED`; `directory` gets the folders
+    `corrupted` and `perturbed`.
 
     Raises:
         ValueError: The source has no labels, or other sets are finished in

@@ -60,7 +60,7 @@ def build(
     labeled = shards.read_manifest(labeled_directory)
     if manifests.is_done(directory, manifests.configuration_of(data)):
         return
-    planned = _plan(data, directory, labeled_directory)
+    planned = plan(data, directory, labeled_directory)
     plans = planned.plans
     shard_building.prepare_directory(directory, plans)
     shard_building.run(plans, beam_shards.Beam.of(data))
@@ -84,7 +84,7 @@ def build(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Planned:
+class Planned:
     """The shards to make, and what the source told.
 
     Attributes:
@@ -100,12 +100,18 @@ class _Planned:
     num_same_id: int = 0
 
 
-def _plan(
-    data: configs.DataConfig, directory: str, labeled_directory: str
-) -> _Planned:
+def plan(
+    data: configs.DataConfig, directory: str, labeled_directory: str = ""
+) -> Planned:
+    """Plan the unlabeled shards, without pictures of a labeled directory.
+
+    Raises:
+        ValueError: There is no unlabeled image.
+        FileNotFoundError: The source or the labeled directory does not exist.
+    """
     indexes = _comparable_indexes(data, labeled_directory)
     if data.unlabeled and data.unlabeled_by_file:
-        return _Planned(
+        return Planned(
             file_plans.plan_unlabeled(
                 sources.open_by_file(data.unlabeled),
                 directory=directory,
@@ -126,7 +132,7 @@ def _plan(
         source = labeled_plans.open_labeled(data)
         listed = labeled_plans.assign(source, data).rest
     _check_not_empty(len(listed), data)
-    return _Planned(
+    return Planned(
         labeled_plans.plan_shards(
             source,
             listed,
@@ -160,6 +166,8 @@ def _comparable_indexes(
     that they share are found by content.
     """
     paths: list[str] = []
+    if not labeled_directory:
+        return paths
     for split in shards.read_manifest(labeled_directory)["splits"]:
         is_held_out_source = split == splits.TEST and data.evaluation
         origin = data.evaluation if is_held_out_source else data.labeled

@@ -51,12 +51,7 @@ def find(
 ) -> None:
     """Write which unlabeled images are left out; finished shards are skipped.
 
-    Args:
-        unlabeled_directory: What is searched.
-        labeled_directory: What must not be found; all its splits.
-        directory: Where the result appears.
-        labeling: How near is too near.
-        beam: Where it runs.
+    What is in any split of the labeled directory must not be found again.
 
     Raises:
         FileNotFoundError: An input is missing or unfinished.

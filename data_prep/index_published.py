@@ -16,11 +16,11 @@ import dataclasses
 import functools
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
-from google.protobuf import message
 
 from data_prep import write_pseudo_labeled
 from data_prep.shards import beam_shards, manifests
@@ -30,6 +30,8 @@ from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import schema, shards
 
 FLAGS = flags.FLAGS
+
+SPLIT = write_pseudo_labeled.SPLIT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,28 +60,17 @@ def index(
 ) -> None:
     """Read the files once, check them, and write the manifest.
 
-    Args:
-        pattern: Of the files.
-        directory: Where the manifest goes.
-        num_classes: Of the probabilities.
-        iteration: Which student they are for, from 1.
-        max_corrupt_fraction: Share of pictures that may be left out.
-        beam: Where it runs.
+    `iteration` says which student they are for, from 1.
 
     Raises:
         FileNotFoundError: No file matches.
         ValueError: A file is damaged, a record is no pseudo-label of so many
             classes, or too many pictures cannot be decoded.
     """
-    paths = items.expand(pattern, pattern)
-    # The manifest names them from another directory.
-    paths = [p if files.is_remote(p) else os.path.abspath(p) for p in paths]
+    paths = items.expand_absolute(pattern, pattern)
     files.make_directories(directory)
-    split = write_pseudo_labeled.SPLIT
-    copies = [
-        files.join(directory, shards.shard_name(split, index, len(paths)))
-        for index in range(len(paths))
-    ]
+    names = [shards.shard_name(SPLIT, i, len(paths)) for i in range(len(paths))]
+    copies = [files.join(directory, name) for name in names]
     found = beam_shards.map_reduce(
         list(zip(paths, copies, strict=True)),
         functools.partial(_read, num_classes),
@@ -87,30 +78,35 @@ def index(
         directory=directory,
         beam=beam,
     )
-    num_records = int(found.counts.sum())
     manifests.check_corrupt(
         pattern,
         found.corrupt,
-        num_items=num_records + len(found.corrupt),
+        num_used=int(found.counts.sum()),
         max_corrupt_fraction=max_corrupt_fraction,
     )
+    kept = [found.paths[path] for path in paths]
+    shards.write_manifest(directory, _make_manifest(found, kept, iteration))
+
+
+def _make_manifest(
+    found: _Found, paths: list[str], iteration: int
+) -> dict[str, Any]:
+    num_classes = len(found.counts)
     entry = shards.split_manifest(
-        paths=[found.paths[path] for path in paths],
-        num_records=num_records,
+        paths=paths,
+        num_records=int(found.counts.sum()),
         schema="published_pseudo_labeled",
         num_classes=num_classes,
     )
-    shards.write_manifest(
-        directory,
-        {
-            "splits": {split: entry},
-            "num_classes": num_classes,
-            "iteration": iteration,
-            "counts_per_class": {split: found.counts.tolist()},
-            "copies_per_class": {split: found.counts.tolist()},
-            "corrupt": found.corrupt,
-        },
-    )
+    counts = {SPLIT: found.counts.tolist()}
+    return {
+        "splits": {SPLIT: entry},
+        "num_classes": num_classes,
+        "iteration": iteration,
+        "counts_per_class": counts,
+        "copies_per_class": counts,
+        "corrupt": found.corrupt,
+    }
 
 
 def _read(num_classes: int, paths: tuple[str, str]) -> _Found:
@@ -118,25 +114,14 @@ def _read(num_classes: int, paths: tuple[str, str]) -> _Found:
     path, copy = paths
     counts = np.zeros(num_classes, np.int64)
     corrupt: dict[int, dict[str, str]] = {}
-    number = 0
-    try:
-        for record in shards.read_records(path):
-            example = tf.train.Example.FromString(record)
-            key = f"{path}/{number}"
-            class_id = _class_of(example, num_classes, key)
-            try:
-                pictures.check_decodable(
-                    schema.stored_bytes(example, schema.IMAGE)
-                )
-                counts[class_id] += 1
-            except pictures.CorruptImageError as error:
-                corrupt[number] = {"key": key, "reason": str(error)}
-            number += 1
-    except (tf.errors.DataLossError, message.DecodeError) as error:
-        raise ValueError(
-            f"{path}: damaged or truncated behind record {number}. Make or "
-            "fetch it again."
-        ) from error
+    for number, (_, _, example) in enumerate(tfrecords.read_examples(path)):
+        key = f"{path}/{number}"
+        class_id = _class_of(example, num_classes, key)
+        try:
+            pictures.check_decodable(schema.stored_bytes(example, schema.IMAGE))
+            counts[class_id] += 1
+        except pictures.CorruptImageError as error:
+            corrupt[number] = {"key": key, "reason": str(error)}
     if corrupt:
         tfrecords.copy_without(path, copy, corrupt.keys())
     kept = os.path.basename(copy) if corrupt else path

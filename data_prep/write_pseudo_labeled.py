@@ -48,14 +48,7 @@ def write(
     labels, and their copies stay. In the paper an EfficientNet-B0 selects, and
     a better teacher labels.
 
-    Args:
-        images_directory: The unlabeled images, or pseudo-labeled ones.
-        predictions_directory: The teacher's probabilities of all of them.
-        selection_directory: Which of the unlabeled ones, and how often; empty:
-            all of the pseudo-labeled ones.
-        directory: Where the shards appear.
-        iteration: Which student they are made for, from 1.
-        beam: Where it runs.
+    `iteration` says which student they are made for, from 1.
 
     Raises:
         FileNotFoundError: An input is missing or unfinished.

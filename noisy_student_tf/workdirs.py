@@ -168,11 +168,7 @@ def _holds_work(workdir: Workdir) -> bool:
 
 
 def write_config(config: configs.Config, workdir: Workdir) -> None:
-    """Write the configuration, unless it is there.
-
-    Args:
-        config: Checked by `check_config`.
-        workdir: The folders.
+    """Write a configuration that `check_config` accepted, unless it is there.
 
     Raises:
         OSError: The directory cannot be written.

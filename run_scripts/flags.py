@@ -116,10 +116,6 @@ def run(
     """Run a script's `main`; errors that a user can mend are one line.
 
     `--verbosity=1` shows their traceback too.
-
-    Args:
-        main: Gets the command line without flags.
-        takes_arguments: There may be others than the program's name.
     """
 
     def guarded(arguments: list[str]) -> None:

@@ -31,11 +31,7 @@ _FOREIGN = ("absl.", "tensorflow", "apache_beam", "tensorflow_datasets")
 
 
 def describe(purpose: str) -> str:
-    """Return the text, for all flags that are defined by our modules.
-
-    Args:
-        purpose: The script's docstring.
-    """
+    """Return a script's purpose, and all flags that our modules define."""
     ordered = sorted(_own_flags(), key=_place)
     groups = itertools.groupby(ordered, _group)
     blocks = [purpose.strip()]

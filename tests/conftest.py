@@ -29,10 +29,13 @@ def pytest_configure(config):
     TensorFlow, which takes seconds.
     """
     if config.getoption("dist", "no") == "no":
-        from noisy_student_tf.devices import runtime
+        import tensorflow as tf
 
         # Several replicas on one CPU; a test of one device takes the first.
-        runtime.make_logical_cpus(4)
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * 4,
+        )
 
 
 def pytest_collection_modifyitems(items):

@@ -24,15 +24,7 @@ def write_hashes(
     shard: int,
     min_side: int,
 ) -> None:
-    """Hash the images of a shard.
-
-    Args:
-        output: Where the hashes appear.
-        records_path: Records of the images.
-        index_path: Their index, in the same order.
-        split: Of the shard.
-        shard: Its number.
-        min_side: See `perceptual.hash_picture`.
+    """Hash the images of a shard, whose index has them in the same order.
 
     Raises:
         ValueError: The shard is damaged, or not that of the index.
@@ -135,11 +127,7 @@ def write_repeats(
 
     Holds about 100 bytes of every unlabeled image in memory.
 
-    Args:
-        output: Where the result appears.
-        hash_paths: Hashes of all unlabeled shards.
-        mask: One of `repeat_masks`: where hashes must agree.
-        max_bits: How near hashes are too near.
+    `mask` is one of `repeat_masks`: where hashes must agree.
     """
     column = "perceptual_hash"
     if mask == _IDENTICAL:
@@ -167,13 +155,7 @@ def write_matches(
 ) -> None:
     """Write which images of a shard are left out, and what they repeat.
 
-    Args:
-        output: Where the result appears.
-        index: Number of the unlabeled shard.
-        hash_paths: Hashes of all unlabeled shards.
-        labeled_paths: Hashes of all labeled shards.
-        repeat_paths: What `write_repeats` wrote, if it was asked for.
-        max_bits: How near hashes are too near.
+    `repeat_paths` are what `write_repeats` wrote, none where repeats stay.
     """
     repeats = _repeats(index, hash_paths, repeat_paths) if repeat_paths else ()
     found = {each.image_id: each for each in repeats}

@@ -20,11 +20,7 @@ _MAX_PAIRS = 1 << 21
 
 
 def masks(max_bits: int) -> list[int]:
-    """Return masks, one of which two hashes within the distance agree under.
-
-    Args:
-        max_bits: The distance.
-    """
+    """Return masks, one of which two hashes within the distance agree under."""
     if not max_bits:
         return [(1 << _NUM_BITS) - 1]
     count = max_bits + _AGREEING

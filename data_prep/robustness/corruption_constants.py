@@ -107,12 +107,6 @@ def length_scale(side: int) -> float:
 
 
 def constants(corruption: str, severity: int, *, side: int) -> list[Any]:
-    """Return what a corruption's function takes.
-
-    Args:
-        corruption: One of `robustness_sets.CORRUPTIONS` or the extra ones.
-        severity: From 1 to 5.
-        side: Of the image in pixels.
-    """
+    """Return what a corruption's function takes for images of a side."""
     first = 0 if is_small(side) else len(robustness_sets.SEVERITIES)
     return [row[first + severity - 1] for row in _ROWS[corruption]]

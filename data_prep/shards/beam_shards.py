@@ -5,7 +5,7 @@ import functools
 import pickle
 import shlex
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from noisy_student_tf import configs, files
@@ -48,10 +48,7 @@ def run(
 ) -> None:
     """Call a function for each element, on as many workers as Beam has.
 
-    Args:
-        elements: One per shard, small: plans, no pictures.
-        function: Writes one shard.
-        beam: Where it runs.
+    Elements are small: a shard's plan each, and no pictures.
     """
     if not elements:
         return
@@ -87,17 +84,13 @@ def map_reduce(
             _spread(pipeline, elements, function)
             | "Merge"
             >> apache_beam.CombineGlobally(
-                functools.partial(_merge_all, merge)
+                functools.partial(functools.reduce, merge)
             ).without_defaults()
             | "Keep" >> apache_beam.Map(functools.partial(_write_pickle, path))
         )
     merged = pickle.loads(files.read_bytes(path))
     files.remove(path)
     return merged
-
-
-def _merge_all(merge: Callable[[Any, Any], Any], results: Iterable[Any]) -> Any:
-    return functools.reduce(merge, results)
 
 
 def _write_pickle(path: str, content: Any) -> None:

@@ -49,14 +49,10 @@ def plan_unlabeled(
     labeled_directory: str = "",
     excluded_indexes: tuple[str, ...] = (),
 ) -> list[FilesPlan]:
-    """Plan the unlabeled shards: neighboring files make one.
+    """Plan the unlabeled shards, at most one a file, of neighboring files.
 
-    Args:
-        source: The files.
-        directory: Of the shards.
-        data: Number of shards, at most one a file, and stored size.
-        labeled_directory: Pictures in it are left out; empty: none are.
-        excluded_indexes: Indexes of shards whose ids are left out.
+    Left out are pictures of the labeled directory, if there is one, and the ids
+    of some indexes.
     """
     count = min(data.num_shards, len(source.paths))
     bounds = [len(source.paths) * index // count for index in range(count + 1)]

@@ -6,14 +6,13 @@ copied without them.
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from data_prep.shards import shard_building, sidecars, splits
 from data_prep.sources import items, pictures, tfrecords
 from noisy_student_tf import configs, files
-from noisy_student_tf.records import schema, shards
+from noisy_student_tf.records import parquet_files, schema, shards
 
 _PREFIX = "imagenet:"
 
@@ -126,9 +125,7 @@ def plan_test(data: configs.DataConfig, directory: str) -> list[ForeignPlan]:
 
 def _find(specification: str) -> list[str]:
     pattern = specification.removeprefix(_PREFIX)
-    paths = items.expand(specification, pattern)
-    # The manifest names them from another directory.
-    return [p if files.is_remote(p) else os.path.abspath(p) for p in paths]
+    return items.expand_absolute(specification, pattern)
 
 
 def _hash_of_name(path: str) -> float:
@@ -160,7 +157,7 @@ def found_classes(plans: Sequence[shard_building.ShardPlan]) -> dict[int, str]:
     """Return label -> name of the classes in indexed files."""
     found: dict[int, str] = {}
     for plan in plans:
-        table = sidecars.read_index(plan.index_path, ["label"])
+        table = parquet_files.read_table(plan.index_path, ["label"])
         names = sidecars.read_summary(table).class_names
         found.update({int(label): name for label, name in names.items()})
     return found

@@ -117,13 +117,8 @@ def plan_shards(
 ) -> list[shard_building.ShardPlan]:
     """Plan the shards of one split.
 
-    Args:
-        source: Where the images are.
-        images: Of the split.
-        split: Its name; labels are written unless it is `unlabeled`.
-        directory: Of the shards.
-        data: Number of shards and stored size.
-        labeled_directory: Pictures in it are left out; empty: none are.
+    Labels are written unless the split is `unlabeled`; pictures of a labeled
+    directory, where one is named, are left out.
     """
     placed = splits.place(
         images, num_shards=data.num_shards, is_shuffled=source.is_shuffled

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from absl import logging
 
 from data_prep.shards import shard_building, sidecars, splits
 from noisy_student_tf import configs
-from noisy_student_tf.records import shards
+from noisy_student_tf.records import parquet_files, shards
 
 _NUM_NAMED = 5
 
@@ -63,134 +64,117 @@ def summarize(
 ) -> dict[str, Any]:
     """Return the manifest of a directory whose shards are all written.
 
-    Args:
-        plans: One per shard, all finished.
-        data: The configuration that made them.
-        class_names: In the order of the labels.
-        source: Role ("labeled", ...) -> what it was read from.
+    `source` is role ("labeled", ...) -> what it was read from.
 
     Raises:
         ValueError: More pictures of one source are corrupt than
             `max_corrupt_fraction` allows.
     """
-    found, origins, checksums = _gather(plans)
-    for specification, origin in origins.items():
-        check_corrupt(
-            specification,
-            origin.corrupt,
-            num_items=origin.num_items,
-            max_corrupt_fraction=data.max_corrupt_fraction,
-        )
-    corrupt = [entry for each in origins.values() for entry in each.corrupt]
-    excluded = [key for each in origins.values() for key in each.excluded]
+    # One at a time: together the indexes hold every image.
+    written = [_read(plan) for plan in plans]
+    _check_sources(written, data.max_corrupt_fraction)
+    summaries = [each.summary for each in written]
+    corrupt = [entry for each in summaries for entry in each.corrupt]
+    excluded = [key for each in summaries for key in each.excluded]
+    by_split = _group(written, "plan.split")
     num_classes = len(class_names)
     return {
         "splits": {
             split: shards.split_manifest(
-                paths=each.paths,
-                num_records=each.num_records,
-                schema=each.schema,
+                paths=[each.plan.shard_path for each in found],
+                num_records=sum(each.num_records for each in found),
+                schema=found[0].plan.schema,
                 num_classes=0 if split == splits.UNLABELED else num_classes,
             )
-            for split, each in found.items()
+            for split, found in by_split.items()
         },
         "class_names": list(class_names),
         "source": source,
         "corrupt": corrupt,
         "num_corrupt": len(corrupt),
         "counts_per_class": {
-            split: [each.labels[label] for label in range(num_classes)]
-            for split, each in found.items()
+            split: [sum(e.labels[i] for e in found) for i in range(num_classes)]
+            for split, found in by_split.items()
             if split != splits.UNLABELED
         },
         "excluded": {
             "num_identical": len(excluded),
-            "num_same_id": sum(each.num_same_id for each in origins.values()),
+            "num_same_id": sum(each.num_same_id for each in summaries),
             "keys": excluded,
         },
-        "checksums": checksums,
+        "checksums": _checksums(written),
         "configuration": configuration_of(data),
     }
 
 
-def _gather(
-    plans: Sequence[shard_building.ShardPlan],
-) -> tuple[dict[str, "_Split"], dict[str, "_Origin"], dict[str, str]]:
-    """Return what the indexes say by split and by source, and checksums."""
-    found: dict[str, _Split] = {}
-    origins: dict[str, _Origin] = {}
-    checksums: dict[str, str] = {}
-    for plan in plans:
-        # One at a time: together they hold every image.
-        table = sidecars.read_index(plan.index_path, ["label"])
-        summary = sidecars.read_summary(table)
-        found.setdefault(plan.split, _Split(plan.schema)).add(
-            plan.shard_path, table
+@dataclasses.dataclass(frozen=True)
+class _Written:
+    """What the index of a finished shard says; `labels` counts images."""
+
+    plan: shard_building.ShardPlan
+    num_records: int
+    labels: collections.Counter[int]
+    summary: sidecars.ShardSummary
+
+
+def _read(plan: shard_building.ShardPlan) -> _Written:
+    table = parquet_files.read_table(plan.index_path, ["label"])
+    counts = pc.value_counts(table["label"]).to_pylist()
+    labels = collections.Counter({e["values"]: e["counts"] for e in counts})
+    return _Written(plan, len(table), labels, sidecars.read_summary(table))
+
+
+def _group(
+    written: Sequence[_Written], field: str
+) -> dict[str, list[_Written]]:
+    """Return value of a field -> the shards that have it, in their order."""
+    value = operator.attrgetter(field)
+    return {
+        wanted: [each for each in written if value(each) == wanted]
+        for wanted in dict.fromkeys(map(value, written))
+    }
+
+
+def _check_sources(
+    written: Sequence[_Written], max_corrupt_fraction: float
+) -> None:
+    for specification, found in _group(written, "plan.specification").items():
+        summaries = [each.summary for each in found]
+        num_excluded = sum(len(each.excluded) for each in summaries)
+        check_corrupt(
+            specification,
+            [entry for each in summaries for entry in each.corrupt],
+            num_used=sum(each.num_records for each in found) + num_excluded,
+            max_corrupt_fraction=max_corrupt_fraction,
         )
-        origins.setdefault(plan.specification, _Origin()).add(table, summary)
+
+
+def _checksums(written: Sequence[_Written]) -> dict[str, str]:
+    checksums = {}
+    for plan, summary in ((each.plan, each.summary) for each in written):
         if summary.sha256:
             checksums[plan.shard_path] = summary.sha256
         checksums[plan.index_name] = shards.fingerprint(plan.index_path)
-    return found, origins, checksums
-
-
-@dataclasses.dataclass
-class _Split:
-    """What the indexes of one split say."""
-
-    schema: shards.Schema
-    paths: list[str] = dataclasses.field(default_factory=list)
-    num_records: int = 0
-    labels: collections.Counter[int] = dataclasses.field(
-        default_factory=collections.Counter
-    )
-
-    def add(self, path: str, table: pa.Table) -> None:
-        """Count a shard."""
-        self.paths.append(path)
-        self.num_records += table.num_rows
-        for entry in pc.value_counts(table.column("label")).to_pylist():
-            self.labels[entry["values"]] += entry["counts"]
-
-
-@dataclasses.dataclass
-class _Origin:
-    """What became of the pictures of one source."""
-
-    num_items: int = 0
-    corrupt: list[dict[str, str]] = dataclasses.field(default_factory=list)
-    excluded: list[str] = dataclasses.field(default_factory=list)
-    num_same_id: int = 0
-
-    def add(self, table: pa.Table, summary: sidecars.ShardSummary) -> None:
-        """Count a shard."""
-        self.corrupt += summary.corrupt
-        self.excluded += summary.excluded
-        self.num_same_id += summary.num_same_id
-        self.num_items += table.num_rows + len(summary.excluded)
-        self.num_items += len(summary.corrupt)
+    return checksums
 
 
 def check_corrupt(
     specification: str,
     entries: Sequence[dict[str, str]],
     *,
-    num_items: int,
+    num_used: int,
     max_corrupt_fraction: float,
 ) -> None:
     """Check the share of corrupt pictures of a source.
 
-    Args:
-        specification: Of the source.
-        entries: `{"key", "reason"}` of each corrupt picture.
-        num_items: Pictures of the source.
-        max_corrupt_fraction: Accepted share.
+    `entries` are `{"key", "reason"}` of each, beside the pictures used.
 
     Raises:
         ValueError: It is beyond the fraction.
     """
     if not entries:
         return
+    num_items = num_used + len(entries)
     named = [f"{entry['key']}: {entry['reason']}" for entry in entries]
     message = (
         f"{specification}: {len(entries)} of {num_items} images cannot "
@@ -211,7 +195,8 @@ def find_overlap(
     """Return (training key, held-out key) of pictures with equal content."""
     tables: dict[bool, list[pa.Table]] = {True: [], False: []}
     for plan in plans:
-        table = sidecars.read_index(plan.index_path, ["image_sha256", "key"])
+        columns = ["image_sha256", "key"]
+        table = parquet_files.read_table(plan.index_path, columns)
         tables[plan.split == splits.TRAIN].append(table)
     if not tables[False]:
         return []

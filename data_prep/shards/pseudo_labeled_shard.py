@@ -52,9 +52,7 @@ class Task:
 
 
 def write_shard(task: Task) -> None:
-    """Write one shard of records, then its index, which marks it finished.
-
-    A shard that was finished from the same inputs is skipped.
+    """Write one shard and then its index, unless they are of these inputs.
 
     Raises:
         ValueError: Selected images are missing among the predictions or the
@@ -62,8 +60,8 @@ def write_shard(task: Task) -> None:
     """
     made_from = _made_from(task)
     if files.exists(task.index_path) and files.exists(task.records_path):
-        metadata = parquet_files.read_metadata(task.index_path)
-        if metadata.get(_MADE_FROM) == made_from:
+        found = parquet_files.read_metadata(task.index_path)
+        if found.get(_MADE_FROM) == made_from:
             return
     ids, labels = _read_labels(task)
     places = {image_id: place for place, image_id in enumerate(ids.to_pylist())}
@@ -76,19 +74,17 @@ def write_shard(task: Task) -> None:
             if place is None:
                 continue
             order.append(place)
-            image_hashes.append(
-                schema.stored_bytes(example, schema.IMAGE_SHA256)
+            digest = schema.stored_bytes(example, schema.IMAGE_SHA256)
+            image_hashes.append(digest)
+            record = schema.set_pseudo_label(
+                example,
+                class_id=int(labels[predictions.CLASS_ID][place]),
+                probabilities=labels[predictions.PROBABILITIES][place],
+                confidence=float(labels[predictions.CONFIDENCE][place]),
+                copies=int(labels[predictions.COPIES][place]),
+                iteration=task.iteration,
             )
-            writer.write(
-                schema.set_pseudo_label(
-                    example,
-                    class_id=int(labels[predictions.CLASS_ID][place]),
-                    probabilities=labels[predictions.PROBABILITIES][place],
-                    confidence=float(labels[predictions.CONFIDENCE][place]),
-                    copies=int(labels[predictions.COPIES][place]),
-                    iteration=task.iteration,
-                )
-            )
+            writer.write(record)
         _check_join(task, places, order)
     del labels[predictions.PROBABILITIES]
     rows = np.array(order, int)

@@ -48,11 +48,6 @@ class ShardPlan(abc.ABC):
     count: int
 
     @property
-    def num_items(self) -> int:
-        """Pictures that were listed; 0 where they are found in files."""
-        return 0
-
-    @property
     def shard_path(self) -> str:
         """The shard as the manifest names it: without its directory."""
         return shards.shard_name(self.split, self.index, self.count)
@@ -94,11 +89,6 @@ class ListedPlan(ShardPlan):
     excluded_directory: str = ""
 
     @property
-    def num_items(self) -> int:
-        """Pictures that were listed."""
-        return len(self.listed)
-
-    @property
     def has_labels(self) -> bool:
         """Whether labels are written."""
         return self.split != splits.UNLABELED
@@ -123,12 +113,7 @@ class ListedPlan(ShardPlan):
     def write_items(
         self, wanted: Sequence[items.Item], *, num_same_id: int = 0
     ) -> None:
-        """Write the shard, picture by picture, and then its index.
-
-        Args:
-            wanted: The pictures.
-            num_same_id: Pictures left out before, for the index to keep.
-        """
+        """Write the shard, picture by picture, and then its index."""
         excluded_hashes = _read_hashes(self.excluded_directory)
         summary = sidecars.ShardSummary(num_same_id=num_same_id)
         rows: list[tuple[Any, ...]] = []
@@ -142,11 +127,10 @@ class ListedPlan(ShardPlan):
                     picture = pictures.normalize(
                         read(item), max_side=self.max_side
                     )
-                except pictures.CorruptImageError as error:
-                    summary.corrupt.append(_reject(item, str(error)))
-                    continue
-                except FileNotFoundError:
-                    summary.corrupt.append(_reject(item, "no such file"))
+                except (pictures.CorruptImageError, FileNotFoundError) as error:
+                    is_missing = isinstance(error, FileNotFoundError)
+                    reason = "no such file" if is_missing else str(error)
+                    summary.corrupt.append({"key": item.key, "reason": reason})
                     continue
                 digest = hashlib.sha256(picture).digest()
                 if digest in excluded_hashes:
@@ -160,10 +144,6 @@ class ListedPlan(ShardPlan):
                 rows.append((item.image_id, digest, label, item.key))
         summary = dataclasses.replace(summary, sha256=shards.fingerprint(path))
         sidecars.write_index(self.index_path, rows=rows, summary=summary)
-
-
-def _reject(item: items.Item, reason: str) -> dict[str, str]:
-    return {"key": item.key, "reason": reason}
 
 
 def write(plan: ShardPlan) -> None:
@@ -199,7 +179,8 @@ def prepare_directory(directory: str, plans: Sequence[ShardPlan]) -> None:
     files.make_directories(directory)
     files.remove_temporaries(directory)
     path = files.join(directory, PLAN)
-    digest = {"sha256": _plan_digest(plans)}
+    identities = "".join(f"{plan.identity()}\n" for plan in plans)
+    digest = {"sha256": hashlib.sha256(identities.encode()).hexdigest()}
     if files.exists(path) and files.read_json(path) == digest:
         logging.info("%s: going on with an unfinished build.", directory)
         return
@@ -207,13 +188,6 @@ def prepare_directory(directory: str, plans: Sequence[ShardPlan]) -> None:
         if _SHARD_PATTERN.fullmatch(name):
             files.remove(files.join(directory, name))
     files.write_json(path, digest)
-
-
-def _plan_digest(plans: Sequence[ShardPlan]) -> str:
-    digest = hashlib.sha256()
-    for plan in plans:
-        digest.update(plan.identity().encode() + b"\n")
-    return digest.hexdigest()
 
 
 def run(plans: Sequence[ShardPlan], beam: beam_shards.Beam) -> None:

@@ -86,13 +86,8 @@ def _write(
     files.write_bytes(path, buffer.getvalue())
 
 
-def read_index(path: str, columns: list[str] | None = None) -> pa.Table:
-    """Read a shard's index, all columns or some."""
-    return parquet_files.read_table(path, columns)
-
-
 def read_summary(table: pa.Table) -> ShardSummary:
-    """Return the summary in the metadata of what `read_index` returned."""
+    """Return the summary in an index's metadata."""
     return ShardSummary(**json.loads(table.schema.metadata[_METADATA_KEY]))
 
 
@@ -109,7 +104,7 @@ def read_column(paths: Sequence[str], column: str) -> pa.ChunkedArray:
     """Return one column of several indexes, one after the other."""
     chunks: list[pa.Array] = []
     for path in paths:
-        chunks += read_index(path, [column]).column(column).chunks
+        chunks += parquet_files.read_table(path, [column])[column].chunks
     return pa.chunked_array(chunks, INDEX_SCHEMA.field(column).type)
 
 

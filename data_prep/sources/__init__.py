@@ -50,10 +50,7 @@ ACCEPTED = ", ".join([*(kind.usage for kind in _KINDS.values()), _OUR_SHARDS])
 
 
 def open_source(specification: str) -> items.Source:
-    """Open a source of images.
-
-    Args:
-        specification: `digits`, `folder:DIR`, ...; see `ACCEPTED`.
+    """Open a source of images by one of the forms in `ACCEPTED`.
 
     Raises:
         ValueError: The specification or what it names is not accepted.

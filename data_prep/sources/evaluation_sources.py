@@ -27,16 +27,12 @@ class LabeledImages:
     """Labeled images of a source, in its order.
 
     Attributes:
-        specification: What they were read from.
-        class_names: Names in the order of the labels.
+        source: What they are read from.
         listed: The images.
-        reader: Reads them.
     """
 
-    specification: str
-    class_names: tuple[str, ...]
+    source: items.Source
     listed: tuple[items.Item, ...]
-    reader: items.Reader
 
     def examples(self, classes: Sequence[int]) -> tf.data.Dataset:
         """Return the images with the labels of a model.
@@ -58,7 +54,7 @@ class LabeledImages:
 
     def read(self, classes: Sequence[int]) -> Iterator[dict[str, object]]:
         """Yield the examples one by one; see `examples`."""
-        with self.reader(self.listed) as read:
+        with self.source.reader(self.listed) as read:
             for item in self.listed:
                 yield {
                     "image": read(item),
@@ -68,10 +64,7 @@ class LabeledImages:
 
 
 def open_labeled(specification: str) -> LabeledImages:
-    """Open labeled images.
-
-    Args:
-        specification: See `sources.ACCEPTED`.
+    """Open labeled images by one of the forms in `sources.ACCEPTED`.
 
     Raises:
         ValueError: The images have no labels, or there are none.
@@ -84,12 +77,7 @@ def open_labeled(specification: str) -> LabeledImages:
             f"{specification}: the images have no labels, and accuracy needs "
             "them. Give a labeled source, such as folder:DIR."
         )
-    return LabeledImages(
-        specification=specification,
-        class_names=source.class_names,
-        listed=tuple(listed),
-        reader=source.reader,
-    )
+    return LabeledImages(source, tuple(listed))
 
 
 def chain(
@@ -101,9 +89,7 @@ def chain(
     A source is opened when its turn has come: 75 listings of ImageNet's
     validation images would not fit into memory.
 
-    Args:
-        specifications: See `sources.ACCEPTED`.
-        map_classes: The model's class of each class of a source.
+    `map_classes` returns the model's class of each class of a source.
 
     Returns:
         As of `LabeledImages.examples`, and `part`, int64 [], the place of the

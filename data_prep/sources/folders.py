@@ -72,12 +72,7 @@ def open_files(directory: str) -> items.Source:
 def _list(
     directory: str, folders: Mapping[str, int | None]
 ) -> list[items.Item]:
-    """List the pictures below some folders of a directory.
-
-    Args:
-        directory: Its name stands in the ids.
-        folders: Folder -> label of its pictures.
-    """
+    """List the pictures below folders of a directory: folder -> label."""
     name = items.base_name(directory)
     return [
         _make_item(name, directory, key, label)

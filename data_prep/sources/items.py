@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -123,6 +124,12 @@ def expand(specification: str, pattern: str) -> list[str]:
     if not paths:
         raise FileNotFoundError(f"{specification}: no file matches.")
     return paths
+
+
+def expand_absolute(specification: str, pattern: str) -> list[str]:
+    """Return their whole paths, as manifests elsewhere name them."""
+    paths = expand(specification, pattern)
+    return [p if files.is_remote(p) else os.path.abspath(p) for p in paths]
 
 
 def check_ids(specification: str, listed: Iterable[Item]) -> None:

@@ -17,13 +17,7 @@ _IMAGE, _LABEL = "image", "label"
 def _read_forward(
     dataset: str, split: str, wanted: tuple[items.Item, ...]
 ) -> Iterator[items.ReadItem]:
-    """Yield what reads pictures, forward only; a locator is an index.
-
-    Args:
-        dataset: Name, and configuration if any: `svhn_cropped`.
-        split: `train`, `test`, ...
-        wanted: In the order of the data set.
-    """
+    """Yield what reads pictures in their order; a locator is an index."""
     first = min(item.locator for item in wanted)
     end = max(item.locator for item in wanted) + 1
     examples = enumerate(_read(dataset, split, first, end), first)

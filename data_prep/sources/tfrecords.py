@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence, Set
 
 import tensorflow as tf
+from google.protobuf import message
 
 from data_prep.sources import items, tars
 from noisy_student_tf import files
@@ -61,9 +62,7 @@ def name_classes(
 ) -> tuple[str, ...]:
     """Name classes from 0 on, those not found by their numbers.
 
-    Args:
-        found: Label -> name.
-        num_classes: 0: up to the highest label found.
+    Without a number of classes they reach up to the highest label found.
     """
     num_classes = num_classes or max(found, default=-1) + 1
     return tuple(found.get(label, str(label)) for label in range(num_classes))
@@ -81,7 +80,7 @@ def read_examples(path: str) -> Iterator[tuple[int, int, tf.train.Example]]:
             offset += _BEFORE_BYTES
             yield offset, len(record), tf.train.Example.FromString(record)
             offset += len(record) + _AFTER_BYTES
-    except tf.errors.DataLossError as error:
+    except (tf.errors.DataLossError, message.DecodeError) as error:
         raise ValueError(
             f"{path}: the file is no TFRecord file, or damaged or truncated "
             f"behind byte {offset}. Fetch or make it again."

@@ -79,14 +79,8 @@ def distribute(
     the i-th. Each process of a multi-worker run reads its own rows alone, and
     with one replica in each these are the same rows.
 
-    Args:
-        make_stream: Returns batches (see `step.compute_gradients`) from a
-            step on.
-        start_step: The first step to be made.
-        strategy: Whose replicas are fed.
-        labeled_batch_size: Labeled images of the global batch.
-        unlabeled_batch_size: Unlabeled images of the global batch, or 0.
-        has_clean_twins: Whether the batches hold clean unlabeled images too.
+    `make_stream` returns batches of these sizes from a step on; see
+    `step.compute_gradients`.
 
     Raises:
         ValueError: The stream's shapes are not static, or not these.

@@ -25,31 +25,12 @@ _EXAMPLE = (
 
 
 def configure(configuration: configs.Config) -> None:
-    """Set what holds for the whole process, before anything is built.
-
-    Args:
-        configuration: Its seed, `runtime.precision` and
-            `runtime.deterministic` are read.
-    """
+    """Set the process's precision, seed and determinism, before all else."""
     runtime = configuration.runtime
     keras.config.set_dtype_policy(runtime.precision)
     keras.utils.set_random_seed(configuration.seed)
     if runtime.deterministic:
         tf.config.experimental.enable_op_determinism()
-
-
-def make_logical_cpus(count: int) -> None:
-    """Split the CPU into logical devices; only before TensorFlow starts.
-
-    They let several replicas be tested without accelerators.
-
-    Raises:
-        RuntimeError: TensorFlow has already set its devices up.
-    """
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0],
-        [tf.config.LogicalDeviceConfiguration()] * count,
-    )
 
 
 def make_strategy(runtime: configs.RuntimeConfig) -> tf.distribute.Strategy:

@@ -52,13 +52,7 @@ class Watchdog:
     """A thread that looks at the progress of the device's calls."""
 
     def __init__(self, title: str, stall_seconds: float) -> None:
-        """Name the run.
-
-        Args:
-            title: The run's name in the log.
-            stall_seconds: How long nothing may move before it is said; it is
-                said again whenever as long has passed.
-        """
+        """Begin to look; a stall is said again whenever as long has passed."""
         self._title = title
         self._stall_seconds = stall_seconds
         self._is_closed = threading.Event()
@@ -115,13 +109,7 @@ class Profiler:
     """Starts and stops the profile at the steps asked for."""
 
     def __init__(self, directory: str, steps: tuple[int, int] | None) -> None:
-        """Say where and when.
-
-        Args:
-            directory: Gets `plugins/profile/`.
-            steps: Number of steps made when it starts and when it stops.
-                None: never.
-        """
+        """Say between which two steps, if any; `directory` gets the profile."""
         self._directory = directory
         self._steps = steps
         self._is_running = False

@@ -37,11 +37,7 @@ def make_eval_stream(
     Raises:
         ValueError: The set is empty.
     """
-    if not shard_set.paths or shard_set.num_records < 1:
-        raise ValueError(
-            f"The split of {shard_set.paths[:1]} holds no records. Build it "
-            "again from a source with images."
-        )
+    shards.check_not_empty(shard_set)
     records = tf.data.TFRecordDataset(list(shard_set.paths))
     # A truncated set shall not be taken for a whole one.
     records = records.apply(
@@ -74,15 +70,11 @@ def make_parts_stream(
     *,
     resolution: int,
     batch_size: int,
-    crop: decode.TestCrop = "whole",
+    crop: decode.TestCrop,
 ) -> tf.data.Dataset:
     """Return the batches of several sets, one after the other.
 
-    Args:
-        shard_sets: Of labeled images; at least one, of records with ids.
-        resolution: Side of the images in pixels.
-        batch_size: Of every batch; the last one is padded.
-        crop: "center" or "whole".
+    They hold labeled images with ids, and there is one at least.
 
     Returns:
         As of `make_eval_stream`, and `parts` int32 [batch], the place of each
@@ -107,7 +99,6 @@ def make_parts_stream(
         resolution=resolution,
         batch_size=batch_size,
         crop=crop,
-        has_parts=True,
     )
 
 
@@ -123,12 +114,6 @@ def make_shards_stream(
     No batch has images of two shards: a shard's batches are the same whichever
     others are read. The pipeline is traced once for all of them, and the next
     shard is read while the last one's images are still decoded.
-
-    Args:
-        paths: The shards.
-        resolution: Side of the images in pixels.
-        batch_size: Of every batch; the last one of each shard is padded.
-        crop: "center" or "whole".
 
     Returns:
         As of `make_eval_stream`, and `shards` int32 [batch], the place of the
@@ -175,17 +160,16 @@ def make_encoded_stream(
     resolution: int,
     batch_size: int,
     crop: decode.TestCrop = "center",
-    has_parts: bool = False,
 ) -> tf.data.Dataset:
     """Return batches of encoded pictures, as `make_eval_stream` does.
 
     Args:
         examples: Dictionaries: `image`, string []; `label`, int64 [];
-            `image_id`, string [].
+            `image_id`, string []; and if there is a `part`, int64 [], it
+            becomes `parts`.
         resolution: Side of the images in pixels.
         batch_size: Of every batch; the last one is padded.
         crop: "center" or "whole".
-        has_parts: Examples have `part`, int64 [], which becomes `parts`.
     """
     return _batch(
         examples,
@@ -193,7 +177,6 @@ def make_encoded_stream(
         resolution=resolution,
         batch_size=batch_size,
         crop=crop,
-        has_parts=has_parts,
     )
 
 
@@ -204,27 +187,20 @@ def _batch(
     resolution: int,
     batch_size: int,
     crop: decode.TestCrop,
-    has_parts: bool = False,
 ) -> tf.data.Dataset:
-    make_example = _example_maker(
-        parse, resolution=resolution, crop=crop, has_parts=has_parts
-    )
+    make_example = _example_maker(parse, resolution=resolution, crop=crop)
+    examples = raw_stream.map_in_order(records, make_example)
     nothing = _padding(resolution)
-    if has_parts:
+    if "parts" in examples.element_spec:
         nothing["parts"] = tf.constant(0)
     padding = tf.data.Dataset.from_tensors(nothing).repeat(batch_size - 1)
     # What is dropped is padding alone: the last image's batch is full.
-    examples = raw_stream.map_in_order(records, make_example)
     examples = examples.concatenate(padding)
     return raw_stream.finish(examples.batch(batch_size, drop_remainder=True))
 
 
 def _example_maker(
-    parse: _Parse,
-    *,
-    resolution: int,
-    crop: decode.TestCrop,
-    has_parts: bool = False,
+    parse: _Parse, *, resolution: int, crop: decode.TestCrop
 ) -> Callable[..., dict[str, tf.Tensor]]:
     """Return a function of a record to what stands in a batch."""
 
@@ -237,7 +213,7 @@ def _example_maker(
             "image_ids": parsed["image_id"],
             "is_valid": tf.constant(True),
         }
-        if has_parts:
+        if "part" in parsed:
             example["parts"] = tf.cast(parsed["part"], tf.int32)
         return example
 

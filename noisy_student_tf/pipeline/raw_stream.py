@@ -3,7 +3,10 @@
 A position counts the rows that all hosts' streams have given since training
 began; row and position belong together whatever the process that reads them.
 The order of an epoch is computed from (seed, epoch, place), so that a stream
-starts anywhere without reading what lies before.
+starts anywhere without reading what lies before: a Feistel network of keyed
+hashes is a bijection of the numbers below a power of four; numbers that leave
+the wanted range go through it again until they are inside (cycle walking; Black
+and Rogaway, Ciphers with Arbitrary Finite Domains, 2002).
 
 Remote shards that neither fit in memory nor are copied are the exception: they
 are read from front to back. The order of shards is drawn for each epoch,
@@ -20,13 +23,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from noisy_student_tf import configs, files
-from noisy_student_tf.pipeline import permutation, record_store, remote_rows
+from noisy_student_tf import configs
+from noisy_student_tf.pipeline import record_store, remote_rows
 from noisy_student_tf.records import shards
 
-_MEGABYTE = 2**20
 # Finished batches that wait; one more is being made.
 _BATCHES_AHEAD = 2
+
+_NUM_ROUNDS = 6
+# Fewer bits than 4 for each half would leave too few functions to draw from.
+_MIN_HALF_BITS = 4
+# Odd multipliers of a well-mixing 64-bit hash (splitmix64), as signed numbers.
+_MULTIPLIERS = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,21 +92,10 @@ def make_rows(
         ValueError: The set is empty, damaged, or of another number of rows
             than its manifest says.
     """
-    if not shard_set.paths or shard_set.num_copies < 1:
-        where = shard_set.paths[0] if shard_set.paths else "of an empty split"
-        raise ValueError(
-            f"The shards {where} hold no records. Build them again "
-            "from a source with images."
-        )
+    shards.check_not_empty(shard_set)
     first_number = start_step * part.size
-    size_bytes = sum(files.size_bytes(path) for path in shard_set.paths)
-    if size_bytes <= runtime.cache_megabytes * _MEGABYTE:
-        store = record_store.in_memory(shard_set)
-        return _store_rows(store, seed, part, first_number, chunk_size)
-    if runtime.cache_directory:
-        shard_set = record_store.copy_to(runtime.cache_directory, shard_set)
-    if not any(map(files.is_remote, shard_set.paths)):
-        store = record_store.on_disk(shard_set)
+    store = record_store.open_store(shard_set, runtime)
+    if store is not None:
         return _store_rows(store, seed, part, first_number, chunk_size)
     records = remote_rows.make_stream(
         shard_set,
@@ -123,7 +120,7 @@ def _store_rows(
     def read(begin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         numbers = begin + tf.range(chunk_size, dtype=tf.int64)
         positions = part.positions(numbers)
-        rows = permutation.shuffled(
+        rows = shuffled(
             positions % store.num_rows,
             epochs=positions // store.num_rows,
             size=store.num_rows,
@@ -139,6 +136,61 @@ def _store_rows(
 
     chunks = tf.data.Dataset.range(first_number, tf.int64.max, chunk_size)
     return map_in_order(chunks, read)
+
+
+def shuffled(
+    places: tf.Tensor, *, epochs: tf.Tensor, size: int, seed: int
+) -> tf.Tensor:
+    """Return which row stands at places of the orders of epochs.
+
+    Args:
+        places: int64 [num_places] in [0, size).
+        epochs: int64 [num_places]; every epoch has an order of its own.
+        size: Rows of an epoch.
+        seed: Of all orders.
+
+    Returns:
+        int64 [num_places] in [0, size); over all places of one epoch, each
+        row once.
+    """
+    half_bits = max(_MIN_HALF_BITS, ((size - 1).bit_length() + 1) // 2)
+    rounds = tf.range(_NUM_ROUNDS, dtype=tf.int64)[:, tf.newaxis]
+    # A sum alone would give one seed the orders of the next, an epoch later.
+    epoch_keys = _hash(_hash(epochs + 1) + seed)
+    keys = tf.unstack(_hash(epoch_keys + rounds))
+
+    def is_outside(rows: tf.Tensor, is_out: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_any(is_out)
+
+    def walk(rows: tf.Tensor, is_out: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = tf.where(is_out, _feistel(rows, keys, half_bits), rows)
+        return rows, rows >= size
+
+    everywhere = tf.ones_like(places, tf.bool)
+    return tf.while_loop(is_outside, walk, (places, everywhere))[0]
+
+
+def _feistel(
+    values: tf.Tensor, keys: list[tf.Tensor], half_bits: int
+) -> tf.Tensor:
+    """Permute int64 values below 2^(2 * half_bits)."""
+    mask = tf.constant((1 << half_bits) - 1, tf.int64)
+    left = tf.bitwise.right_shift(values, tf.constant(half_bits, tf.int64))
+    right = tf.bitwise.bitwise_and(values, mask)
+    for key in keys:
+        changed = tf.bitwise.bitwise_and(_hash(right + key), mask)
+        left, right = right, tf.bitwise.bitwise_xor(left, changed)
+    return left * (1 << half_bits) + right
+
+
+def _hash(values: tf.Tensor) -> tf.Tensor:
+    """Mix the bits of int64 values; products wrap around."""
+    for multiplier, shift in zip(_MULTIPLIERS, (30, 27), strict=True):
+        shifted = tf.bitwise.right_shift(values, tf.constant(shift, tf.int64))
+        values = tf.bitwise.bitwise_xor(values, shifted)
+        values *= tf.constant(multiplier, tf.int64)
+    shifted = tf.bitwise.right_shift(values, tf.constant(31, tf.int64))
+    return tf.bitwise.bitwise_xor(values, shifted)
 
 
 def check(problems: tf.Tensor, names: tf.Tensor) -> tf.Operation:
@@ -188,6 +240,21 @@ def map_rows(
             lambda row: traced(*row), rows, fn_output_signature=signature
         )
 
+    at_once = tf.data.Dataset.from_tensors(arguments).map(call_all)
+    one_by_one = _rows_or_failure(traced, names, arguments)
+    made = at_once.ignore_errors().concatenate(
+        one_by_one.batch(num_rows, drop_remainder=True)
+    )
+    return made.take(1).get_single_element()
+
+
+def _rows_or_failure(
+    traced: Callable[..., dict[str, tf.Tensor]],
+    names: tf.Tensor,
+    arguments: tuple[tf.Tensor, ...],
+) -> tf.data.Dataset:
+    """Return each row's results, and fail at the one that has none."""
+
     @tf.autograph.experimental.do_not_convert
     def fail(name: tf.Tensor, *row: tf.Tensor) -> dict[str, tf.Tensor]:
         problem = "the picture cannot be decoded. " + record_store.MEND
@@ -201,13 +268,8 @@ def map_rows(
         failed = tf.data.Dataset.from_tensors((name, *row)).map(fail)
         return made.ignore_errors(log_warning=True).concatenate(failed).take(1)
 
-    at_once = tf.data.Dataset.from_tensors(arguments).map(call_all)
     rows = tf.data.Dataset.from_tensor_slices((names, *arguments))
-    one_by_one = rows.flat_map(call_or_fail).batch(
-        num_rows, drop_remainder=True
-    )
-    made = at_once.ignore_errors().concatenate(one_by_one)
-    return made.take(1).get_single_element()
+    return rows.flat_map(call_or_fail)
 
 
 def map_in_order(

@@ -18,13 +18,8 @@ import struct
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf import files
-from noisy_student_tf.records import (
-    parquet_files,
-    predictions,
-    schema,
-    shards,
-)
+from noisy_student_tf import configs, files
+from noisy_student_tf.records import parquet_files, schema, shards
 
 # What to do about records that were intact once.
 MEND = (
@@ -32,6 +27,7 @@ MEND = (
     "or fetch the files again and index them again."
 )
 
+_MEGABYTE = 2**20
 _HEADER_BYTES = 12
 _FOOTER_BYTES = 4
 _READ_BATCH = 1024
@@ -91,13 +87,29 @@ class Store:
         return tf.searchsorted(self.firsts, records, side="right") - 1
 
 
-def in_memory(shard_set: shards.ShardSet) -> Store:
-    """Read all records.
+def open_store(
+    shard_set: shards.ShardSet, runtime: configs.RuntimeConfig
+) -> Store | None:
+    """Open records as is configured: in memory, or from a local copy.
+
+    Returns:
+        None for remote shards that neither fit in memory nor are copied.
 
     Raises:
-        ValueError: A record is damaged, or there are more or fewer records
-            than the manifest says.
+        ValueError: A record is damaged, a shard truncated, or there are more
+            or fewer records than the manifest says.
     """
+    size_bytes = sum(files.size_bytes(path) for path in shard_set.paths)
+    if size_bytes <= runtime.cache_megabytes * _MEGABYTE:
+        return _in_memory(shard_set)
+    if runtime.cache_directory:
+        shard_set = copy_to(runtime.cache_directory, shard_set)
+    if any(map(files.is_remote, shard_set.paths)):
+        return None
+    return _on_disk(shard_set)
+
+
+def _in_memory(shard_set: shards.ShardSet) -> Store:
     parts = [_read_all(path) for path in shard_set.paths]
     records = tf.constant([record for part in parts for record in part])
     copies = np.ones([len(records)], np.int64)
@@ -106,13 +118,8 @@ def in_memory(shard_set: shards.ShardSet) -> Store:
     return _make(shard_set, [len(part) for part in parts], records, copies)
 
 
-def on_disk(shard_set: shards.ShardSet) -> Store:
-    """Find all records of local shards; each is read when it is wanted.
-
-    Raises:
-        ValueError: A shard is truncated, or there are more or fewer records
-            than the manifest says.
-    """
+def _on_disk(shard_set: shards.ShardSet) -> Store:
+    """Find all records of local shards; each is read when it is wanted."""
     parts = [record_offsets(path) for path in shard_set.paths]
     begins = np.concatenate(parts)
     copies = np.ones([len(begins)], np.int64)
@@ -240,10 +247,10 @@ def read_copies(path: str) -> np.ndarray:
     if not files.exists(index_path):
         return schema.parse_copies(tf.constant(_read_all(path))).numpy()
     with parquet_files.open_reader(index_path) as reader:
-        if predictions.COPIES not in reader.schema_arrow.names:
+        if schema.COPIES_COLUMN not in reader.schema_arrow.names:
             return np.ones([reader.metadata.num_rows], np.int64)
-        table = reader.read([predictions.COPIES])
-        return table[predictions.COPIES].to_numpy().astype(np.int64)
+        copies = reader.read([schema.COPIES_COLUMN])[0]
+        return copies.to_numpy().astype(np.int64)
 
 
 def of_host(
@@ -272,11 +279,9 @@ def of_host(
 
 
 def copy_to(directory: str, shard_set: shards.ShardSet) -> shards.ShardSet:
-    """Copy shards and their indices to a folder, unless they lie there.
+    """Copy shards and their indices to a local folder, unless they lie there.
 
-    Args:
-        directory: A local folder; files of several sets may share it.
-        shard_set: What is copied.
+    Files of several sets may share it.
 
     Returns:
         The set as it lies in the folder.

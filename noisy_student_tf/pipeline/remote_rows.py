@@ -24,12 +24,6 @@ def make_stream(
     A start within an epoch reads, and does not decode, what the epoch gave
     before.
 
-    Args:
-        shard_set: What is read.
-        seed: Of the order in all epochs.
-        start_position: Rows that were given before.
-        shuffle_buffer_size: Records held for shuffling.
-
     Returns:
         Endless records, string [].
     """

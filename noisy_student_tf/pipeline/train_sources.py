@@ -31,7 +31,6 @@ class Source:
         noise_seed: Of the noise; a row's noise follows from it and the row's
             position.
         images_key: Name of its images in the batch.
-        labels_name: What its labels are called in errors.
         has_labels: Whether its records have what the model learns.
         parse: Records, string [n] -> (encoded string [n], targets by their
             name in the batch, [n, ...] each, and what is wrong with them,
@@ -45,7 +44,6 @@ class Source:
     order_seed: int
     noise_seed: int
     images_key: str
-    labels_name: str
     has_labels: bool
     parse: Callable[[tf.Tensor], Parsed]
 
@@ -81,7 +79,6 @@ def labeled(
         batch_size_flag="--training.labeled_batch_size",
         policy=config.augmentation.labeled,
         images_key="labeled_images",
-        labels_name="labels",
         has_labels=True,
         parse=parse,
         **_seeds(config.seed, _LABELED),
@@ -112,7 +109,6 @@ def unlabeled(
         "--training.unlabeled_ratio",
         policy=config.augmentation.unlabeled,
         images_key="unlabeled_images",
-        labels_name="soft_labels",
         has_labels=parse_record is not None,
         parse=parse,
         **_seeds(config.seed, _UNLABELED),
@@ -137,10 +133,10 @@ def check(
     shard_set = source.shard_set
     if source.has_labels and shard_set.num_classes != num_classes:
         raise ValueError(
-            f"--data.num_classes: the model has {num_classes} classes, and "
-            f"{source.labels_name} of the shards {shard_set.paths[:1]} have "
-            f"{shard_set.num_classes}. Build the shards again, or "
-            "train a model of their number of classes."
+            f"--data.num_classes: the model has {num_classes} classes, and the "
+            f"labels of the shards {shard_set.paths[:1]} have "
+            f"{shard_set.num_classes}. Build the shards again, or train a "
+            "model of their number of classes."
         )
     if source.batch_size % num_hosts:
         raise ValueError(

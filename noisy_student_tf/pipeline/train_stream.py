@@ -44,21 +44,28 @@ _MIN_CHUNK_SIZE, _MAX_CHUNK_SIZE = 4, 128
 _NO_NOISE = configs.PolicyConfig(
     crop="none", horizontal_flip=False, policy="none", num_ops=0
 )
+_UNNOISED = configs.AugmentationConfig(labeled=_NO_NOISE, unlabeled=_NO_NOISE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _View:
-    """How images are shown.
+    """What one host makes of a half's records.
 
     Attributes:
-        resolution: Side in pixels.
+        resolution: Side of the images in pixels.
         clean_resolution: Of the unlabeled images' clean twins; 0: none.
         crop: Of test images.
+        num_classes: The model's.
+        host: Index of the host.
+        num_hosts: How many share each batch.
     """
 
     resolution: int
     clean_resolution: int
     crop: decode.TestCrop
+    num_classes: int
+    host: int
+    num_hosts: int
 
 
 def make_train_stream(
@@ -78,66 +85,38 @@ def make_train_stream(
 
     Args:
         labeled: Images with classes.
-        pseudo_labeled: Images with soft labels, or, for an online teacher,
-            without; None for a teacher.
+        pseudo_labeled: With soft labels, or none where a teacher is online.
         config: Batch sizes, noise, caches and seed are read.
         resolution: Side of the images in pixels.
         num_classes: The model's.
         start_step: Steps that were trained before.
         unnoised: Give clean test images instead (fine-tuning).
-        clean_unlabeled_resolution: Side of the clean twins of the unlabeled
-            images, for an online teacher, in pixels. 0: none.
+        clean_unlabeled_resolution: Of the clean twins; 0: none.
         input_pipelines: Hosts that each take a part of every global batch.
         input_pipeline_index: Which part: every n-th row from this one on.
 
     Returns:
-        Endless batches, as described above. A record that is damaged, cannot
-        be decoded or has wrong labels raises tf.errors.InvalidArgumentError
-        with its shard and place.
+        Endless batches, as described above. A record that is damaged or has
+        wrong labels raises tf.errors.InvalidArgumentError that names it.
 
     Raises:
-        ValueError: A set is empty, damaged, or of another number of classes or
-            schema, a batch size does not divide by the hosts, there are fewer
-            shards than hosts, or a pad crop does not fit.
+        ValueError: See `train_sources.check` and `raw_stream.make_rows`.
     """
     if unnoised:
-        config = dataclasses.replace(
-            config,
-            augmentation=configs.AugmentationConfig(
-                labeled=_NO_NOISE, unlabeled=_NO_NOISE
-            ),
-        )
-    sources = [train_sources.labeled(labeled, config, num_classes)]
-    if pseudo_labeled is not None:
-        sources.append(
-            train_sources.unlabeled(pseudo_labeled, config, num_classes)
-        )
+        config = dataclasses.replace(config, augmentation=_UNNOISED)
     view = _View(
         resolution=resolution,
         clean_resolution=clean_unlabeled_resolution,
         crop=decode.test_crop(config.model.small_image_strides),
+        num_classes=num_classes,
+        host=input_pipeline_index,
+        num_hosts=input_pipelines,
     )
-    halves = []
-    for source in sources:
-        train_sources.check(
-            source,
-            num_classes=num_classes,
-            resolution=resolution,
-            num_hosts=input_pipelines,
-        )
-        part = raw_stream.BatchPart(
-            batch_size=source.batch_size,
-            host=input_pipeline_index,
-            num_hosts=input_pipelines,
-        )
-        batches = _half(source, config, view, part, start_step)
-        mix = mixing.make_mixer(
-            config.augmentation,
-            num_classes=num_classes,
-            batch_size=source.batch_size,
-            seed=source.noise_seed,
-        )
-        halves.append(batches.map(mix) if mix else batches)
+    source = train_sources.labeled(labeled, config, num_classes)
+    halves = [_half(source, config, view, start_step)]
+    if pseudo_labeled is not None:
+        source = train_sources.unlabeled(pseudo_labeled, config, num_classes)
+        halves.append(_half(source, config, view, start_step))
     return raw_stream.finish(tf.data.Dataset.zip(*halves).map(_merge))
 
 
@@ -145,10 +124,18 @@ def _half(
     source: train_sources.Source,
     config: configs.Config,
     view: _View,
-    part: raw_stream.BatchPart,
     start_step: int,
 ) -> tf.data.Dataset:
-    """Return one host's batches of one half, before they are mixed."""
+    """Return one host's batches of one half."""
+    train_sources.check(
+        source,
+        num_classes=view.num_classes,
+        resolution=view.resolution,
+        num_hosts=view.num_hosts,
+    )
+    part = raw_stream.BatchPart(
+        batch_size=source.batch_size, host=view.host, num_hosts=view.num_hosts
+    )
     shard_set, order_part = source.shard_set, part
     if part.num_hosts > 1 and config.runtime.host_sharding == "files":
         shard_set = record_store.of_host(
@@ -164,6 +151,23 @@ def _half(
         runtime=config.runtime,
         shuffle_buffer_size=config.training.shuffle_buffer_size,
     )
+    batches = _noise(rows, source, view, part)
+    mix = mixing.make_mixer(
+        config.augmentation,
+        num_classes=view.num_classes,
+        batch_size=source.batch_size,
+        seed=source.noise_seed,
+    )
+    return batches.map(mix) if mix else batches
+
+
+def _noise(
+    rows: tf.data.Dataset,
+    source: train_sources.Source,
+    view: _View,
+    part: raw_stream.BatchPart,
+) -> tf.data.Dataset:
+    """Return batches of the noised images of rows, before they are mixed."""
 
     # No Python branch depends on data here; looking for one takes seconds.
     @tf.autograph.experimental.do_not_convert

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from noisy_student_tf import configs, recipes
 from noisy_student_tf.model import architectures, cost, specs
@@ -70,10 +70,6 @@ def stages(config: configs.Config, data: Data) -> Iterator[Stage]:
     """Yield the stages that use accelerators, in order.
 
     A teacher that was trained elsewhere costs nothing here.
-
-    Args:
-        config: The run.
-        data: Its images.
     """
     for stage in recipes.of(config).stages:
         if stage.model and not stage.model.adopted_from:
@@ -162,8 +158,6 @@ def model_spec(
     )
 
 
-def parameter_counter(
-    config: configs.Config,
-) -> Callable[[configs.ModelConfig], int]:
-    """Return architecture -> number of parameters, for a run's classes."""
-    return lambda model: cost.count_parameters(model_spec(model, config))
+def count_parameters(model: configs.ModelConfig, config: configs.Config) -> int:
+    """Return the number of an architecture's parameters."""
+    return cost.count_parameters(model_spec(model, config))

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
-from data_prep import sources
+from data_prep import build_unlabeled
 from data_prep.shards import (
     file_plans,
     imagenet_shards,
@@ -49,7 +49,7 @@ def count_images(config: configs.Config, workdir: workdirs.Workdir) -> Counts:
     data = config.data
     plans, class_names = labeled_plans.plan_labeled(data, workdir.labeled)
     held_out, _ = labeled_plans.plan_evaluation(data, workdir.labeled)
-    unlabeled = _plan_unlabeled(data, workdir)
+    unlabeled = build_unlabeled.plan(data, workdir.unlabeled).plans
     num_images: dict[str, int] = collections.Counter()
     num_bytes, seconds = [], []
     for split in (splits.TRAIN, splits.VALIDATION, splits.TEST):
@@ -70,39 +70,13 @@ def count_images(config: configs.Config, workdir: workdirs.Workdir) -> Counts:
     )
 
 
-def _plan_unlabeled(
-    data: configs.DataConfig, workdir: workdirs.Workdir
-) -> Sequence[shard_building.ShardPlan]:
-    if data.unlabeled and data.unlabeled_by_file:
-        return file_plans.plan_unlabeled(
-            sources.open_by_file(data.unlabeled),
-            directory=workdir.unlabeled,
-            data=data,
-        )
-    if data.unlabeled:
-        source = sources.open_source(data.unlabeled)
-        listed = sources.list_checked(source)
-    else:
-        source = labeled_plans.open_labeled(data)
-        listed = labeled_plans.assign(source, data).rest
-    if not listed:
-        raise ValueError(
-            "--data.unlabeled is empty and the labeled source leaves no image "
-            "unlabeled. Give a source of unlabeled images, or set "
-            "--data.labeled_per_class."
-        )
-    return labeled_plans.plan_shards(
-        source,
-        listed,
-        split=splits.UNLABELED,
-        directory=workdir.unlabeled,
-        data=data,
-    )
-
-
 def _count(plans: Sequence[shard_building.ShardPlan]) -> int:
     """Count images; those of files that are not listed, by their size."""
-    listed = sum(plan.num_items for plan in plans)
+    listed = sum(
+        len(plan.listed)
+        for plan in plans
+        if isinstance(plan, shard_building.ListedPlan)
+    )
     by_file = [
         (plan, path)
         for plan in plans

@@ -3,15 +3,17 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 
+import tensorflow as tf
+
 from noisy_student_tf import configs, texts
 from noisy_student_tf.planning import (
     accelerators,
     compute,
     memory,
-    schedule,
     selection_model,
     storage,
 )
+from noisy_student_tf.training import ema, schedules
 
 _DAY = 86_400
 _HOUR = 3_600
@@ -60,7 +62,7 @@ def describe(
         memory.describe(config, accelerator),
         _storing(config, data, assumptions),
         _schedule(config, data),
-        _selection(config, data),
+        "\n".join(_selection(config, data)),
     ]
     return "\n\n".join(section for section in sections if section)
 
@@ -79,16 +81,27 @@ def _computing(
     assumptions: Assumptions,
 ) -> str:
     utilization = assumptions.utilization
-    rows = []
+    rows = [
+        (
+            "stage",
+            "model",
+            "steps",
+            "images",
+            "multiply-adds each",
+            "in all",
+            "time",
+            "device hours",
+        )
+    ]
     for stage in stages:
         seconds = accelerator.seconds(
             stage.multiply_adds, utilization=utilization
         )
+        variant = stage.model.removeprefix("efficientnet-")
         rows.append(
             (
                 stage.name,
-                f"{stage.model.removeprefix('efficientnet-')} at "
-                f"{stage.resolution} px",
+                f"{variant} at {stage.resolution} px",
                 f"{stage.num_steps:,}",
                 f"{stage.images:.3g}",
                 f"{stage.forward_multiply_adds / 1e9:.3g} G",
@@ -105,17 +118,7 @@ def _computing(
         f"on {accelerator.num_hosts:,} hosts) at {utilization:.0%} of its "
         f"peak: {texts.duration(total)}"
     )
-    header = (
-        "stage",
-        "model",
-        "steps",
-        "images",
-        "multiply-adds each",
-        "in all",
-        "time",
-        "device hours",
-    )
-    return f"{title}\n{texts.align([header, *rows])}"
+    return f"{title}\n{texts.align(rows)}"
 
 
 def _paper_check(
@@ -182,7 +185,6 @@ def _storing(
         data,
         labeled_image_bytes=assumptions.labeled_image_bytes,
         unlabeled_image_bytes=assumptions.unlabeled_image_bytes,
-        count_parameters=compute.parameter_counter(config),
     )
     total = sum(line.num_bytes for line in lines)
     rows = [
@@ -196,34 +198,49 @@ def _storing(
 def _schedule(config: configs.Config, data: compute.Data) -> str:
     if not config.self_training.num_iterations:
         return ""
-    points = schedule.simulate(config, data, num_points=_SCHEDULE_POINTS)
-    rows = [
-        (
-            f"{point.step:,}",
-            f"{point.epoch:,.1f}",
-            f"{point.learning_rate:.3g}",
-            f"{point.ema_decay:.5f}",
-            f"{point.unlabeled_passes:,.2f}",
-        )
-        for point in points
-    ]
-    header = (
-        "step",
-        "labeled epoch",
-        "learning rate",
-        "EMA decay",
-        "passes over the pseudo-labeled rows",
+    points = simulate_schedule(config, data, num_points=_SCHEDULE_POINTS)
+    formats = (",", ",.1f", ".3g", ".5f", ",.2f")
+    rows = [list(map(format, point.values(), formats)) for point in points]
+    return f"a student's schedule\n{texts.align([list(points[0]), *rows])}"
+
+
+def simulate_schedule(
+    config: configs.Config, data: compute.Data, *, num_points: int
+) -> list[dict[str, float]]:
+    """Return a student's schedule at two or more equally distant points.
+
+    Returns:
+        Of each point the updates made, the passes over the labeled images,
+        the next update's learning rate and decay of the averages, and the
+        passes over the pseudo-labeled rows, by their headings.
+    """
+    durations = schedules.make_durations(
+        config,
+        num_labeled=data.num_labeled,
+        epochs=config.training.student_epochs,
+        min_steps=config.training.min_steps,
+        has_unlabeled=True,
     )
-    return f"a student's schedule\n{texts.align([header, *rows])}"
+    learning_rate = schedules.learning_rate(durations, config)
+    points = []
+    for index in range(num_points):
+        step = round(index * durations.total_steps / (num_points - 1))
+        decay = ema.ramped_decay(config.optimizer.ema_decay, tf.constant(step))
+        unlabeled_images = step * durations.unlabeled_batch_size
+        points.append(
+            {
+                "step": step,
+                "labeled epoch": step / durations.steps_per_epoch,
+                "learning rate": float(learning_rate(tf.constant(step))),
+                "EMA decay": float(decay),
+                "passes over the pseudo-labeled rows": unlabeled_images
+                / data.num_rows,
+            }
+        )
+    return points
 
 
-def _selection(config: configs.Config, data: compute.Data) -> str:
-    return "\n".join(_selection_lines(config, data))
-
-
-def _selection_lines(
-    config: configs.Config, data: compute.Data
-) -> Iterator[str]:
+def _selection(config: configs.Config, data: compute.Data) -> Iterator[str]:
     heap = selection_model.Heap(
         num_images=data.num_unlabeled,
         num_classes=config.data.num_classes,

@@ -4,7 +4,6 @@ Nothing is written. A small network is timed on this machine; estimates are
 multiply-adds over that rate.
 """
 
-import dataclasses
 import time
 from collections.abc import Iterator
 
@@ -22,6 +21,9 @@ _TIMED_CALLS = 5
 # 15 corruptions at 5 severities; 10 perturbations of about 30 frames.
 _CORRUPTED_PER_IMAGE = 75
 _FRAMES_PER_SEQUENCE = 300
+
+# What a stage does, and the seconds that takes; None: not estimated.
+_Estimate = tuple[str, float | None]
 
 
 def describe(config: configs.Config, workdir: workdirs.Workdir) -> str:
@@ -62,16 +64,11 @@ def describe(config: configs.Config, workdir: workdirs.Workdir) -> str:
         "",
     ]
     rows = [("stage", "state", "work", "about")]
-    for stage, estimate in _estimates(config, counts, data):
+    for stage, (work, seconds) in _estimates(config, counts, data):
         is_finished = shards.is_finished(workdir.folder(stage.folder))
-        rows.append(
-            (
-                stage.folder,
-                "finished" if is_finished else "to do",
-                estimate.work,
-                estimate.time,
-            )
-        )
+        state = "finished" if is_finished else "to do"
+        about = "" if seconds is None else texts.duration(seconds, 0)
+        rows.append((stage.folder, state, work, about))
     return "\n".join([*lines, texts.align(rows, num_names=4)])
 
 
@@ -85,23 +82,9 @@ def _needed_bytes(
         data,
         labeled_image_bytes=counts.bytes_per_image,
         unlabeled_image_bytes=counts.bytes_per_image,
-        count_parameters=compute.parameter_counter(config),
     )
     total = sum(line.num_bytes for line in lines)
     return total + num_held_out * counts.bytes_per_image
-
-
-@dataclasses.dataclass(frozen=True)
-class _Estimate:
-    """What a stage does, and how long that takes; None: not estimated."""
-
-    work: str
-    seconds: float | None
-
-    @property
-    def time(self) -> str:
-        """How long it takes, in words."""
-        return "" if self.seconds is None else texts.duration(self.seconds, 0)
 
 
 def _estimates(
@@ -125,23 +108,21 @@ def _estimates(
         elif stage.kind in built:
             num_images = built[stage.kind]
             seconds = num_images * counts.seconds_per_image
-            yield stage, _Estimate(f"{num_images:,} images", seconds)
+            yield stage, (f"{num_images:,} images", seconds)
         elif stage.kind == "robustness":
             yield stage, _robustness(config, counts, rate)
         elif stage.model:
-            yield stage, _Estimate(f"measured on {num_held_out:,} images", None)
+            yield stage, (f"measured on {num_held_out:,} images", None)
         else:
-            yield stage, _Estimate("", None)
+            yield stage, ("", None)
 
 
 def _computing(stage: compute.Stage, rate: float) -> _Estimate:
     seconds = stage.multiply_adds / rate
     if stage.passes == 1:
-        return _Estimate(f"{stage.images:,} images", seconds)
+        return f"{stage.images:,} images", seconds
     batch_size = stage.images // stage.num_steps
-    return _Estimate(
-        f"{stage.num_steps:,} steps of {batch_size:,} images", seconds
-    )
+    return f"{stage.num_steps:,} steps of {batch_size:,} images", seconds
 
 
 def _robustness(
@@ -162,7 +143,7 @@ def _robustness(
         work * compute.forward_multiply_adds(each.architecture, config) / rate
         for each in measured
     )
-    return _Estimate(f"{len(measured)} models, {work:,} images", seconds)
+    return f"{len(measured)} models, {work:,} images", seconds
 
 
 def measure_rate() -> float:

@@ -108,10 +108,7 @@ def fit_exponent(
 ) -> float:
     """Return the exponent at which a heap leaves so many different images.
 
-    Args:
-        heap: Its own exponent does not matter.
-        selection: The quota and the threshold.
-        num_selected: Different images that are to be left.
+    The heap's own exponent does not matter.
 
     Raises:
         ValueError: No exponent in [0, 3] leaves so many.

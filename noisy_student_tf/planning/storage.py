@@ -1,7 +1,6 @@
 """Bytes that the stages of a run write."""
 
 import dataclasses
-from collections.abc import Callable
 
 from noisy_student_tf import configs, recipes
 from noisy_student_tf.planning import compute
@@ -31,17 +30,8 @@ def lines(
     *,
     labeled_image_bytes: float,
     unlabeled_image_bytes: float,
-    count_parameters: Callable[[configs.ModelConfig], int],
 ) -> list[Line]:
-    """Return what every stage stores.
-
-    Args:
-        config: The run.
-        data: Its images.
-        labeled_image_bytes: Mean size of a stored labeled picture.
-        unlabeled_image_bytes: Mean size of a stored unlabeled picture.
-        count_parameters: Architecture -> its number of parameters.
-    """
+    """Return what every stage stores, for pictures of some mean sizes."""
     row = _FLOAT16_BYTES * config.data.num_classes + _ROW_BYTES
 
     recipe = recipes.of(config)
@@ -57,8 +47,7 @@ def lines(
                 f"{recipe.num_folds} teachers with their labeled pictures",
             )
         if stage.model:
-            num_parameters = count_parameters(stage.model.architecture)
-            return _model_line(config, stage.model, num_parameters)
+            return _model_line(config, stage.model)
         num_images = data.num_unlabeled
         if stage.labeling and stage.labeling.kept_from:
             num_images = data.num_selected
@@ -88,10 +77,9 @@ def lines(
     return list(filter(None, map(line_of, recipe.stages)))
 
 
-def _model_line(
-    config: configs.Config, model: recipes.Model, num_parameters: int
-) -> Line:
+def _model_line(config: configs.Config, model: recipes.Model) -> Line:
     """Return what a model's folder holds: weights, and checkpoints."""
+    num_parameters = compute.count_parameters(model.architecture, config)
     weights = _WEIGHT_COPIES * _FLOAT32_BYTES * num_parameters
     if model.adopted_from:
         return Line(model.folder, weights, "weights")

@@ -169,9 +169,7 @@ class Ranking:
 
         It means nothing where a class has no winners.
 
-        Args:
-            counts: Of all images.
-            over_rows: Reads all rows at each call.
+        `over_rows` reads all rows at each call.
         """
         num_classes = len(counts.num_images)
         cuts = np.zeros((num_classes, 3), np.uint64)
@@ -197,9 +195,7 @@ class Ranking:
     ) -> np.ndarray:
         """Return how often each row is taken: int32 [num_rows].
 
-        Args:
-            rows: With their ids.
-            cuts: What `find_cuts` returned.
+        The rows have their ids; `cuts` are what `find_cuts` returned.
         """
         classes = rows.class_ids
         row_ranks = ranks.confidence_ranks(rows.confidences)

@@ -38,12 +38,7 @@ class Labels:
 def compile_labeling(
     predict_fn: teacher.PredictFn, spec: tf.TensorSpec, *, num_classes: int
 ) -> LabelBatch:
-    """Return a function that labels batches, traced once.
-
-    Args:
-        predict_fn: Images to probabilities.
-        spec: Of the images.
-        num_classes: That are configured.
+    """Return a function that labels batches of images, traced once.
 
     Raises:
         ValueError: From the function, in tracing: the teacher has another

@@ -161,11 +161,6 @@ def batch_size(
     Batches hold images of one shard, so that each shard's last one is padded.
     It is halved while more than 5 % of all images would be padding, on
     average, and each replica keeps 128.
-
-    Args:
-        unlabeled: The shards to label.
-        largest: Global batch that is halved.
-        num_replicas: Replicas that share a batch.
     """
     records_per_shard = unlabeled.num_records / max(len(unlabeled.paths), 1)
     size = largest

@@ -72,14 +72,7 @@ def select(
 
     A finished selection is left alone and its summary returned.
 
-    Args:
-        predictions_directory: What `predict` wrote.
-        directory: Where the selection files and `summary.json` appear.
-        selection: Threshold, quota and balancing.
-        num_classes: Classes of the predictions.
-        seed: Decides between equal confidences, and who gets one copy more.
-        class_names: What warnings call the classes; empty: by their numbers.
-        map_reduce: Runs the passes over the shards.
+    The seed decides between equal confidences, and who gets one copy more.
 
     Raises:
         FileNotFoundError: The predictions are missing or unfinished.
@@ -103,7 +96,16 @@ def select(
     passes = _Passes(
         inputs, directory, selection, quota, num_classes, seed, map_reduce
     )
-    result = _write_selection(passes, class_names)
+    select_rows = {"exact": _select_exactly, "published_histogram": _draw}
+    classes = select_rows[selection.rule](passes)
+    result = summary.Summary(
+        images_per_class=quota,
+        confidence_threshold=selection.confidence_threshold,
+        classes=classes,
+        warnings=summary.find_warnings(
+            classes, selection=selection, quota=quota, class_names=class_names
+        ),
+    )
     _finish(passes, result, made_from)
     return result
 
@@ -145,27 +147,8 @@ class _Passes:
         )
 
 
-def _write_selection(
-    passes: _Passes, class_names: Sequence[str]
-) -> summary.Summary:
-    """Write the selection files, and return what became of the images."""
-    select_rows = {"exact": _select_exactly, "published_histogram": _draw}
-    classes = select_rows[passes.selection.rule](passes)
-    return summary.Summary(
-        images_per_class=passes.quota,
-        confidence_threshold=passes.selection.confidence_threshold,
-        classes=classes,
-        warnings=summary.find_warnings(
-            classes,
-            selection=passes.selection,
-            quota=passes.quota,
-            class_names=class_names,
-        ),
-    )
-
-
 def _select_exactly(passes: _Passes) -> tuple[summary.ClassSummary, ...]:
-    """Keep the most confident of each class; return what became of it."""
+    """Write the most confident of each class; return what became of it."""
     found = passes.over_rows(
         functools.partial(
             cuts.count,

@@ -95,11 +95,7 @@ def find_warnings(
 ) -> tuple[str, ...]:
     """Return what a user should know before training on a selection.
 
-    Args:
-        classes: What became of each class.
-        selection: Threshold, quota and balancing, as configured.
-        quota: Of each class, as resolved.
-        class_names: What the classes are called; empty: by their numbers.
+    Without names, classes are called by their numbers.
     """
 
     def names(some: list[ClassSummary]) -> str:

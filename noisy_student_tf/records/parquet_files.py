@@ -67,10 +67,7 @@ def open_writer(
 ) -> Iterator[parquet.ParquetWriter]:
     """Yield a writer; the file appears when the block succeeds.
 
-    Args:
-        path: Where the file appears.
-        schema: Columns and metadata.
-        compression: One codec, or one per column.
+    `compression` is one codec, or one per column.
     """
     with files.temporary_name(path) as temporary:
         with _opened(temporary, "wb") as file:

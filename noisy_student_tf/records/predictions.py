@@ -19,7 +19,7 @@ IMAGE_ID = "image_id"
 CLASS_ID = "class_id"
 CONFIDENCE = "confidence"
 PROBABILITIES = "probabilities"
-COPIES = "copies"
+COPIES = schema.COPIES_COLUMN
 
 TEACHER = "teacher_fingerprint"
 UNLABELED = "unlabeled_fingerprint"
@@ -65,10 +65,7 @@ def predictions_schema(
 ) -> pa.Schema:
     """Return the columns of a predictions file.
 
-    Args:
-        num_classes: Of the teacher.
-        metadata: What the file was made from: `TEACHER`, `UNLABELED`,
-            `UNLABELED_SHARD`.
+    The metadata are `TEACHER`, `UNLABELED` and `UNLABELED_SHARD`.
     """
     return pa.schema(
         [*_COLUMNS, (PROBABILITIES, pa.list_(pa.float16(), num_classes))],

@@ -16,10 +16,12 @@ CONFIDENCE = "pseudo_label/confidence"
 COPIES = "pseudo_label/copies"
 ITERATION = "pseudo_label/iteration"
 
+# The column of an index that holds the same.
+COPIES_COLUMN = "copies"
+
 # Keys of the authors' pseudo-labeled records; pictures are under `IMAGE`.
 PUBLISHED_PROBABILITIES = "probabilities"
 PUBLISHED_LABEL = "label"
-PUBLISHED_CONFIDENCE = "prob"
 
 # The key of ImageNet TFRecords, whose labels start at 1.
 IMAGENET_LABEL = "image/class/label"
@@ -182,19 +184,17 @@ def parse_pseudo_labeled(
         num_classes: The model's.
 
     Returns:
-        image: string [...]; image_id: string [...]; probabilities: float32
-        [..., num_classes], renormalized to sum 1; confidence: float32 [...];
-        problem: string [...], what is wrong with the soft label (another
-        number of classes, negative, not finite, or its sum off by more than
-        0.01), or empty. Where something is, probabilities mean nothing.
+        image: string [...]; probabilities: float32 [..., num_classes],
+        renormalized to sum 1; problem: string [...], what is wrong with the
+        soft label (another number of classes, negative, not finite, or its sum
+        off by more than 0.01), or empty. Where something is, probabilities
+        mean nothing.
     """
     features = tf.io.parse_example(
         record,
         {
             IMAGE: tf.io.FixedLenFeature([], tf.string),
-            IMAGE_ID: tf.io.FixedLenFeature([], tf.string),
             PROBABILITIES: tf.io.FixedLenFeature([], tf.string),
-            CONFIDENCE: tf.io.FixedLenFeature([], tf.float32),
         },
     )
     stored = features[PROBABILITIES]
@@ -204,8 +204,6 @@ def parse_pseudo_labeled(
     halves = tf.bitcast(words, tf.float16)
     return {
         "image": features[IMAGE],
-        "image_id": features[IMAGE_ID],
-        "confidence": features[CONFIDENCE],
         **_soft_label(
             tf.cast(halves, tf.float32),
             is_whole=tf.strings.length(stored) == num_bytes,
@@ -217,11 +215,7 @@ def parse_pseudo_labeled(
 def parse_published(
     record: tf.Tensor, *, num_classes: int
 ) -> dict[str, tf.Tensor]:
-    """Parse pseudo-labeled records of the authors' code inside tf.data.
-
-    Returns:
-        What `parse_pseudo_labeled` returns; ids are empty.
-    """
+    """Parse those of the authors' code; see `parse_pseudo_labeled`."""
     features = tf.io.parse_example(
         record,
         {
@@ -229,7 +223,6 @@ def parse_published(
             PUBLISHED_PROBABILITIES: tf.io.FixedLenSequenceFeature(
                 [], tf.float32, allow_missing=True, default_value=_NOTHING
             ),
-            PUBLISHED_CONFIDENCE: tf.io.FixedLenFeature([], tf.float32),
         },
     )
     # Shorter rows are filled up to the longest.
@@ -238,8 +231,6 @@ def parse_published(
     fill = [[0, 0]] * (len(stored.shape) - 1) + [[0, num_classes]]
     return {
         "image": features[IMAGE],
-        "image_id": tf.zeros_like(features[IMAGE]),
-        "confidence": features[PUBLISHED_CONFIDENCE],
         **_soft_label(
             tf.pad(stored, fill)[..., :num_classes],
             is_whole=size == num_classes,

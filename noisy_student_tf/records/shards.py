@@ -124,13 +124,8 @@ def split_manifest(
 ) -> dict[str, Any]:
     """Return the entry of one split in a manifest.
 
-    Args:
-        paths: Names relative to the directory, or whole paths of foreign
-            files that are read where they lie.
-        num_records: Records in all shards.
-        schema: How a record is parsed.
-        num_classes: Classes of the labels; 0 without labels.
-        num_copies: Rows of one epoch; None where no image is repeated.
+    Paths are relative to the directory, but for those of foreign files that are
+    read where they lie. Without `num_copies` no image is repeated.
     """
     return dataclasses.asdict(
         ShardSet(
@@ -169,6 +164,19 @@ def open_split(directory: str, split: str) -> ShardSet:
                 "Remove the manifest and build the directory again."
             )
     return dataclasses.replace(stored, paths=paths)
+
+
+def check_not_empty(shard_set: ShardSet) -> None:
+    """Refuse shards without an image.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if not shard_set.paths or not shard_set.num_records:
+        raise ValueError(
+            f"The shards {shard_set.paths[:1]} hold no records. Build them "
+            "again from a source with images."
+        )
 
 
 def fingerprint(*paths: str) -> str:

@@ -73,9 +73,8 @@ class Prediction:
 def open_export(path: str) -> Exported:
     """Load a SavedModel and check that this program can read it.
 
-    Args:
-        path: Of a SavedModel, of the `export` folder that it lies in, or of a
-            run.
+    The path is of a SavedModel, of the `export` folder that it lies in, or of a
+    run.
 
     Raises:
         FileNotFoundError: There is no SavedModel.
@@ -158,9 +157,8 @@ def classify(
 def list_pictures(paths: Sequence[str]) -> list[str]:
     """Return the files among paths, and the pictures in folders, sorted.
 
-    Args:
-        paths: Files of any name; folders are searched at any depth for names
-            that end as pictures do.
+    Files may have any name; folders are searched at any depth for names that
+    end as pictures do.
 
     Raises:
         FileNotFoundError: A path does not exist.

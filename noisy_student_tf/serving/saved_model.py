@@ -119,10 +119,7 @@ def describe(
 ) -> dict[str, str]:
     """Return the texts that accompany a model in whatever format, by name.
 
-    Args:
-        spec: What the model was made from, a specification's fields.
-        crop: Of test images.
-        training_fingerprint: Of the weights.
+    `spec` holds the fields of the model's specification.
     """
     preprocessing = {
         "crop": crop,

@@ -173,7 +173,7 @@ def _open_stream(
         class of each class of the source.
     """
     images = evaluation_sources.open_labeled(source)
-    classes = _map_classes(classifier, images.class_names, source)
+    classes = _map_classes(classifier, images.source.class_names, source)
     stream = eval_stream.make_encoded_stream(
         images.examples(classes),
         resolution=classifier.resolution,
@@ -282,7 +282,9 @@ def _read_real(
             f"--real_labels={path}: no JSON ({error}). Fetch real.json again."
         ) from error
     right = label_sets.real_labels(
-        content, [item.key for item in images.listed], images.specification
+        content,
+        [item.key for item in images.listed],
+        images.source.specification,
     )
     return {
         item.image_id: labels
@@ -306,7 +308,7 @@ def _corruptions(
 
     def map_classes(images: evaluation_sources.LabeledImages) -> list[int]:
         return _map_classes(
-            classifier, images.class_names, images.specification
+            classifier, images.source.class_names, images.source.specification
         )
 
     # Inside the stream an error would come out as TensorFlow's.
@@ -318,7 +320,6 @@ def _corruptions(
         resolution=classifier.resolution,
         batch_size=batch_size,
         crop="whole",
-        has_parts=True,
     )
     return robustness.measure_corruptions(
         classifier.logits_fn, stream, list(parts)

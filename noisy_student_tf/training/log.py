@@ -58,13 +58,8 @@ class TrainingLog:
     ) -> None:
         """Open the record, without what follows the restored step.
 
-        Args:
-            directory: Holds `metrics.jsonl` and `tensorboard/`.
-            title: The run's name on the terminal.
-            start_step: Steps made so far.
-            total_steps: Steps of the whole run.
-            is_writer: Whether this process writes; of several, one does. The
-                others' logs stay empty and are silent.
+        Of several processes one writes; the others' logs stay empty and are
+        silent.
         """
         self._path = files.join(directory, "metrics.jsonl")
         self._title = title
@@ -93,7 +88,11 @@ class TrainingLog:
         files.write_text(self._path, "".join(map(_line, records)))
         # Event files cannot be cut: they are drawn again from the record.
         tensorboard = files.join(directory, TENSORBOARD)
-        _remove_files(tensorboard)
+        files.make_directories(tensorboard)
+        for name in files.list_directory(tensorboard):
+            path = files.join(tensorboard, name)
+            if not files.is_directory(path):
+                files.remove(path)
         self._writer = tf.summary.create_file_writer(tensorboard)
         for record in records:
             self._draw(record)
@@ -168,10 +167,8 @@ def draw_batch(
     them: of unlabeled images the likeliest class and its probability, where
     the batch knows it.
 
-    Args:
-        directory: Of the run.
-        batch: See `step.compute_gradients`.
-        class_names: Of every class; empty shows the numbers.
+    For the batch see `step.compute_gradients`; without names, classes are shown
+    by their numbers.
     """
 
     def name(label: int) -> str:
@@ -213,15 +210,6 @@ def _grid(images: np.ndarray, captions: Sequence[str]) -> np.ndarray:
         text = caption.encode("latin-1", "replace").decode("latin-1")
         pen.text((left + 2, top + side + 1), text[: side // 6], fill="black")
     return np.asarray(grid)
-
-
-def _remove_files(directory: str) -> None:
-    if not files.is_directory(directory):
-        return
-    for name in files.list_directory(directory):
-        path = files.join(directory, name)
-        if not files.is_directory(path):
-            files.remove(path)
 
 
 def _line(record: dict[str, Any]) -> str:

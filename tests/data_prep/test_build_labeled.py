@@ -8,7 +8,7 @@ from absl import flags
 from data_prep import build_labeled
 from data_prep.shards import sidecars
 from noisy_student_tf import configs, files
-from noisy_student_tf.records import schema, shards
+from noisy_student_tf.records import parquet_files, schema, shards
 from tests.data_prep import small_pictures
 
 
@@ -50,7 +50,7 @@ def test_digits_are_built_as_the_manifest_says(tmp_path):
     for split in manifest["splits"]:
         shard_set = shards.open_split(directory, split)
         indexes = sidecars.split_indexes(directory, split)
-        rows = sidecars.read_index(indexes[0]).to_pylist()
+        rows = parquet_files.read_table(indexes[0]).to_pylist()
         records = shards.read_records(shard_set.paths[0])
         for record, row in zip(records, rows, strict=True):
             parsed = schema.parse_image(record)
@@ -63,7 +63,7 @@ def test_digits_are_built_as_the_manifest_says(tmp_path):
                 "key": row["key"],
             }
             assert row["image_id"] == schema.make_id("digits", row["key"])
-        num_records = sum(sidecars.read_index(i).num_rows for i in indexes)
+        num_records = sum(parquet_files.read_table(i).num_rows for i in indexes)
         assert shard_set.num_records == num_records
         assert shard_set.num_classes == 10
     for name, digest in manifest["checksums"].items():

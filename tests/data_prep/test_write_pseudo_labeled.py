@@ -92,13 +92,20 @@ def write(root):
     )
 
 
+def confidence_in(record):
+    feature = tf.train.Example.FromString(record).features.feature
+    return feature[schema.CONFIDENCE].float_list.value[0]
+
+
 def read(root):
     """Parsed records per shard."""
     shard_set = shards.open_split(str(root / "out"), "pseudo_labeled")
     return [
         [
             (
-                schema.parse_pseudo_labeled(record, num_classes=_CLASSES),
+                schema.parse_image(record)
+                | schema.parse_pseudo_labeled(record, num_classes=_CLASSES)
+                | {"confidence": confidence_in(record)},
                 int(schema.parse_copies(record)),
             )
             for record in shards.read_records(path)

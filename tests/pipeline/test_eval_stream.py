@@ -124,7 +124,7 @@ def test_imagenet_records_are_labeled_from_one(tmp_path):
 
 def test_an_empty_split_is_an_error(labeled):
     empty = dataclasses.replace(labeled, paths=(), num_records=0)
-    with pytest.raises(ValueError, match=r"holds no records\. Build it again"):
+    with pytest.raises(ValueError, match=r"hold no records\. Build them again"):
         _make(empty, 4)
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.pipeline import permutation, raw_stream, record_store
+from noisy_student_tf.pipeline import raw_stream, record_store
 from noisy_student_tf.records import schema, shards
 
 # Held in memory, and found by their offsets.
@@ -146,7 +146,7 @@ def test_copies_meet_in_a_batch_as_rarely_as_chance_gives():
     # 30 images of 20 copies: of the C(20, 2) pairs of an image's places among
     # 600, a share of 9 / 599 lies within the same batch of 10: 85.6 of all.
     places = tf.range(600 * 40, dtype=tf.int64)
-    rows = permutation.shuffled(
+    rows = raw_stream.shuffled(
         places % 600, epochs=places // 600, size=600, seed=5
     ).numpy()
     batches = (rows // 20).reshape(40 * 60, 10)
@@ -162,7 +162,7 @@ def test_copies_meet_in_a_batch_as_rarely_as_chance_gives():
 @pytest.mark.parametrize("size", [1, 5, 40, 1000])
 def test_an_order_has_every_row_once(size):
     places = tf.range(size, dtype=tf.int64)
-    order = permutation.shuffled(
+    order = raw_stream.shuffled(
         places, epochs=tf.zeros_like(places) + 2, size=size, seed=9
     )
     assert sorted(order.numpy()) == list(range(size))
@@ -170,9 +170,7 @@ def test_an_order_has_every_row_once(size):
 
 def test_all_orders_of_four_rows_are_equally_likely():
     places = tf.range(4 * 2400, dtype=tf.int64)
-    orders = permutation.shuffled(
-        places % 4, epochs=places // 4, size=4, seed=1
-    )
+    orders = raw_stream.shuffled(places % 4, epochs=places // 4, size=4, seed=1)
     counts = collections.Counter(map(tuple, orders.numpy().reshape(-1, 4)))
     assert len(counts) == 24
     # 100 each; five deviations.

@@ -134,11 +134,11 @@ def test_every_batch_mixes_classes(labeled, config):
 
 
 def test_another_number_of_classes_is_an_error(labeled, pseudo_labeled, config):
-    message = "--data.num_classes: the model has 5 classes, and {} of"
-    with pytest.raises(ValueError, match=message.format("labels")):
+    message = "--data.num_classes: the model has 5 classes, and .*/{}"
+    with pytest.raises(ValueError, match=message.format("labeled")):
         train_streams.make(labeled, None, config, num_classes=5)
     labeled = dataclasses.replace(labeled, num_classes=5)
-    with pytest.raises(ValueError, match=message.format("soft_labels")):
+    with pytest.raises(ValueError, match=message.format("pseudo")):
         train_streams.make(labeled, pseudo_labeled, config, num_classes=5)
 
 

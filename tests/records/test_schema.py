@@ -74,15 +74,16 @@ def test_pseudo_labels_survive_the_record():
     record = _pseudo_labeled([0.1, 0.7, 0.15, 0.05], confidence=0.70001)
     parsed = _parse(record)
     assert parsed["image"].numpy() == IMAGE
-    assert parsed["image_id"].numpy() == IMAGE_ID
+    assert schema.parse_image(record)["image_id"].numpy() == IMAGE_ID
     np.testing.assert_allclose(
         parsed["probabilities"], [0.1, 0.7, 0.15, 0.05], atol=1e-3
     )
     # Rounding to float16 is undone in the sum.
     assert abs(float(tf.reduce_sum(parsed["probabilities"])) - 1) < 1e-6
-    assert float(parsed["confidence"]) == np.float32(0.70001)
     assert int(schema.parse_copies(tf.constant(record))) == 2
     feature = tf.train.Example.FromString(record).features.feature
+    confidence = feature[schema.CONFIDENCE].float_list.value[0]
+    assert confidence == np.float32(0.70001)
     assert feature[schema.PSEUDO_CLASS].int64_list.value[0] == 1
     assert feature[schema.ITERATION].int64_list.value[0] == 1
     assert len(feature[schema.PROBABILITIES].bytes_list.value[0]) == 8

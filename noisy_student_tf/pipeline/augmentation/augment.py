@@ -48,7 +48,14 @@ def crop_picture(
         uint8 [resolution, resolution, 3] in [0, 255].
     """
     if policy.crop == "inception":
-        return _inception_crop(encoded, resolution, policy, seed)
+        image = decode.decode_box(
+            encoded,
+            lambda size: decode.random_box(
+                size, resolution=resolution, seed=seed
+            ),
+            min_side=resolution if policy.scaled_decoding else None,
+        )
+        return decode.resize_to_uint8(image, resolution)
     if policy.crop == "pad":
         test_crop = "whole"
     return clean_image(encoded, resolution, test_crop=test_crop)
@@ -59,20 +66,6 @@ def clean_image(
 ) -> tf.Tensor:
     """Return the test image in bytes: uint8 [resolution, resolution, 3]."""
     image = decode.test_part(encoded, resolution, crop=test_crop)
-    return decode.resize_to_uint8(image, resolution)
-
-
-def _inception_crop(
-    encoded: tf.Tensor,
-    resolution: int,
-    policy: configs.PolicyConfig,
-    seed: tf.Tensor,
-) -> tf.Tensor:
-    image = decode.decode_box(
-        encoded,
-        lambda size: decode.random_box(size, resolution=resolution, seed=seed),
-        min_side=resolution if policy.scaled_decoding else None,
-    )
     return decode.resize_to_uint8(image, resolution)
 
 
