@@ -33,13 +33,11 @@ def lines(
 ) -> list[Line]:
     """Return what every stage stores, for pictures of some mean sizes."""
     row = _FLOAT16_BYTES * config.data.num_classes + _ROW_BYTES
-
     recipe = recipes.of(config)
 
     def line_of(stage: recipes.Stage) -> Line | None:
         if stage.kind == "folds":
-            num_parameters = count_parameters(recipe.teacher.architecture)
-            one = _model_line(config, recipe.teacher, num_parameters)
+            one = _model_line(config, recipe.teacher)
             each = one.num_bytes + data.num_labeled * labeled_image_bytes
             return Line(
                 stage.folder,

@@ -14,7 +14,7 @@ from noisy_student_tf import configs
 from noisy_student_tf.training import schedules
 
 
-class _Shared:
+class _Shared(keras.optimizers.Optimizer):
     """Gives each variable a share of the learning rate; without any, all.
 
     Attributes:
@@ -151,8 +151,8 @@ def make_optimizer(
             epsilon=optimizer.epsilon,
         )
     else:
-        rule = {"adamw": AdamW, "lamb": Lamb}[optimizer.name]
-        made = rule(
+        rules: dict[str, type[AdamW | Lamb]] = {"adamw": AdamW, "lamb": Lamb}
+        made = rules[optimizer.name](
             learning_rate,
             beta_1=optimizer.adam_beta_1,
             beta_2=optimizer.adam_beta_2,
