@@ -7,8 +7,8 @@ corrupted, perturbed and attacked images first:
     python -m run_scripts.evaluate --workdir=runs/digits --robustness
 
 With `--sets`, measures any models (directories of trained or imported ones,
-SavedModels) on any labeled images, and writes `results.json` and
-`evaluation.html` to `--output_dir`:
+SavedModels) on any labeled images, and writes `results.json`,
+`evaluation.html` and what each model says of each image to `--output_dir`:
 
     python -m run_scripts.evaluate --model=runs/b0/student_1 \\
         --sets=imagenet=folder:/data/val,imagenet_a=folder:/data/imagenet-a,\\
@@ -20,7 +20,7 @@ import dataclasses
 
 from absl import flags
 
-from noisy_student_tf import configs, self_training
+from noisy_student_tf import configs, files, self_training
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.evaluation import adversarial, results
 from noisy_student_tf.report import evaluation_page, robustness_tables
@@ -92,6 +92,7 @@ def _measure_sets() -> None:
     sets = [measuring.parse_set(text) for text in FLAGS.sets]
     stage.set_up_logging()
     config = config_flags.override_from_flags(configs.Config())
+    files.make_directories(FLAGS.output_dir)
     options = _options(config)
     strategy = runtime.own_strategy(runtime.make_strategy(config.runtime))
     models = [
@@ -104,7 +105,8 @@ def _measure_sets() -> None:
         for path in FLAGS.model
     ]
     rows = measuring.measure(_name_apart(models), sets, options)
-    measuring.write(rows, FLAGS.output_dir)
+    for row in rows:
+        results.add(files.join(FLAGS.output_dir, "results.json"), row)
     print(robustness_tables.format_all(rows), end="")
     print(f"page: {evaluation_page.write_page(FLAGS.output_dir)}")
 
@@ -113,6 +115,7 @@ def _options(config: configs.Config) -> measuring.Options:
     attacks = FLAGS.robustness
     return measuring.Options(
         batch_size=config.training.evaluation_batch_size,
+        directory=FLAGS.output_dir,
         real_labels=FLAGS.real_labels,
         difficulty=FLAGS.difficulty,
         fgsm_epsilons=_floats("fgsm_epsilons") if attacks else (),

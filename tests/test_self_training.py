@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
+from data_prep.shards import sidecars
 from noisy_student_tf import files, self_training, workdirs
 from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.planning import dry_run
-from noisy_student_tf.records import shards
+from noisy_student_tf.records import held_out, shards
 from noisy_student_tf.stages import labels, runs
 from run_scripts import (
     evaluate,
@@ -78,6 +79,26 @@ def test_results_hold_every_model_on_both_splits(finished):
     for row in rows:
         low, high = row["interval_95"]
         assert 0 <= low <= row["accuracy"] <= high <= 1
+
+
+def test_every_row_follows_from_what_was_said_of_each_image(finished):
+    """By id: the files hold a split's images, and give its rows' accuracy."""
+    root = finished.workdir
+    for row in files.read_json(root.results):
+        folder = "fixres" if row["model"].endswith("fixres") else row["model"]
+        directory = root.folder(folder)
+        resolution = row["resolution"]
+        if resolution == shards.read_manifest(directory)["resolution"]:
+            resolution = 0
+        choices = held_out.read_choices(
+            held_out.path(directory, row["split"], resolution=resolution)
+        )
+        indexes = sidecars.split_indexes(root.labeled, row["split"])
+        assert sidecars.read_ids(indexes) == {
+            image_id.tobytes() for image_id in choices.ids
+        }
+        is_right = choices.classes == choices.labels
+        assert is_right.mean() == row["accuracy"]
 
 
 def test_counts_agree_at_every_hand_over(finished):

@@ -6,7 +6,8 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf.evaluation import metrics
+from noisy_student_tf.evaluation import class_metrics, metrics
+from noisy_student_tf.records import held_out
 
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]
 
@@ -18,11 +19,16 @@ _METRICS = (
     "loss",
     "calibration_error",
     "interval_95",
+    *class_metrics.SUMMARY,
 )
 
 
 def evaluate(
-    logits_fn: LogitsFn, stream: tf.data.Dataset, num_classes: int
+    logits_fn: LogitsFn,
+    stream: tf.data.Dataset,
+    num_classes: int,
+    *,
+    keep: held_out.Keep | None = None,
 ) -> dict[str, Any]:
     """Return the metrics over all valid images of a stream, each counted once.
 
@@ -32,6 +38,8 @@ def evaluate(
         stream: Finite evaluation batches: `images`, `labels` int32 [batch],
             `is_valid` bool [batch], False for the padding of the last batch.
         num_classes: Classes of the logits.
+        keep: Is given the logits, labels and ids of each batch's valid images;
+            see `held_out.open_writer`.
 
     Returns:
         What `metrics.result` returns.
@@ -40,7 +48,10 @@ def evaluate(
         ValueError: The stream is empty, a label is unknown, or the logits are
             not finite or of another number of classes.
     """
-    return evaluate_views(logits_fn, stream, num_classes, {"all": None})["all"]
+    views = {"all": None}
+    return evaluate_views(logits_fn, stream, num_classes, views, keep=keep)[
+        "all"
+    ]
 
 
 def evaluate_views(
@@ -48,6 +59,8 @@ def evaluate_views(
     stream: tf.data.Dataset,
     num_classes: int,
     views: Mapping[str, Sequence[int] | None],
+    *,
+    keep: held_out.Keep | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the metrics with different classes to choose from, in one pass.
 
@@ -57,6 +70,7 @@ def evaluate_views(
         num_classes: Classes of the logits.
         views: Name -> the classes to choose from, in ascending order; None:
             all of them.
+        keep: See `evaluate`.
 
     Returns:
         Name -> what `metrics.result` returns.
@@ -68,13 +82,49 @@ def evaluate_views(
         name: metrics.zeros(num_classes if classes is None else len(classes))
         for name, classes in views.items()
     }
-    for logits, labels, _ in valid_batches(logits_fn, stream, num_classes):
+    for logits, labels, ids in valid_batches(logits_fn, stream, num_classes):
         for name, classes in views.items():
             seen = (logits, labels)
             if classes is not None:
                 seen = metrics.restrict(logits, labels, classes)
             totals[name] = metrics.merge(totals[name], metrics.of_batch(*seen))
+        if keep:
+            keep(logits, labels, ids)
     return {name: metrics.result(total) for name, total in totals.items()}
+
+
+def evaluate_and_keep(
+    logits_fn: LogitsFn,
+    stream: tf.data.Dataset,
+    num_classes: int,
+    *,
+    path: str,
+    class_names: Sequence[str],
+    where: str,
+) -> dict[str, Any]:
+    """Return the metrics over all images and classes, and keep the logits.
+
+    Args:
+        logits_fn: See `evaluate`.
+        stream: See `evaluate`; with the images' ids.
+        num_classes: Classes of the logits.
+        path: Where the logits stay; see `held_out`. The metrics of each class
+            lie beside them.
+        class_names: See `class_metrics.measure`.
+        where: What the images are called in a warning.
+
+    Returns:
+        What `metrics.result` and `class_metrics.summarize` return.
+
+    Raises:
+        ValueError: See `evaluate`.
+    """
+    with held_out.open_writer(path, num_classes) as keep:
+        measured = evaluate(logits_fn, stream, num_classes, keep=keep)
+    classes = class_metrics.measure(path, class_names)
+    class_metrics.warn_of_missing(classes, where)
+    class_metrics.write(path, classes)
+    return measured | class_metrics.summarize(classes)
 
 
 def valid_batches(
@@ -114,7 +164,7 @@ def make_row(
         split: `validation` or `test`.
         resolution: Side of the test images in pixels.
         weights: Which of the model's weights.
-        metrics: What `evaluate` returned.
+        metrics: What `evaluate_and_keep` returned.
     """
     row = {
         "model": model,

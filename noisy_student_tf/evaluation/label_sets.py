@@ -155,7 +155,9 @@ def evaluate_multi_label(
     return {
         "num_images": num_images,
         "accuracy": totals["num_correct"] / num_images,
-        "top5_accuracy": totals["num_in_top5"] / num_images,
+        "top5_accuracy": metrics.top5_accuracy(
+            totals["num_in_top5"], num_images, num_classes
+        ),
         "loss": None,
         "calibration_error": None,
         "interval_95": metrics.wilson_interval(

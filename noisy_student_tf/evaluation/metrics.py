@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 _CALIBRATION_BINS = 15
+# Among as many classes or fewer it would always be right.
 TOP_K = 5
 # Reals are summed in multiples of 2**-32: int64 holds 2**31 confidences.
 _FIXED_POINT = 1 << 32
@@ -160,12 +161,12 @@ def result(totals: Totals) -> dict[str, Any]:
     """Return the metrics.
 
     Returns:
-        num_images; accuracy and top5_accuracy in [0, 1]; loss, the mean
-        cross-entropy in nats; calibration_error in [0, 1], over 15 bins of
-        equal width; interval_95, the Wilson interval of the accuracy as
-        [low, high]; per_class_accuracy, None for classes without images;
-        reliability, [images, mean confidence, accuracy] of each of the 15
-        bins that has images.
+        num_images; accuracy in [0, 1]; top5_accuracy in [0, 1], None below 6
+        classes; loss, the mean cross-entropy in nats; calibration_error in
+        [0, 1], over 15 bins of equal width; interval_95, the Wilson interval
+        of the accuracy as [low, high]; per_class_accuracy, None for classes
+        without images; reliability, [images, mean confidence, accuracy] of
+        each of the 15 bins that has images.
 
     Raises:
         ValueError: There is no image.
@@ -180,7 +181,9 @@ def result(totals: Totals) -> dict[str, Any]:
     return {
         "num_images": num_images,
         "accuracy": num_correct / num_images,
-        "top5_accuracy": int(totals.num_in_top5.sum()) / num_images,
+        "top5_accuracy": top5_accuracy(
+            int(totals.num_in_top5.sum()), num_images, len(totals.num_images)
+        ),
         "loss": totals.loss / _FIXED_POINT / num_images,
         "calibration_error": _calibration_error(totals),
         "interval_95": wilson_interval(num_correct, num_images),
@@ -205,6 +208,16 @@ def result(totals: Totals) -> dict[str, Any]:
             if images
         ],
     }
+
+
+def top5_accuracy(
+    num_correct: int, num_images: int, num_classes: int
+) -> float | None:
+    """Return the share of images whose class is among the top 5.
+
+    Below 6 classes that would be all: None.
+    """
+    return num_correct / num_images if num_classes > TOP_K else None
 
 
 def _calibration_error(totals: Totals) -> float:

@@ -1,6 +1,6 @@
 """The table of results: rows in `results.json`, and as text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from noisy_student_tf import files, texts
@@ -10,19 +10,6 @@ Row = dict[str, Any]
 _KEY = ("model", "set", "split", "resolution", "weights")
 # What distinguishes rows of robustness: only they have a measure.
 _ROBUSTNESS_KEY = ("measure", "epsilon_pixels", "difficulty")
-_HEADER = (
-    "model",
-    "set",
-    "split",
-    "pixels",
-    "weights",
-    "images",
-    "top-1 %",
-    "95 % interval",
-    "top-5 %",
-    "loss",
-    "calibration error",
-)
 # Columns of names, before those of numbers.
 NUM_NAMES = 3
 
@@ -61,6 +48,11 @@ def is_robustness(row: Row) -> bool:
     return "measure" in row
 
 
+def have_top5(rows: Sequence[Row]) -> bool:
+    """Tell whether any row is of enough classes to have a top 5."""
+    return any(row["top5_accuracy"] is not None for row in rows)
+
+
 def headline_rows(rows: Sequence[Row]) -> list[Row]:
     """Return one row a model: held-out images, at its own resolution.
 
@@ -78,30 +70,52 @@ def headline_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Return the rows as an aligned text table, without robustness."""
+    """Return the rows as an aligned text table, without robustness.
+
+    What no row knows has no column: the top 5 of five classes or fewer.
+    """
     plain = [row for row in rows if not is_robustness(row)]
-    cells = [_HEADER, *map(_cells, plain)]
-    return texts.align(cells, num_names=NUM_NAMES, is_ruled=True)
+    columns = {
+        title: [cell(row) for row in plain] for title, cell in _COLUMNS.items()
+    }
+    shown = {
+        title: cells
+        for title, cells in columns.items()
+        if not plain or set(cells) != {_UNKNOWN}
+    }
+    lines = [[*shown], *map(list, zip(*shown.values(), strict=True))]
+    return texts.align(lines, num_names=NUM_NAMES, is_ruled=True)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _number(name: str, digits: int, scale: float = 1.0) -> Callable[[Row], str]:
+    """Return what shows a value that some rows do not have."""
+
+    def show(row: Row) -> str:
+        value = row.get(name)
+        return _UNKNOWN if value is None else f"{scale * value:.{digits}f}"
+
+    return show
+
+
+def _interval(row: Row) -> str:
     low, high = row["interval_95"]
+    return f"{100 * low:.2f} to {100 * high:.2f}"
 
-    def number(name: str, digits: int, scale: float = 1.0) -> str:
-        # Of images with several right classes some are undefined.
-        value = row[name]
-        return "-" if value is None else f"{scale * value:.{digits}f}"
 
-    return (
-        row["model"],
-        row["set"],
-        row["split"],
-        str(row["resolution"]),
-        row["weights"],
-        f"{row['num_images']:,}",
-        f"{100 * row['accuracy']:.2f}",
-        f"{100 * low:.2f} to {100 * high:.2f}",
-        number("top5_accuracy", 2, 100),
-        number("loss", 4),
-        number("calibration_error", 4),
-    )
+_UNKNOWN = "-"
+_COLUMNS: Mapping[str, Callable[[Row], str]] = {
+    "model": lambda row: row["model"],
+    "set": lambda row: row["set"],
+    "split": lambda row: row["split"],
+    "pixels": lambda row: str(row["resolution"]),
+    "weights": lambda row: row["weights"],
+    "images": lambda row: f"{row['num_images']:,}",
+    "top-1 %": _number("accuracy", 2, 100),
+    "95 % interval": _interval,
+    "most frequent class %": _number("majority_rate", 2, 100),
+    "macro-F1": _number("macro_f1", 3),
+    "AUROC": _number("auroc", 3),
+    "top-5 %": _number("top5_accuracy", 2, 100),
+    "loss": _number("loss", 4),
+    "calibration error": _number("calibration_error", 4),
+}

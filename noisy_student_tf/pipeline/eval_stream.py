@@ -16,6 +16,7 @@ def make_eval_stream(
     resolution: int,
     batch_size: int,
     crop: decode.TestCrop = "center",
+    image_ids: Sequence[bytes] = (),
 ) -> tf.data.Dataset:
     """Return the batches of a whole split.
 
@@ -24,11 +25,13 @@ def make_eval_stream(
         resolution: Side of the images in pixels.
         batch_size: Of every batch; the last one is padded.
         crop: "center" is the published crop, "whole" the whole picture.
+        image_ids: Of ImageNet records, which carry none: those of their
+            indexes, in the order of the records.
 
     Returns:
         Dictionaries: `images` float32 [batch, resolution, resolution, 3],
         bicubic values overshoot [0, 255]; `labels` int32 [batch], -1 where
-        unknown; `image_ids` string [batch], empty for ImageNet records;
+        unknown; `image_ids` string [batch], empty for unnamed ImageNet records;
         `is_valid` bool [batch], False where the last batch is padded.
 
     Raises:
@@ -44,14 +47,26 @@ def make_eval_stream(
     records = records.apply(
         tf.data.experimental.assert_cardinality(shard_set.num_records)
     )
-    is_foreign = shard_set.schema == "imagenet"
+    parse: _Parse = schema.parse_image
+    if shard_set.schema == "imagenet":
+        parse = schema.parse_imagenet
+    if image_ids:
+        named = tf.data.Dataset.from_tensor_slices(list(image_ids))
+        records = tf.data.Dataset.zip(records, named)
+        parse = _parse_named
     return _batch(
         records,
-        schema.parse_imagenet if is_foreign else schema.parse_image,
+        parse,
         resolution=resolution,
         batch_size=batch_size,
         crop=crop,
     )
+
+
+def _parse_named(
+    record: tf.Tensor, image_id: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    return {**schema.parse_imagenet(record), "image_id": image_id}
 
 
 def make_parts_stream(

@@ -40,6 +40,7 @@ def _contents(rows: Sequence[results.Row]) -> dict[str, Any]:
     return {
         "models": list(dict.fromkeys(row["model"] for row in rows)),
         "rows": plain,
+        "has_top5": results.have_top5(plain),
         "has_restricted": any("num_classes" in row for row in plain),
         "published": robustness_tables.compare(rows),
         "recalled_note": robustness_tables.RECALLED_NOTE

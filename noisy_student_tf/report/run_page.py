@@ -18,6 +18,7 @@ from noisy_student_tf.report import (
     run_sections,
     svg_plots,
 )
+from noisy_student_tf.report.classes import class_section
 
 
 def write_report(workdir: workdirs.Workdir) -> str:
@@ -40,6 +41,7 @@ def write_report(workdir: workdirs.Workdir) -> str:
         data=data,
         headline=run_sections.headline(rows),
         tables=_tables(rows),
+        classes=class_section.read(workdir, run_config),
         robustness=robustness_section.contents(
             [
                 row
@@ -71,6 +73,7 @@ def _tables(measured: list[results.Row]) -> list[dict[str, Any]]:
                 "rows": rows,
                 "low": float(low),
                 "span": float(max(high - low, 0.05)),
+                "has_top5": results.have_top5(rows),
                 "has_sets": len({row["set"] for row in rows}) > 1,
             }
         )

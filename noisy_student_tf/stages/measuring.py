@@ -12,6 +12,7 @@ from absl import logging
 from data_prep.sources import evaluation_sources
 from noisy_student_tf import files
 from noisy_student_tf.evaluation import (
+    class_metrics,
     evaluate,
     label_sets,
     published,
@@ -19,7 +20,7 @@ from noisy_student_tf.evaluation import (
     robustness,
 )
 from noisy_student_tf.pipeline import eval_stream
-from noisy_student_tf.records import shards
+from noisy_student_tf.records import held_out, shards
 from noisy_student_tf.stages import classifiers
 from noisy_student_tf.stages import robustness as robustness_stage
 
@@ -63,6 +64,7 @@ class Options:
 
     Attributes:
         batch_size: Images at once; results do not depend on it.
+        directory: Where what is said of each image is kept, a folder a model.
         real_labels: Path of ReaL's `real.json`.
         difficulty: Of sequences: 1, 2 or 3.
         fgsm_epsilons: In pixels of [0, 255]; empty: no FGSM.
@@ -71,6 +73,7 @@ class Options:
     """
 
     batch_size: int
+    directory: str
     real_labels: str = ""
     difficulty: int = 1
     fgsm_epsilons: tuple[float, ...] = ()
@@ -203,7 +206,7 @@ def _plain(
         classifier, each.source, options.batch_size
     )
     if each.name == REAL:
-        return label_sets.evaluate_multi_label(
+        return class_metrics.UNKNOWN | label_sets.evaluate_multi_label(
             classifier.logits_fn,
             stream,
             classifier.num_classes,
@@ -211,8 +214,15 @@ def _plain(
         )
     used = _restricted_classes(each, images, classes)
     if used is None:
-        return evaluate.evaluate(
-            classifier.logits_fn, stream, classifier.num_classes
+        directory = files.join(options.directory, classifier.name)
+        files.make_directories(directory)
+        return evaluate.evaluate_and_keep(
+            classifier.logits_fn,
+            stream,
+            classifier.num_classes,
+            path=held_out.path(directory, each.name),
+            class_names=classifier.class_names,
+            where=f"{classifier.name}, {each.name}",
         )
     views = evaluate.evaluate_views(
         classifier.logits_fn,
@@ -221,7 +231,9 @@ def _plain(
         {"restricted": used, "all": None},
     )
     restricted, unrestricted = views["restricted"], views["all"]
-    return restricted | {
+    return {
+        **class_metrics.UNKNOWN,
+        **restricted,
         "num_classes": len(used),
         "accuracy_of_all_classes": unrestricted["accuracy"],
         "top5_accuracy_of_all_classes": unrestricted["top5_accuracy"],
@@ -333,11 +345,3 @@ def _perturbations(
         ),
         difficulty=difficulty,
     )
-
-
-def write(rows: Rows, directory: str) -> None:
-    """Add rows to a directory's `results.json`."""
-    files.make_directories(directory)
-    path = files.join(directory, "results.json")
-    for row in rows:
-        results.add(path, row)

@@ -9,7 +9,7 @@ from noisy_student_tf import files, recipes
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.evaluation import evaluate
 from noisy_student_tf.model import saved, specs
-from noisy_student_tf.records import shards
+from noisy_student_tf.records import held_out, shards
 from noisy_student_tf.stages import model_training, runs
 
 
@@ -94,7 +94,7 @@ def _close(
     """Measure a model on the held-out splits and close its folder."""
     directory = runs.directory(run, model)
     variables = keras_model.trainable_variables
-    rows = _measure(run, model.name, logits_fn, spec)
+    rows = _measure(run, model, logits_fn, spec)
     files.remove_temporaries(directory)
     shards.write_manifest(
         directory,
@@ -113,29 +113,61 @@ def _close(
 
 def _measure(
     run: runs.Run,
-    name: str,
+    model: recipes.Model,
     logits_fn: evaluate.LogitsFn,
     spec: specs.ModelSpec,
 ) -> list[dict[str, Any]]:
-    """Return the rows of all held-out splits and resolutions."""
+    """Return the rows of all held-out splits and resolutions.
+
+    What the model says of each image stays in its folder.
+    """
     splits = shards.read_manifest(run.workdir.labeled)["splits"]
-    return [
-        evaluate.make_row(
-            model=name,
-            set=run.config.preset,
-            split=split,
-            resolution=resolution,
-            weights="ema",
-            metrics=evaluate.evaluate(
-                logits_fn,
-                runs.test_stream(run, spec, split=split, resolution=resolution),
-                spec.num_classes,
-            ),
-        )
-        for split in ("validation", "test")
-        for resolution in _test_resolutions(run, spec)
-        if split in splits
-    ]
+    rows = []
+    for split in ("validation", "test"):
+        for resolution in _test_resolutions(run, spec):
+            if split not in splits:
+                continue
+            measured = _measure_split(
+                run, model, logits_fn, spec, split=split, resolution=resolution
+            )
+            row = evaluate.make_row(
+                model=model.name,
+                set=run.config.preset,
+                split=split,
+                resolution=resolution,
+                weights="ema",
+                metrics=measured,
+            )
+            rows.append(row)
+    return rows
+
+
+def _measure_split(
+    run: runs.Run,
+    model: recipes.Model,
+    logits_fn: evaluate.LogitsFn,
+    spec: specs.ModelSpec,
+    *,
+    split: str,
+    resolution: int,
+) -> dict[str, Any]:
+    """Return the metrics on a split, and keep the logits they follow from."""
+    path = held_out.path(
+        runs.directory(run, model),
+        split,
+        resolution=0 if resolution == spec.resolution else resolution,
+    )
+    stream = runs.test_stream(
+        run, spec, split=split, resolution=resolution, is_named=True
+    )
+    return evaluate.evaluate_and_keep(
+        logits_fn,
+        stream,
+        spec.num_classes,
+        path=path,
+        class_names=spec.class_names,
+        where=f"{model.name}, {split} images",
+    )
 
 
 def _test_resolutions(run: runs.Run, spec: specs.ModelSpec) -> list[int]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import logging
 
+from data_prep.shards import sidecars
 from noisy_student_tf import configs, files, recipes, workdirs
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.model import specs, starts
@@ -153,6 +154,7 @@ def test_stream(
     folder: str = "labeled",
     resolution: int = 0,
     batch_size: int = 0,
+    is_named: bool = False,
 ) -> tf.data.Dataset:
     """Return a split's images as a model is tested on them.
 
@@ -163,12 +165,21 @@ def test_stream(
         folder: Of the run.
         resolution: Side of the images in pixels; 0: the model's.
         batch_size: 0: that of evaluation.
+        is_named: Whether records without ids, ImageNet's, get those of their
+            indexes.
     """
+    directory = run.workdir.folder(folder)
+    shard_set = shards.open_split(directory, split)
+    image_ids: list[bytes] = []
+    if is_named and shard_set.schema == "imagenet":
+        indexes = sidecars.split_indexes(directory, split)
+        image_ids = sidecars.read_column(indexes, "image_id").to_pylist()
     return eval_stream.make_eval_stream(
-        shards.open_split(run.workdir.folder(folder), split),
+        shard_set,
         resolution=resolution or spec.resolution,
         batch_size=batch_size or run.config.training.evaluation_batch_size,
         crop=test_crop(spec),
+        image_ids=image_ids,
     )
 
 

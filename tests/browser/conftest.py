@@ -23,5 +23,11 @@ def chromium():
 def report_path(tmp_path_factory):
     """Return the report of a synthetic run."""
     workdir = str(tmp_path_factory.mktemp("runs") / "digits")
-    synthetic_run.write(workdir)
+    data = synthetic_run.write(workdir)
+    synthetic_run.write_held_out(
+        workdir,
+        data.held_out_logits,
+        data.held_out_labels,
+        names=[f"digit {i}" for i in range(10)],
+    )
     return run_page.write_report(workdirs.Workdir(workdir))

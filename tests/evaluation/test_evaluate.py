@@ -13,6 +13,7 @@ def make_stream(labels, batch_size):
         {
             "images": np.tile(numbers[:, None, None, None], (1, 2, 2, 3)),
             "labels": np.array(labels + [-1] * num_padded, np.int32),
+            "image_ids": [b"id %d" % number for number in numbers],
             "is_valid": np.array([True] * len(labels) + [False] * num_padded),
         }
     ).batch(batch_size, drop_remainder=True)
@@ -37,3 +38,19 @@ def test_every_valid_image_counts_once(batch_size):
 def test_another_number_of_classes_is_refused():
     with pytest.raises(ValueError, match="returns 2 logits per image, but 3"):
         evaluate.evaluate(parity, make_stream([0, 1], 2), 3)
+
+
+def test_what_is_said_of_valid_images_is_kept():
+    kept = []
+    evaluate.evaluate(
+        parity,
+        make_stream([0, 1, 1], 2),
+        2,
+        keep=lambda *batch: kept.append(
+            [np.asarray(x).tolist() for x in batch]
+        ),
+    )
+    assert kept == [
+        [[[1, 0], [0, 1]], [0, 1], [b"id 0", b"id 1"]],
+        [[[1, 0]], [1], [b"id 2"]],
+    ]

@@ -8,6 +8,12 @@ _METRICS = {
     "calibration_error": 0.125,
     "interval_95": [0.25, 0.75],
     "per_class_accuracy": [0.5],
+    "majority_rate": 0.375,
+    "macro_f1": 0.4375,
+    "balanced_accuracy": 0.5,
+    "auroc": 0.75,
+    "average_precision": 0.625,
+    "positive_class": None,
 }
 
 
@@ -35,6 +41,12 @@ def test_row_holds_the_schema_s_fields():
         "loss": 1.25,
         "calibration_error": 0.125,
         "interval_95": [0.25, 0.75],
+        "majority_rate": 0.375,
+        "macro_f1": 0.4375,
+        "balanced_accuracy": 0.5,
+        "auroc": 0.75,
+        "average_precision": 0.625,
+        "positive_class": None,
     }
 
 
@@ -57,9 +69,28 @@ def test_table_is_aligned():
     assert len({len(line) for line in lines}) == 1
     assert lines[2].startswith("teacher    digits  test       32      ema  ")
     assert lines[2].endswith(
-        "25.00 to 75.00    90.00  1.2500             0.1250"
+        "25.00 to 75.00                  37.50     0.438  0.750    90.00  "
+        "1.2500             0.1250"
     )
     assert lines[2].index("50.00") + 5 == lines[0].index("top-1 %") + 7
+
+
+def test_what_no_row_knows_has_no_column():
+    """Few classes have no top 5; runs of older versions lack some metrics."""
+    rows = [make_row("teacher"), make_row("student_1")]
+    heading = results.format_table(rows).splitlines()[0]
+    assert "top-5 %" in heading
+
+    rows[0] |= {"top5_accuracy": None}
+    del rows[0]["auroc"]
+    one_knows = results.format_table(rows).splitlines()
+    assert one_knows[0] == heading
+    assert "0.438      -        -  1.2500" in one_knows[2]
+
+    rows[1] |= {"top5_accuracy": None}
+    lines = results.format_table(rows).splitlines()
+    assert "top-5 %" not in lines[0]
+    assert "0.438      -  1.2500" in lines[2]
 
 
 def test_headline_has_each_models_first_row_of_the_held_out_images():

@@ -109,7 +109,17 @@ def test_imagenet_records_are_labeled_from_one(tmp_path):
         eval_stream.make_eval_stream(foreign, resolution=8, batch_size=1)
     )[0]
     assert batch["labels"][0] == 999
+    assert batch["image_ids"][0] == b""
     np.testing.assert_allclose(batch["images"][0], 9.0, atol=1.0)
+    # An id may end with zeros.
+    image_id = b"an id of 14 by\0\0"
+    batch = _batches(
+        eval_stream.make_eval_stream(
+            foreign, resolution=8, batch_size=1, image_ids=[image_id]
+        )
+    )[0]
+    assert batch["labels"][0] == 999
+    assert batch["image_ids"][0] == image_id
 
 
 def test_an_empty_split_is_an_error(labeled):

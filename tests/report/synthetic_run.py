@@ -13,7 +13,8 @@ from sklearn import datasets, linear_model
 
 from noisy_student_tf import files
 from noisy_student_tf.configs import config_tree, presets
-from noisy_student_tf.records import schema, shards
+from noisy_student_tf.evaluation import class_metrics
+from noisy_student_tf.records import held_out, schema, shards
 
 NUM_SHARDS = 2
 NUM_HELD_OUT = 400
@@ -32,6 +33,8 @@ class Digits:
         ids: The 16-byte id of each image.
         probabilities: float32 [num_images, 10], rows sum to 1.
         accuracy: The teacher's, on held-out images.
+        held_out_labels: int64 [num_held_out].
+        held_out_logits: float32 [num_held_out, 10], of the teacher.
     """
 
     images: np.ndarray
@@ -39,6 +42,8 @@ class Digits:
     ids: list[bytes]
     probabilities: np.ndarray
     accuracy: float
+    held_out_labels: np.ndarray
+    held_out_logits: np.ndarray
 
 
 @functools.cache
@@ -49,7 +54,7 @@ def digits() -> Digits:
     pixels, labels = pixels[order], labels[order].astype(np.int64)
     teacher = linear_model.LogisticRegression(max_iter=200)
     teacher.fit(pixels[:NUM_LABELED] / 16, labels[:NUM_LABELED])
-    held_out = slice(NUM_LABELED, NUM_LABELED + NUM_HELD_OUT)
+    tested = slice(NUM_LABELED, NUM_LABELED + NUM_HELD_OUT)
     unlabeled = slice(NUM_LABELED + NUM_HELD_OUT, None)
     images = (pixels[unlabeled] * 255 / 16).astype(np.uint8).reshape(-1, 8, 8)
     return Digits(
@@ -59,7 +64,11 @@ def digits() -> Digits:
         probabilities=teacher.predict_proba(pixels[unlabeled] / 16).astype(
             np.float32
         ),
-        accuracy=teacher.score(pixels[held_out] / 16, labels[held_out]),
+        accuracy=teacher.score(pixels[tested] / 16, labels[tested]),
+        held_out_labels=labels[tested],
+        held_out_logits=teacher.decision_function(pixels[tested] / 16).astype(
+            np.float32
+        ),
     )
 
 
@@ -283,6 +292,25 @@ def write_metrics(
     files.write_text(
         files.join(directory, "metrics.jsonl"), text + '{"kind": "tr'
     )
+
+
+def write_held_out(
+    workdir: str,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    *,
+    names: list[str],
+    split: str = "test",
+    folder: str = "teacher",
+) -> None:
+    """Write what a model said of each held-out image, and of its classes."""
+    directory = files.join(workdir, folder)
+    files.make_directories(directory)
+    path = held_out.path(directory, split)
+    ids = [schema.make_id(split, str(i)) for i in range(len(labels))]
+    with held_out.open_writer(path, len(names)) as keep:
+        keep(logits, labels, ids)
+    class_metrics.write(path, class_metrics.measure(path, names))
 
 
 def write_results(workdir: str, teacher: float, iterations: int) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_prep.sources import evaluation_sources
 from noisy_student_tf import files
-from noisy_student_tf.evaluation import published
+from noisy_student_tf.evaluation import class_metrics, published
 from noisy_student_tf.records import robustness_sets
 from noisy_student_tf.stages import classifiers, measuring
 from run_scripts import evaluate
@@ -64,7 +64,7 @@ def write_colors(directory: pathlib.Path, wrong: int = 0) -> None:
 
 
 def measure(name, source, classifier=None, **options):
-    options = {"batch_size": 4, **options}
+    options = {"batch_size": 4, "directory": "ram://measured", **options}
     return measuring.measure(
         [classifier or make_subject()],
         [measuring.EvaluationSet(name, str(source))],
@@ -78,6 +78,12 @@ def test_every_image_counts_once_whatever_the_batch(tmp_path, batch_size):
     (row,) = measure("own", f"folder:{tmp_path}/set", batch_size=batch_size)
     assert row["num_images"] == 6
     assert row["accuracy"] == pytest.approx(4 / 6)
+    # Both red ones are called blue: no F1, 1, and 2 * 2 / (4 + 2).
+    assert row["majority_rate"] == pytest.approx(1 / 3)
+    assert row["macro_f1"] == pytest.approx((0 + 1 + 2 / 3) / 3)
+    kept = class_metrics.read("ram://measured/colors/held_out_own.parquet")
+    assert [each.name for each in kept.classes] == list(COLORS)
+    assert kept.confusions == ((0, 2, 2), (1, 1, 2), (2, 2, 2))
     assert row["per_class_accuracy"] == [0.0, 1.0, 1.0]
     assert sum(images for images, _, _ in row["reliability"]) == 6
 
@@ -121,6 +127,7 @@ def test_imagenet_a_is_scored_among_200_and_among_1000(tmp_path):
     assert row["num_classes"] == 200
     assert row["accuracy"] == 0.5
     assert row["accuracy_of_all_classes"] == 0.0
+    assert row["macro_f1"] is row["majority_rate"] is None
     write_picture(tmp_path / "a" / other / "0.png", COLORS["red"])
     with pytest.raises(ValueError, match="not among the 200"):
         measure("imagenet_a", f"folder:{tmp_path}/a", classifier)
@@ -136,7 +143,7 @@ def test_real_labels_may_be_several_or_none(tmp_path):
     source = f"folder:{tmp_path}/val"
     (row,) = measure("imagenet_real", source, real_labels=str(real))
     assert (row["num_images"], row["accuracy"]) == (2, 0.5)
-    assert row["loss"] is None
+    assert row["loss"] is row["auroc"] is None
     with pytest.raises(ValueError, match="--real_labels is missing"):
         measure("imagenet_real", source)
 
@@ -315,6 +322,7 @@ def test_the_command_writes_results_and_a_page(tmp_path, capsys):
     assert [row["model"] for row in rows] == ["export"] * 4 + ["export (2)"] * 4
     page = files.read_text(f"{tmp_path}/out/evaluation.html")
     assert "Reliability on imagenet" in page
+    assert files.exists(f"{tmp_path}/out/export (2)/held_out_imagenet.parquet")
     assert "FGSM 100" in page
     # Of a B0, the released weights' number and the plotted ones.
     assert "78.7" in page

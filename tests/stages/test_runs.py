@@ -2,10 +2,14 @@ import dataclasses
 
 import tensorflow as tf
 
-from noisy_student_tf import workdirs
+from data_prep import build_labeled
+from data_prep.shards import sidecars
+from noisy_student_tf import configs, workdirs
 from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import runs
+from tests.data_prep.sources import test_tfrecords
+from tests.model import small_specs
 
 
 def make_run(root, fixres_resolution: int = 24) -> runs.Run:
@@ -70,6 +74,28 @@ def test_finished_folder_is_skipped_and_another_created(tmp_path):
     assert runs.is_done(finished, "Stage")
     assert not runs.is_done(new, "Stage")
     assert tf.io.gfile.isdir(new)
+
+
+def test_records_without_ids_are_named_by_their_indexes(tmp_path):
+    data = configs.DataConfig(
+        labeled=test_tfrecords.write_imagenet(tmp_path, "train", num_shards=3),
+        num_shards=1,
+    )
+    run = make_run(tmp_path / "run")
+    build_labeled.build(data=data, directory=run.workdir.labeled)
+
+    def batch(**options):
+        stream = runs.test_stream(
+            run, small_specs.make_spec(), split="test", batch_size=8, **options
+        )
+        return next(iter(stream))
+
+    (index,) = sidecars.split_indexes(run.workdir.labeled, "test")
+    rows = sidecars.read_index(index).to_pydict()
+    named = batch(is_named=True)
+    assert named["image_ids"].numpy().tolist() == [*rows["image_id"], b"", b""]
+    assert named["labels"].numpy().tolist() == [*rows["label"], -1, -1]
+    assert not any(batch()["image_ids"].numpy())
 
 
 def test_models_of_a_run_have_seeds_of_their_own():
