@@ -1,10 +1,12 @@
-"""Classify picture files and folders with an exported model.
+"""Classify picture files and folders with an exported or another model.
 
-Reads the SavedModel in `--export` and the pictures; prints a table, and writes
+Reads the SavedModel in `--export`, or a trained or imported model in `--model`,
+or installed weights by their name, and the pictures; prints a table, and writes
 `--csv` with the columns path, valid, class, class_name and probability.
 
     python -m run_scripts.classify --export=runs/digits/export/saved_model \
         --csv=classes.csv photos cat.jpg
+    python -m run_scripts.classify --model=efficientnet-lite0 cat.jpg
 """
 
 import csv
@@ -16,6 +18,7 @@ from absl import flags
 
 from noisy_student_tf import files, texts
 from noisy_student_tf.serving import exported
+from noisy_student_tf.stages import export
 from run_scripts import flags as config_flags
 
 _COLUMNS = ("path", "valid", "class", "class_name", "probability")
@@ -28,14 +31,29 @@ Row = tuple[str, exported.Prediction]
 def define_flags() -> None:
     """Define the flags of this script."""
     flags.DEFINE_string("export", None, "SavedModel, or a run's directory.")
+    flags.DEFINE_string(
+        "model",
+        None,
+        "In the place of --export: a model's directory, or efficientnet-lite0, "
+        "-lite1 or -lite2, which pip installs.",
+    )
     flags.DEFINE_string("csv", "classes.csv", "File that is written.")
 
 
 def main(arguments: list[str]) -> None:
     """Classify, print and write."""
-    config_flags.require("export", "runs/digits/export/saved_model")
+    source, directory = flags.FLAGS.model, flags.FLAGS.export
+    if not source:
+        config_flags.require("export", "runs/digits/export/saved_model")
+    elif directory:
+        raise ValueError(
+            f"--model={source} and --export={directory}: give one of them."
+        )
     paths = exported.list_pictures(arguments[1:])
-    rows = list(classify(exported.open_export(flags.FLAGS.export), paths))
+    opened = (
+        export.open_model(source) if source else exported.open_export(directory)
+    )
+    rows = list(classify(opened, paths))
     print(format_table(rows))
     files.write_text(flags.FLAGS.csv, format_csv(rows))
     print(f"{len(rows)} pictures: {flags.FLAGS.csv}")
@@ -48,12 +66,12 @@ def main(arguments: list[str]) -> None:
         )
 
 
-def classify(export: exported.Exported, paths: list[str]) -> Iterator[Row]:
+def classify(opened: exported.Exported, paths: list[str]) -> Iterator[Row]:
     """Yield every path with what the model says of it."""
     for start in range(0, len(paths), _CHUNK):
         chunk = paths[start : start + _CHUNK]
         pictures = [files.read_bytes(path) for path in chunk]
-        yield from zip(chunk, exported.classify(export, pictures), strict=True)
+        yield from zip(chunk, exported.classify(opened, pictures), strict=True)
 
 
 def format_table(rows: Iterable[Row]) -> str:

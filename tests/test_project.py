@@ -36,8 +36,9 @@ ALLOWED_IMPORTS = {
     "weights": BASE | {"model"},
     "report": BASE | {"evaluation"},
     "data_prep": BASE | {"pipeline.decode"},
-    "stages": BASE.union(PARTS) | {"data_prep", "devices"},
-    "planning": BASE | {"data_prep", "model", "pseudo_labels", "training"},
+    "stages": BASE.union(PARTS) | {"data_prep", "devices", "weights"},
+    "planning": BASE
+    | {"data_prep", "model", "pseudo_labels", "training", "weights"},
     "self_training": BASE | {"report", "stages"},
     "study": BASE
     | {

@@ -80,7 +80,8 @@ class ModelConfig:
     initial_weights: str = options.option(
         "",
         "A trained or imported model whose averages the teacher begins with; "
-        "its classifier too if the classes are the same. Empty: from scratch.",
+        "its classifier too if the classes are the same. efficientnet-lite0, "
+        "-lite1 or -lite2: the installed package's. Empty: from scratch.",
     )
 
     def __post_init__(self) -> None:

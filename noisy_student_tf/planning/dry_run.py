@@ -15,6 +15,7 @@ from noisy_student_tf.configs import config_tree
 from noisy_student_tf.model import architectures, cost, starts
 from noisy_student_tf.planning import compute, counting, storage
 from noisy_student_tf.records import shards
+from noisy_student_tf.weights import packages
 
 _TIMED_RESOLUTION = 64
 _TIMED_BATCH_SIZE = 16
@@ -33,7 +34,7 @@ def describe(config: configs.Config, workdir: workdirs.Workdir) -> str:
         FileNotFoundError: A source or the given teacher does not exist.
     """
     workdirs.check_config(config, workdir)
-    starts.check(config)
+    starts.check(packages.located(config))
     counts = counting.count_images(config, workdir)
     data = compute.Data(
         num_labeled=counts.train,

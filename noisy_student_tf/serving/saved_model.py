@@ -111,6 +111,34 @@ def export(
         _write(module, directory)
 
 
+def in_memory(
+    *, model: Model, spec: Mapping[str, Any], preprocess: Preprocess
+) -> exported.Exported:
+    """Return what a SavedModel of a model would do, without writing one.
+
+    Args:
+        model: As given to `export`, as are the others.
+        spec: What the model was made from, a specification's fields.
+        preprocess: Makes one image of an encoded picture.
+    """
+    class_names = _class_names(spec)
+    module = _ServedModel(
+        model,
+        class_names=class_names,
+        preprocess=preprocess,
+        resolution=spec["resolution"],
+        asset_paths=[],
+    )
+    return exported.Exported(
+        directory="",
+        class_names=class_names,
+        model=dict(spec),
+        preprocessing={},
+        signatures=module.functions(),
+        loaded=module,
+    )
+
+
 def describe(
     *,
     spec: Mapping[str, Any],

@@ -14,6 +14,7 @@ from noisy_student_tf.pipeline import decode, orientation
 from noisy_student_tf.records import shards
 from noisy_student_tf.serving import conversion, exported, saved_model
 from noisy_student_tf.stages import model_training, runs
+from noisy_student_tf.weights import packages
 
 FORMATS = ("saved_model", *conversion.FORMATS)
 
@@ -130,6 +131,24 @@ def make_preprocess(spec: specs.ModelSpec) -> saved_model.Preprocess:
         )
 
     return saved_model.Preprocess(decode=decode.decode, prepare=prepare)
+
+
+def open_model(source: str) -> exported.Exported:
+    """Open a model's directory, or installed weights, as its export.
+
+    Args:
+        source: A trained or imported model, or a variant's name.
+
+    Raises:
+        FileNotFoundError: There is no model.
+        ValueError: It is damaged.
+    """
+    model, spec = saved.load(packages.directory_of(source))
+    return saved_model.in_memory(
+        model=architectures.fold(model),
+        spec=dataclasses.asdict(spec),
+        preprocess=make_preprocess(spec),
+    )
 
 
 def compare(

@@ -13,6 +13,7 @@ from noisy_student_tf.devices import runtime
 from noisy_student_tf.model import specs, starts
 from noisy_student_tf.pipeline import decode, eval_stream
 from noisy_student_tf.records import shards
+from noisy_student_tf.weights import packages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,7 @@ def begin(
             model to begin with does not fit.
     """
     # Before anything is written: the workdir stays free for the mended flags.
-    starts.check(config)
+    starts.check(packages.located(config))
     workdirs.check_config(config, workdir)
     run = Run(
         config,
@@ -74,7 +75,7 @@ def begin(
 def directory(run: Run, model: recipes.Model | str) -> str:
     """Return the directory of a model of the run, or of another."""
     if isinstance(model, str):
-        return model
+        return packages.directory_of(model)
     return run.workdir.folder(model.folder)
 
 
