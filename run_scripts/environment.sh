@@ -1,4 +1,5 @@
-# Sourced by quickstart.sh and test.sh: makes .venv and installs the project.
+# Sourced by quickstart.sh, own_photographs.sh and test.sh: makes .venv and
+# installs the project.
 #
 #   PYTHON   the interpreter to use, e.g. PYTHON=python3.12; only needed to
 #            choose among several.
@@ -65,17 +66,17 @@ make_environment() {
   "$python" -m venv --clear .venv
 }
 
-install_project() {
-  local target=$1
+# install_packages PACKAGE...: into .venv; options of pip go first.
+install_packages() {
   if command -v uv >/dev/null; then
-    say "Installing $target into .venv with uv"
-    uv pip install --quiet --python .venv/bin/python --editable "$target"
+    say "Installing ${*: -1} into .venv with uv"
+    uv pip install --quiet --python .venv/bin/python "$@"
   else
-    say "Installing $target into .venv with pip (a few minutes the first time)"
+    say "Installing ${*: -1} into .venv with pip (a few minutes the first time)"
     # uv makes environments without pip; an interrupted venv has none either.
     .venv/bin/python -m pip --version >/dev/null 2>&1 \
       || .venv/bin/python -m ensurepip >/dev/null
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable "$target"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"
   fi
 }
 
@@ -94,6 +95,6 @@ prepare_environment() {
         return ;;
     esac
   fi
-  install_project ".${extra:+[$extra]}"
+  install_packages --editable ".${extra:+[$extra]}"
   echo "$current $extra" >"$STAMP"
 }

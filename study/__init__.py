@@ -1,1 +1,1 @@
-"""The study on Fashion-MNIST: what runs, what is kept of it, what it says."""
+"""The studies: what runs, what is kept of it, what it says."""

@@ -1,10 +1,11 @@
-"""Run a table of the study on Fashion-MNIST; write its records and tables.
+"""Run a table of a study; write its records, and all tables of its document.
 
 Each run has a folder, `--workdir`/ARM/seed_N. What is kept of it, without
 weights, goes to `--records`; tables and plots of all records are written into
 `--document`. The same command goes on with a killed study.
 
     python -m study --name=main --workdir=runs/study
+    python -m study --name=solar_cells --workdir=runs/solar_cells
 """
 
 from collections.abc import Iterator
@@ -14,29 +15,39 @@ from absl import flags
 from noisy_student_tf.planning import dry_run
 from run_scripts import flags as config_flags
 from run_scripts import stage
-from study import document, runner, studies
+from study import catalog, runner, studies
 
 
 def define_flags() -> None:
     """Define what runs, and where it goes."""
-    names = ", ".join(study.name for study in studies.STUDIES)
-    flags.DEFINE_list("name", ["main"], f"Tables to run, among {names}.")
+    names = ", ".join(study.name for study in catalog.STUDIES)
+    flags.DEFINE_list(
+        "name",
+        ["main"],
+        f"Tables to run, among {names}; or all of fashion_mnist or "
+        "solar_cells.",
+    )
     flags.DEFINE_string("workdir", None, "Where the runs go.")
     flags.DEFINE_list("seeds", [], "Seeds to run; by default the table's own.")
-    flags.DEFINE_string("records", "docs/study/runs", "Records of all runs.")
     flags.DEFINE_string(
-        "document", "docs/study.md", "Whose tables and plots are rewritten."
+        "records", None, "Records of all runs. By default beside the document."
+    )
+    flags.DEFINE_string(
+        "document",
+        None,
+        "Whose tables and plots are rewritten. By default docs/study.md, or of "
+        "other images theirs.",
     )
     flags.DEFINE_boolean(
         "robustness",
         True,
-        "Measure the models of the main table under corruptions and attacks. "
+        "Measure the models of main tables under corruptions and attacks. "
         "--norobustness puts it off: the same command without it adds it.",
     )
     flags.DEFINE_string(
         "semilearn_python",
         ".peers/semilearn/bin/python",
-        "Python of the environment in which the table `peers` finds FixMatch; "
+        "Python of the environment in which FixMatch is found; "
         "`bash benchmarks/peer_environments.sh .peers semilearn` makes it.",
     )
     flags.DEFINE_boolean(
@@ -53,7 +64,10 @@ def define_flags() -> None:
 def main(_: list[str]) -> None:
     """Run, or describe, the tables that `--name` names."""
     values = flags.FLAGS
-    chosen = [studies.study(name) for name in values.name]
+    chosen = catalog.of_names(values.name)
+    experiment = chosen[0].experiment
+    records = values.records or experiment.records
+    document = values.document or experiment.document
     if not values.tables_only:
         config_flags.require("workdir", "runs/study")
     if values.dry_run:
@@ -61,18 +75,18 @@ def main(_: list[str]) -> None:
         for study in chosen:
             print(
                 runner.describe(
-                    _jobs(study), values.records, multiply_adds_per_second=rate
+                    _jobs(study), records, multiply_adds_per_second=rate
                 )
             )
         return
     stage.set_up_logging()
     for study in chosen:
         if not values.tables_only:
-            runner.run(_jobs(study), values.records)
+            runner.run(_jobs(study), records)
         elif values.workdir:
-            runner.record_begun(_jobs(study), values.records)
-    document.rewrite(values.document, values.records)
-    print(f"tables: {values.document}")
+            runner.record_begun(_jobs(study), records)
+    catalog.rewrite(experiment, document, records)
+    print(f"tables: {document}")
 
 
 def _jobs(study: studies.Study) -> Iterator[runner.Job]:

@@ -20,12 +20,15 @@ _CONFIDENCE = 0.95
 # A difference between two runs of one seed says little of others.
 _FEWEST_SEEDS = 2
 
-# What mCE and mFR are relative to: 100.
-BASELINE = studies.Model("supervised", "teacher")
+_OF_TEST_IMAGES: Mapping[str, Any] = {"split": "test", "measure": None}
+# Of a row, what these measures are; of the others it is the accuracy.
+_VALUES = ("macro_f1", "auroc")
 
 # Measure -> fields of its row; the paper's PGD of Section 4.2, in pixels.
 _FIELDS: Mapping[str, Mapping[str, Any]] = {
-    "accuracy": {"split": "test", "measure": None},
+    "accuracy": _OF_TEST_IMAGES,
+    "macro_f1": _OF_TEST_IMAGES,
+    "auroc": _OF_TEST_IMAGES,
     "mce": {"measure": robustness.CORRUPTIONS},
     "mfr": {"measure": robustness.PERTURBATIONS},
     "fgsm": {
@@ -39,12 +42,16 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
 class Measurements:
     """All records of a study, by arm and seed."""
 
-    def __init__(self, records: Sequence[run_records.Record]) -> None:
+    def __init__(
+        self, records: Sequence[run_records.Record], baseline: studies.Model
+    ) -> None:
         """Index records.
 
         Args:
             records: Of any arms and seeds.
+            baseline: What mCE and mFR are relative to: 100.
         """
+        self.baseline = baseline
         self.records = {
             (record["arm"], record["seed"]): record for record in records
         }
@@ -76,14 +83,16 @@ class Measurements:
     ) -> float | None:
         """Return a number in percent; None where it was not measured.
 
-        mCE and mFR are relative to the supervised baseline of the same seed.
+        mCE and mFR are relative to the baseline of the same seed.
         """
         if measure == "mfr":
             return self.mfr(model, seed)[0]
         row = self.row(model, seed, measure)
         if measure != "mce":
-            return 100 * row["accuracy"] if row else None
-        baseline = self.row(BASELINE, seed, "mce")
+            name = measure if measure in _VALUES else "accuracy"
+            value = row.get(name) if row else None
+            return None if value is None else 100 * value
+        baseline = self.row(self.baseline, seed, "mce")
         if not row or not baseline:
             return None
         return robustness_metrics.mean_corruption_error(
@@ -110,7 +119,7 @@ class Measurements:
             perturbations under which the baseline never flips.
         """
         row, baseline = (
-            self.row(each, seed, "mfr") for each in (model, BASELINE)
+            self.row(each, seed, "mfr") for each in (model, self.baseline)
         )
         if not row or not baseline:
             return None, []
@@ -120,21 +129,38 @@ class Measurements:
 
     def differences(self, claim: studies.Claim) -> list[float]:
         """Return of each seed by how many points a direction holds."""
-        sign = -1 if claim.measure in studies.ERRORS else 1
-        differences = []
-        for seed in self.seeds(claim.better):
-            better = self.value(claim.better, seed, claim.measure)
-            worse = self.value(claim.worse, seed, claim.measure)
-            if better is not None and worse is not None:
-                differences.append(sign * (better - worse))
-        return differences
+        return self.paired(claim.better, claim.worse, claim.measure)
+
+    def paired(
+        self,
+        better: studies.Model,
+        worse: studies.Model,
+        measure: studies.Measure,
+    ) -> list[float]:
+        """Return of each seed by how many points a model is better.
+
+        Args:
+            better: The model.
+            worse: The other, of the same seeds.
+            measure: Of both; where less is better, the sign is turned.
+        """
+        sign = -1 if measure in studies.ERRORS else 1
+        pairs = [
+            [self.value(model, seed, measure) for model in (better, worse)]
+            for seed in self.seeds(better)
+        ]
+        return [
+            sign * (first - second)
+            for first, second in pairs
+            if first is not None and second is not None
+        ]
 
 
 def summarize(values: Sequence[float]) -> tuple[float, float, float]:
     """Return the mean over seeds and its 95 % t-interval.
 
-    The interval is of what training anew would give on the same labels; it
-    does not cover another choice of labeled images.
+    The interval is of what another seed would give. Where seeds do not draw
+    the labeled images, it does not cover another choice of them.
 
     Returns:
         The mean, and the ends of the interval; they are nan with one seed.

@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib import figure
 from matplotlib.axes import Axes
 
-from study import measures, studies, tables
+from study import measures, studies
 
 _MEAN_COLOR, _SEED_COLOR, _OPEN_COLOR = "#3949ab", "#9fa8da", "#888888"
 _LINE_INCHES = 0.32
@@ -29,7 +29,7 @@ def draw_models(
     for place, model in enumerate(lines):
         seeds = measured.seeds(model)
         _draw_line(axes, place, measured.values(model, seeds, "accuracy"))
-    axes.set_yticks(range(len(lines)), map(tables.title_of, lines))
+    axes.set_yticks(range(len(lines)), map(study.title_of, lines))
     axes.set_xlabel("test accuracy, %")
     return drawing
 

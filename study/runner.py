@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import logging
@@ -20,26 +20,26 @@ from noisy_student_tf.evaluation import results
 from noisy_student_tf.planning import compute
 from noisy_student_tf.records import shards
 from study import (
-    arms,
-    fixmatch,
-    peers,
+    experiments,
     run_records,
     sharing,
     studies,
-    unlabeled_parts,
 )
+from study.peers import fixmatch, frozen_features, pixels
 
 # Besides training: evaluation, export and starting, as a share of it.
 _OVERHEAD = 1.5
-_NUM_IMAGES = 60_000
+
+# A run's images, and the folder of a peer.
+_WritePeer = Callable[[configs.Config, workdirs.Workdir, str], None]
+_PEERS: Mapping[experiments.Kind, _WritePeer] = {
+    "self_training_classifier": pixels.write,
+    "frozen_features": frozen_features.write,
+}
 
 # Runs a command, which must succeed.
 Execute = Callable[[list[str]], Any]
 _CHECKED: Execute = functools.partial(subprocess.run, check=True)
-_PARTS: dict[str, Callable[[workdirs.Workdir, configs.Config, str], None]] = {
-    "long_tail": unlabeled_parts.write_long_tail,
-    "unsure": unlabeled_parts.write_unsure,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Job:
     """One run of the study.
 
     Attributes:
+        experiment: What it is of.
         arm: Its configuration.
         seed: Of all its random draws.
         root: The study's folder.
@@ -55,7 +56,8 @@ class Job:
         semilearn_python: Interpreter of the environment of `fixmatch`.
     """
 
-    arm: arms.Arm
+    experiment: experiments.Experiment
+    arm: experiments.Arm
     seed: int
     root: str
     robustness: bool = True
@@ -64,7 +66,9 @@ class Job:
     @property
     def config(self) -> configs.Config:
         """The whole configuration."""
-        config = arms.resolve(self.arm, seed=self.seed, workdir=self.root)
+        config = self.experiment.resolve(
+            self.arm, seed=self.seed, workdir=self.root
+        )
         if self.robustness:
             return config
         return config_tree.override(config, {"evaluation.robustness": False})
@@ -100,7 +104,14 @@ def jobs_of(
     """
     for seed in seeds:
         for name in study.arms:
-            yield Job(arms.arm(name), seed, root, robustness, semilearn_python)
+            yield Job(
+                study.experiment,
+                study.experiment.arm(name),
+                seed,
+                root,
+                robustness,
+                semilearn_python,
+            )
 
 
 def run(jobs: Iterable[Job], records: str, execute: Execute = _CHECKED) -> None:
@@ -124,6 +135,8 @@ def run(jobs: Iterable[Job], records: str, execute: Execute = _CHECKED) -> None:
     for job in todo:
         if job.arm.kind == "fixmatch":
             fixmatch.check_interpreter(job.semilearn_python)
+    for job in todo[:1]:
+        job.experiment.prepare(job.root)
     for job in todo:
         make(job, execute)
         run_records.write(records, _record(job))
@@ -188,11 +201,12 @@ def make(job: Job, execute: Execute) -> None:
         return
     if job.arm.images != "all":
         first = _needed(job, job.arm.needs[0])
-        directory = arms.PART_OF_IMAGES.format(
+        directory = experiments.PART_OF_IMAGES.format(
             workdir=job.root, images=job.arm.images, seed=job.seed
         )
-        _PARTS[job.arm.images](first.workdir, first.config, directory)
-    for other in _folders(job.root):
+        write = job.experiment.parts[job.arm.images]
+        write(first.workdir, first.config, directory)
+    for other in _folders(job):
         shared = sharing.share(other, job.workdir, job.config)
         if shared:
             logging.info("%s: took %s.", other.root, ", ".join(shared))
@@ -200,7 +214,9 @@ def make(job: Job, execute: Execute) -> None:
 
 
 def _needed(job: Job, name: str) -> Job:
-    return dataclasses.replace(job, arm=arms.arm(name), robustness=False)
+    return dataclasses.replace(
+        job, arm=job.experiment.arm(name), robustness=False
+    )
 
 
 def _make_peer(job: Job) -> None:
@@ -208,13 +224,13 @@ def _make_peer(job: Job) -> None:
     if job.arm.kind == "fixmatch":
         fixmatch.write(job.config, data, directory, python=job.semilearn_python)
     else:
-        peers.write(job.config, data, directory)
+        _PEERS[job.arm.kind](job.config, data, directory)
 
 
-def _folders(root: str) -> Iterator[workdirs.Workdir]:
-    """Yield the folders of all runs that a study has begun."""
-    for arm in arms.ARMS:
-        directory = files.join(root, arm.name)
+def _folders(job: Job) -> Iterator[workdirs.Workdir]:
+    """Yield the folders of all runs that a job's study has begun."""
+    for arm in job.experiment.arms:
+        directory = files.join(job.root, arm.name)
         if files.is_directory(directory):
             for name in files.list_directory(directory):
                 yield workdirs.Workdir(files.join(directory, name))
@@ -222,17 +238,18 @@ def _folders(root: str) -> Iterator[workdirs.Workdir]:
 
 def command(job: Job) -> list[str]:
     """Return the command line that makes a job's folder."""
-    preset = dict(config_tree.flatten(presets.preset(arms.PRESET)))
+    name = job.experiment.preset
+    preset = dict(config_tree.flatten(presets.preset(name)))
     return [
         sys.executable,
         "-m",
         "run_scripts.noisy_student",
         f"--workdir={job.workdir.root}",
-        f"--preset={arms.PRESET}",
+        f"--preset={name}",
         *(
-            f"--{name}={_text(value)}"
-            for name, value in config_tree.flatten(job.config)
-            if value != preset[name]
+            f"--{field}={_text(value)}"
+            for field, value in config_tree.flatten(job.config)
+            if value != preset[field]
         ),
     ]
 
@@ -251,7 +268,7 @@ def multiply_adds(job: Job) -> float:
         return 0.0
     config = job.config
     num_labeled = config.data.labeled_per_class * config.data.num_classes
-    num_unlabeled = _NUM_IMAGES - num_labeled
+    num_unlabeled = job.experiment.num_images - num_labeled
     data = compute.Data(
         num_labeled=num_labeled,
         num_unlabeled=num_unlabeled,

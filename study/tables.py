@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from noisy_student_tf.evaluation import robustness
-from study import arms, measures, run_records, studies
+from study import measures, run_records, studies
 
 OPEN = "open"
 _FGSM, _PGD = robustness.FGSM, robustness.PGD
@@ -32,28 +32,18 @@ def _models(study: studies.Study, measured: measures.Measurements) -> str:
     ]
     lines = [
         [
-            title_of(model),
-            _parameters(model, measured),
+            study.title_of(model),
+            parameters(model, measured),
             *(_accuracy(model, seed, measured) for seed in study.seeds),
             interval(measured.values(model, study.seeds, "accuracy")),
         ]
         for model in study.lines
     ]
-    return _markdown(heading, lines)
+    return markdown(heading, lines)
 
 
-def title_of(model: studies.Model) -> str:
-    """Return what a table calls a model."""
-    arm = arms.arm(model.arm)
-    if model.name == "teacher":
-        is_baseline = model == measures.BASELINE
-        return arm.title if is_baseline else f"{arm.title}: teacher"
-    if model.arm != "noisy_student":
-        return arm.title
-    return f"{arm.title}, student {model.name.removeprefix('student_')}"
-
-
-def _parameters(model: studies.Model, measured: measures.Measurements) -> str:
+def parameters(model: studies.Model, measured: measures.Measurements) -> str:
+    """Return the size of a model, where its record has it."""
     for seed in measured.seeds(model)[:1]:
         models = measured.records[model.arm, seed]["models"]
         count = models.get(model.name, {}).get("num_parameters")
@@ -103,17 +93,20 @@ def of_claims(
             [
                 claim.text,
                 claim.source,
-                _MEASURES[claim.measure],
+                MEASURES[claim.measure],
                 ", ".join(f"{value:+.2f}" for value in found) or OPEN,
                 interval(found, signed=True),
                 measures.judge(found),
             ]
         )
-    return _markdown(heading, lines)
+    return markdown(heading, lines)
 
 
-_MEASURES: dict[studies.Measure, str] = {
+_ROBUSTNESS: tuple[studies.Measure, ...] = ("mce", "mfr", "fgsm", "pgd")
+MEASURES: dict[studies.Measure, str] = {
     "accuracy": "top-1",
+    "macro_f1": "macro-F1",
+    "auroc": "AUROC",
     "mce": "mCE, less is better",
     "mfr": "mFR, less is better",
     "fgsm": f"top-1 under FGSM {studies.FGSM_EPSILON_PIXELS:g}",
@@ -121,13 +114,13 @@ _MEASURES: dict[studies.Measure, str] = {
 }
 
 
-def of_robustness(
-    models: Sequence[studies.Model], measured: measures.Measurements
-) -> str:
+def of_robustness(study: studies.Study, measured: measures.Measurements) -> str:
     """Return the means over seeds of all measures of robustness."""
-    heading = ["model", "seeds", *_MEASURES.values(), "no baseline flips"]
+    shown = ("accuracy", *_ROBUSTNESS)
+    titles = [MEASURES[measure] for measure in shown]
+    heading = ["model", "seeds", *titles, "no baseline flips"]
     lines = []
-    for model in models:
+    for model in study.lines:
         seeds = measured.seeds(model)
         left_out = {
             name.replace("_", " ")
@@ -136,16 +129,16 @@ def of_robustness(
         }
         lines.append(
             [
-                title_of(model),
+                study.title_of(model),
                 ", ".join(map(str, seeds)) or OPEN,
                 *(
                     interval(measured.values(model, seeds, measure))
-                    for measure in _MEASURES
+                    for measure in shown
                 ),
                 ", ".join(sorted(left_out)) or "-",
             ]
         )
-    return _markdown(heading, lines)
+    return markdown(heading, lines)
 
 
 def count_verdicts(
@@ -193,10 +186,11 @@ def of_pseudo_labels(records: Sequence[run_records.Record], arm: str) -> str:
         if record["arm"] == arm
         for labels in record["pseudo_labels"]
     ]
-    return _markdown(heading, lines)
+    return markdown(heading, lines)
 
 
-def _markdown(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table of one heading and any number of lines."""
     rows = [heading, ["---"] * len(heading), *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

@@ -1,7 +1,12 @@
-"""Records as a run would leave them, with accuracies of one's choice."""
+"""Records and shards as a run would leave them, of one's choice."""
 
-from noisy_student_tf.records import robustness_sets
+import pathlib
 
+from noisy_student_tf import files
+from noisy_student_tf.records import robustness_sets, schema, shards
+from tests.report import synthetic_run
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 CORRUPTIONS = robustness_sets.CORRUPTIONS
 PERTURBATIONS = robustness_sets.PERTURBATIONS
 
@@ -76,3 +81,52 @@ def main_records(seed, *, supervised, students):
             robustness_rows("student_3", error=0.3, flips=0.08, attacked=0.3),
         ),
     ]
+
+
+def write_shards(run, images, labels, *, num_classes):
+    """Write a run's shards.
+
+    Args:
+        run: Its folders.
+        images: Split -> uint8 [num_images, side, side].
+        labels: Of every split's images but the unlabeled ones.
+        num_classes: Of the labels.
+    """
+    for directory, names in (
+        (run.labeled, [name for name in images if name != "unlabeled"]),
+        (run.unlabeled, ["unlabeled"]),
+    ):
+        files.make_directories(directory)
+        splits = {
+            name: _write_split(
+                directory,
+                name,
+                images[name],
+                None if name == "unlabeled" else labels,
+                num_classes,
+            )
+            for name in names
+        }
+        class_names = [str(label) for label in range(num_classes)]
+        shards.write_manifest(
+            directory, {"splits": splits, "class_names": class_names}
+        )
+
+
+def _write_split(directory, name, images, labels, num_classes):
+    path = shards.shard_name(name, 0, 1)
+    with shards.open_writer(files.join(directory, path)) as writer:
+        for number, image in enumerate(images):
+            writer.write(
+                schema.encode_image(
+                    image=synthetic_run.to_png(image),
+                    image_id=schema.make_id(name, str(number)),
+                    label=None if labels is None else labels[number],
+                )
+            )
+    return shards.split_manifest(
+        paths=[path],
+        num_records=len(images),
+        schema="image",
+        num_classes=0 if labels is None else num_classes,
+    )

@@ -5,14 +5,16 @@ import pytest
 
 from noisy_student_tf import files, workdirs
 from noisy_student_tf.records import shards
-from study import arms, document, run_records, runner, studies
+from study import catalog, run_records, runner
+from study.fashion_mnist import arms, directions, document
 from tests.study import fakes
 
-MAIN, NOISE = studies.study("main"), studies.study("noise")
+EXPERIMENT = arms.EXPERIMENT
+MAIN, NOISE = catalog.study("main"), catalog.study("noise")
 
 
 def job(tmp_path, arm="supervised", seed=1):
-    return runner.Job(arms.arm(arm), seed, str(tmp_path))
+    return runner.Job(EXPERIMENT, EXPERIMENT.arm(arm), seed, str(tmp_path))
 
 
 def finish(command):
@@ -59,7 +61,7 @@ def test_what_an_arm_needs_runs_first_and_once(tmp_path):
     assert ran == ["noisy_student", "no_noise", "no_noise"]
 
 
-def test_recorded_runs_are_skipped_without_their_folders(tmp_path, monkeypatch):
+def test_recorded_runs_are_skipped_without_their_folders(tmp_path):
     records = str(tmp_path / "records")
     for name in NOISE.arms:
         run_records.write(records, fakes.record(name, 0, {"student_1": 0.7}))
@@ -76,13 +78,31 @@ def test_a_missing_environment_is_named_before_the_first_run(tmp_path):
         raise AssertionError(command)
 
     jobs = runner.jobs_of(
-        studies.study("peers"),
+        catalog.study("peers"),
         seeds=[0],
         root=str(tmp_path),
         semilearn_python="no/python",
     )
     with pytest.raises(ValueError, match="--semilearn_python=no/python"):
         runner.run(jobs, str(tmp_path / "records"), execute)
+
+
+def test_images_are_prepared_once_before_the_first_run(tmp_path):
+    happened = []
+
+    def execute(command):
+        happened.append("run")
+        finish(command)
+        begin(first, num_students=0)
+
+    experiment = dataclasses.replace(EXPERIMENT, prepare=happened.append)
+    first = dataclasses.replace(
+        job(tmp_path), experiment=experiment, robustness=False
+    )
+    for _ in range(2):
+        runner.run([first], str(tmp_path / "records"), execute)
+    # The second time there is nothing to do.
+    assert happened == [str(tmp_path), "run"]
 
 
 def test_robustness_that_was_put_off_is_to_do(tmp_path):
@@ -101,7 +121,9 @@ def test_robustness_that_was_put_off_is_to_do(tmp_path):
 
 def test_record_of_a_stopped_run_is_kept_and_counts_as_unfinished(tmp_path):
     root, records = str(tmp_path / "study"), str(tmp_path / "records")
-    stopped = runner.Job(arms.arm("noisy_student"), 1, root, robustness=False)
+    stopped = runner.Job(
+        EXPERIMENT, EXPERIMENT.arm("noisy_student"), 1, root, robustness=False
+    )
     begin(stopped, num_students=2)
     runner.record_begun(main_jobs(root), records)
     (record,) = run_records.read_all(records)
@@ -153,13 +175,13 @@ def test_records_keep_what_matters_and_no_path(tmp_path):
     root = str(tmp_path / "study")
     run = workdirs.Workdir(files.join(root, "supervised", "seed_1"))
     arm = dataclasses.replace(
-        arms.arm("supervised"),
+        EXPERIMENT.arm("supervised"),
         changes={
-            **arms.arm("supervised").changes,
+            **EXPERIMENT.arm("supervised").changes,
             "data.unlabeled": "{workdir}/images",
         },
     )
-    workdirs.write_config(arms.resolve(arm, seed=1, workdir=root), run)
+    workdirs.write_config(EXPERIMENT.resolve(arm, seed=1, workdir=root), run)
     files.make_directories(run.labeled)
     shards.write_manifest(
         run.labeled,
@@ -208,7 +230,7 @@ def test_document_gets_tables_and_plots(tmp_path):
         ):
             run_records.write(records, record)
     path = tmp_path / "study.md"
-    names = [study.name for study in studies.STUDIES]
+    names = [study.name for study in directions.STUDIES]
     names += ["robustness", "pseudo_labels", "verdicts"]
     path.write_text(
         "".join(
@@ -237,23 +259,21 @@ def test_document_without_a_place_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "images"), [("long_tail", "long_tail"), ("hard_unsure", "unsure")]
 )
-def test_own_images_are_a_part_of_the_main_arms(
-    tmp_path, monkeypatch, name, images
-):
+def test_own_images_are_a_part_of_the_main_arms(tmp_path, name, images):
     made, ran = [], []
-    monkeypatch.setitem(
-        runner._PARTS,
-        images,
-        lambda data, config, directory: made.append(
+
+    def write_part(data, config, directory):
+        made.append(
             (data.root, config.selection.confidence_threshold, directory)
-        ),
-    )
+        )
+
+    experiment = dataclasses.replace(EXPERIMENT, parts={images: write_part})
 
     def execute(command):
         ran.append(command)
         finish(command)
 
-    arm = job(tmp_path, name)
+    arm = dataclasses.replace(job(tmp_path, name), experiment=experiment)
     runner.make(arm, execute)
     (source, threshold, images), *others = made
     assert not others

@@ -4,7 +4,7 @@ import pytest
 from noisy_student_tf import files, workdirs
 from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.records import schema, shards
-from study import unlabeled_parts
+from study.fashion_mnist import unlabeled_parts
 from tests.report import synthetic_run
 
 CONFIG = presets.preset("digits")

@@ -1,10 +1,8 @@
-"""Writes the study's tables and plots into its document."""
+"""Writes the tables and plots of Fashion-MNIST into their document."""
 
 from noisy_student_tf import files
-from study import measures, plots, run_records, studies, tables
-
-# Whose pseudo-labels are shown.
-_MAIN = "noisy_student"
+from study import measures, plots, run_records, tables
+from study.fashion_mnist import arms, directions
 
 
 def rewrite(document: str, records: str) -> None:
@@ -19,27 +17,27 @@ def rewrite(document: str, records: str) -> None:
         ValueError: The document lacks a table's place.
     """
     found = run_records.read_all(records)
-    measured = measures.Measurements(found)
+    measured = measures.Measurements(found, directions.BASELINE)
     text = files.read_text(document)
-    for study in studies.STUDIES:
+    for study in directions.STUDIES:
         table = tables.of_study(study, measured)
         text = tables.insert(text, study.name, table)
-    main = studies.study("main")
+    main = next(each for each in directions.STUDIES if each.name == "main")
     text = tables.insert(
-        text, "robustness", tables.of_robustness(main.lines, measured)
+        text, "robustness", tables.of_robustness(main, measured)
     )
     text = tables.insert(
-        text, "pseudo_labels", tables.of_pseudo_labels(found, _MAIN)
+        text, "pseudo_labels", tables.of_pseudo_labels(found, arms.MAIN)
     )
     text = tables.insert(
-        text, "verdicts", tables.count_verdicts(studies.STUDIES, measured)
+        text, "verdicts", tables.count_verdicts(directions.STUDIES, measured)
     )
     files.write_text(document, text)
     folder = document.removesuffix(".md")
     files.make_directories(folder)
     for name, drawing in (
         ("models", plots.draw_models(main, measured)),
-        ("claims", plots.draw_claims(studies.STUDIES, measured)),
+        ("claims", plots.draw_claims(directions.STUDIES, measured)),
     ):
         if drawing:
             path = files.join(folder, f"{name}.svg")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from noisy_student_tf import configs, files, workdirs
-from study import peers
+from study.peers import splits
 
 _WORKER = os.path.join(os.path.dirname(__file__), "fixmatch_worker.py")
 # The toolkit's own, but for the decay: its 0.999 averages as many steps as
@@ -57,12 +57,12 @@ def write(
     """
     check_interpreter(python)
     files.make_directories(directory)
-    splits = peers.read_splits(data, config.model.resolution)
+    read = splits.read(data, config.model.resolution, splits.gray_levels)
     images = files.join(directory, "images")
     os.makedirs(images, exist_ok=True)
-    for name, array in _arrays(splits, config.model.resolution):
+    for name, array in _arrays(read, config.model.resolution):
         np.save(files.join(images, f"{name}.npy"), array)
-    num_images = {name: len(pixels) for name, (pixels, _) in splits.items()}
+    num_images = {name: len(pixels) for name, (pixels, _) in read.items()}
     asked = request(config, directory, num_labeled=num_images["train"])
     path = files.join(directory, "request.json")
     files.write_json(path, asked)
@@ -70,20 +70,20 @@ def write(
     num_correct = files.read_json(asked["answer"])["num_correct"]
     hits = {
         split: (num_correct[split], num_images[split])
-        for split in peers.HELD_OUT
+        for split in splits.HELD_OUT
     }
     files.write_json(
         files.join(directory, "results.json"),
-        list(peers.result_rows(config, "student_1", "ema", hits)),
+        list(splits.result_rows(config, "student_1", "ema", hits)),
     )
     shutil.rmtree(images)
 
 
 def _arrays(
-    splits: Mapping[str, peers.Split], resolution: int
+    read: Mapping[str, splits.Split], resolution: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield gray images, uint8 [num_images, side, side], and labels."""
-    for name, (pixels, labels) in splits.items():
+    for name, (pixels, labels) in read.items():
         levels = np.rint(255 * pixels).astype(np.uint8)
         yield name, levels.reshape(-1, resolution, resolution)
         if name != "unlabeled":
@@ -103,7 +103,7 @@ def request(
     return {
         "images": files.join(directory, "images"),
         "answer": files.join(directory, "answer.json"),
-        "splits": peers.HELD_OUT,
+        "splits": splits.HELD_OUT,
         "seed": config.seed,
         "steps": round(training.student_epochs * steps_per_epoch),
         "labeled_batch_size": training.labeled_batch_size,

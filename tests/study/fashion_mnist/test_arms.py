@@ -1,11 +1,11 @@
 import pytest
 
-from study import arms
+from study.fashion_mnist import arms
 
 
 @pytest.mark.parametrize("arm", arms.ARMS, ids=lambda arm: arm.name)
 def test_every_arm_is_a_valid_configuration(arm):
-    config = arms.resolve(arm, seed=2, workdir="somewhere")
+    config = arms.EXPERIMENT.resolve(arm, seed=2, workdir="somewhere")
     assert config.seed == 2
     assert "{" not in config.data.unlabeled
 
@@ -17,7 +17,7 @@ def test_names_are_unique():
 
 def test_baseline_has_the_students_size_and_noise_and_is_no_shorter():
     supervised, noisy = (
-        arms.resolve(arms.arm(name), seed=0, workdir="")
+        arms.EXPERIMENT.resolve(arms.EXPERIMENT.arm(name), seed=0, workdir="")
         for name in ("supervised", "noisy_student")
     )
     assert supervised.teacher_model == noisy.model

@@ -1,17 +1,10 @@
-"""The study's configurations, as data.
+"""The configurations of the study on Fashion-MNIST."""
 
-An arm is a configuration that runs with several seeds. What all arms have in
-common is the preset and `COMMON`. See `studies` for what is made of them.
-"""
-
-import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from noisy_student_tf import configs
-from noisy_student_tf.configs import config_tree, presets
-
-PRESET = "fashion_mnist"
+from study import experiments
+from study.fashion_mnist import unlabeled_parts
 
 # Pixels of the training images; an eighth of it is what noise may shift.
 _RESOLUTION = 28
@@ -56,49 +49,16 @@ COMMON: Mapping[str, Any] = {
 
 MAIN, BASELINE = "noisy_student", "supervised"
 
-Kind = Literal["loop", "self_training_classifier", "fixmatch"]
-Images = Literal["all", "long_tail", "unsure"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Arm:
-    """One configuration.
-
-    Attributes:
-        name: Of its folder.
-        title: What a table calls it.
-        changes: Dotted field -> value, over the preset and `COMMON`. In
-            values, {workdir} stands for the study's folder and {seed} for the
-            seed.
-        needs: Arms whose folders must be there before it begins; most share
-            images and teacher of the main one.
-        kind: `loop` runs Noisy Student Training; the others are scikit-learn's
-            self-training, and FixMatch from semilearn, on the shards of the
-            first arm it needs.
-        images: Which of the unlabeled images of the first arm it needs are
-            its own; see `unlabeled_parts`.
-    """
-
-    name: str
-    title: str
-    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    needs: tuple[str, ...] = (MAIN,)
-    kind: Kind = "loop"
-    images: Images = "all"
-
-
 # A teacher of the student's size.
 _AS_LARGE: Mapping[str, Any] = {
     "self_training.teacher_width": 0.0,
     "self_training.teacher_depth": 0.0,
 }
 _SUPERVISED_CHANGES = {"self_training.num_iterations": 0, **_AS_LARGE}
-# Where the runner puts an arm's own images; no arm's folder.
-PART_OF_IMAGES = "{workdir}/{images}_images/seed_{seed}"
 
 
-def _part(images: Images) -> Mapping[str, Any]:
-    directory = PART_OF_IMAGES.replace("{images}", images)
+def _part(images: str) -> Mapping[str, Any]:
+    directory = experiments.PART_OF_IMAGES.replace("{images}", images)
     return {"data.unlabeled": f"{directory}/*.tfrecord"}
 
 
@@ -110,26 +70,41 @@ _UNSURE: Mapping[str, Any] = {
 }
 
 
-ARMS: tuple[Arm, ...] = (
-    Arm(
+_SUPERVISED = "supervised, as large as a student, as noised, for as many steps"
+
+
+def _arm(
+    name: str,
+    title: str,
+    changes: Mapping[str, Any] | None = None,
+    needs: tuple[str, ...] = (MAIN,),
+    **kind: Any,
+) -> experiments.Arm:
+    """Return an arm; most share images and teacher of the main one."""
+    return experiments.Arm(name, title, changes or {}, needs, **kind)
+
+
+ARMS: tuple[experiments.Arm, ...] = (
+    _arm(
         BASELINE,
-        "supervised, as large as a student, as noised, for as many steps",
+        _SUPERVISED,
         {**_SUPERVISED_CHANGES, "evaluation.robustness": True},
         needs=(),
+        titles={"teacher": _SUPERVISED},
     ),
-    Arm(
+    _arm(
         MAIN,
         "Noisy Student",
         {"self_training.num_iterations": 3, "evaluation.robustness": True},
         needs=(),
     ),
     # Table 6: noise is removed on unlabeled images only.
-    Arm(
+    _arm(
         "no_augmentation",
         "no RandAugment on unlabeled images",
         {"augmentation.unlabeled.policy": "none"},
     ),
-    Arm(
+    _arm(
         "no_noise",
         "no RandAugment, dropout or stochastic depth on unlabeled images",
         {
@@ -137,44 +112,44 @@ ARMS: tuple[Arm, ...] = (
             "training.noise_unlabeled": False,
         },
     ),
-    Arm(
+    _arm(
         "noised_teacher",
         "teacher labels with RandAugment, dropout and stochastic depth",
         {"self_training.noised_teacher": True},
     ),
-    Arm(
+    _arm(
         "ratio_1",
         "1 unlabeled image per labeled one",
         {"training.unlabeled_ratio": 1.0},
     ),
-    Arm(
+    _arm(
         "hard", "hard labels, confident images", {"loss.pseudo_labels": "hard"}
     ),
-    Arm(
+    _arm(
         "soft_unsure",
         "soft labels, unsure images alone",
         _UNSURE,
         images="unsure",
     ),
-    Arm(
+    _arm(
         "hard_unsure",
         "hard labels, unsure images alone",
         {**_UNSURE, "loss.pseudo_labels": "hard"},
         images="unsure",
     ),
-    Arm(
+    _arm(
         "long_tail",
         "unlabeled images of a long tail, balanced",
         _part("long_tail"),
         images="long_tail",
     ),
-    Arm(
+    _arm(
         "long_tail_unbalanced",
         "unlabeled images of a long tail, as they are",
         {**_part("long_tail"), "selection.balance": False},
         images="long_tail",
     ),
-    Arm(
+    _arm(
         "quarter_of_unlabeled",
         "a quarter of the unlabeled images",
         {
@@ -182,27 +157,27 @@ ARMS: tuple[Arm, ...] = (
             "unlabeled-0000[01]-of-00008.tfrecord"
         },
     ),
-    Arm(
+    _arm(
         "small_student", "student of the teacher's size", {"model.width": 0.35}
     ),
-    Arm(
+    _arm(
         "large_teacher",
         "teacher of the student's size",
         _AS_LARGE,
         needs=(BASELINE,),
     ),
-    Arm(
+    _arm(
         "warm_start",
         "student begins with its teacher's weights",
         {**_AS_LARGE, "self_training.initialize_students_from": "teacher"},
         needs=(BASELINE,),
     ),
-    Arm(
+    _arm(
         "pretrained",
         "trained on pseudo-labels alone",
         {"loss.weighting": "pseudo_labels"},
     ),
-    Arm(
+    _arm(
         "fine_tuned",
         "trained on pseudo-labels, then on labels",
         {
@@ -215,7 +190,7 @@ ARMS: tuple[Arm, ...] = (
         },
         needs=("pretrained",),
     ),
-    Arm(
+    _arm(
         "fixres",
         "fine-tuned at 36 pixels, without noise",
         {
@@ -226,7 +201,7 @@ ARMS: tuple[Arm, ...] = (
             "fixres.base_learning_rate": 0.08,
         },
     ),
-    Arm(
+    _arm(
         "plain_pseudo_labels",
         "pseudo-labeling without noise: hard labels, crops and flips alone",
         {
@@ -237,42 +212,28 @@ ARMS: tuple[Arm, ...] = (
             "loss.pseudo_labels": "hard",
         },
     ),
-    Arm(
+    _arm(
         "self_training_classifier",
         "scikit-learn's SelfTrainingClassifier, logistic regression on "
         "principal components",
         kind="self_training_classifier",
     ),
-    Arm(
+    _arm(
         "fixmatch",
         "FixMatch from semilearn, the same network and steps",
         kind="fixmatch",
     ),
 )
 
-
-def arm(name: str) -> Arm:
-    """Return an arm."""
-    return next(each for each in ARMS if each.name == name)
-
-
-def resolve(arm: Arm, *, seed: int, workdir: str) -> configs.Config:
-    """Return the configuration of one run.
-
-    Args:
-        arm: The arm.
-        seed: Of all its random draws.
-        workdir: The study's folder, for arms that read another's.
-
-    Raises:
-        ValueError: A field does not exist, or a value is not accepted.
-    """
-    changes = {
-        name: value.format(workdir=workdir, seed=seed)
-        if isinstance(value, str)
-        else value
-        for name, value in {**COMMON, **arm.changes}.items()
-    }
-    return config_tree.override(
-        presets.preset(PRESET), {**changes, "seed": seed}
-    )
+EXPERIMENT = experiments.Experiment(
+    name="fashion_mnist",
+    preset="fashion_mnist",
+    common=COMMON,
+    arms=ARMS,
+    num_images=60_000,
+    document="docs/study.md",
+    parts={
+        "long_tail": unlabeled_parts.write_long_tail,
+        "unsure": unlabeled_parts.write_unsure,
+    },
+)

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from noisy_student_tf import files, workdirs
-from noisy_student_tf.records import schema, shards
-from study import arms, fixmatch, run_records
-from tests.report import synthetic_run
+from study import run_records
+from study.fashion_mnist import arms
+from study.peers import fixmatch
+from tests.study import fakes
 
-CONFIG = arms.resolve(arms.arm("fixmatch"), seed=3, workdir="x")
+CONFIG = arms.EXPERIMENT.resolve(
+    arms.EXPERIMENT.arm("fixmatch"), seed=3, workdir="x"
+)
 # An interpreter that calls the first image of a split right, and keeps what it
 # was given: it trains nothing.
 STAND_IN = """#!{python}
@@ -26,25 +29,6 @@ json.dump(answer, open(request["answer"], "w"))
 """
 
 
-def write_split(directory, name, images, labels):
-    path = shards.shard_name(name, 0, 1)
-    with shards.open_writer(files.join(directory, path)) as writer:
-        for number, image in enumerate(images):
-            writer.write(
-                schema.encode_image(
-                    image=synthetic_run.to_png(image),
-                    image_id=schema.make_id(name, str(number)),
-                    label=None if labels is None else labels[number],
-                )
-            )
-    return shards.split_manifest(
-        paths=[path],
-        num_records=len(images),
-        schema="image",
-        num_classes=0 if labels is None else 10,
-    )
-
-
 @pytest.fixture
 def images():
     generator = np.random.default_rng(0)
@@ -57,21 +41,7 @@ def images():
 def data(tmp_path, images):
     """A run's shards: four images of each split."""
     run = workdirs.Workdir(str(tmp_path / "noisy_student"))
-    for directory, names in (
-        (run.labeled, ("train", "validation", "test")),
-        (run.unlabeled, ("unlabeled",)),
-    ):
-        files.make_directories(directory)
-        splits = {
-            name: write_split(
-                directory,
-                name,
-                images[name],
-                None if name == "unlabeled" else [0, 3, 3, 9],
-            )
-            for name in names
-        }
-        shards.write_manifest(directory, {"splits": splits})
+    fakes.write_shards(run, images, [0, 3, 3, 9], num_classes=10)
     return run
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from study import peers
+from study.peers import pixels
 
 
 def test_self_training_learns_what_few_labels_do_not_tell():
@@ -17,7 +17,7 @@ def test_self_training_learns_what_few_labels_do_not_tell():
         np.array([[0, 0], [0.1, 0], [0, 1], [0.1, 1]], np.float32),
         np.array([0, 0, 1, 1]),
     )
-    models = peers.fit(labeled, unlabeled, threshold=0.6, seed=0)
+    models = pixels.fit(labeled, unlabeled, threshold=0.6, seed=0)
     labels = np.repeat([0, 1], 200)
     accuracy = (models["student_1"](unlabeled) == labels).mean()
     assert accuracy > 0.99

@@ -1,0 +1,1 @@
+"""The study on Fashion-MNIST: what of the paper holds there."""

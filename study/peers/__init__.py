@@ -1,0 +1,1 @@
+"""Methods that are not ours, on the shards of our runs."""

@@ -1,0 +1,1 @@
+"""The study on photographs of solar cells: what unlabeled images give."""
