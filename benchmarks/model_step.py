@@ -35,7 +35,7 @@ from absl import app, flags
 from keras.src.applications import efficientnet as keras_efficientnet
 
 from noisy_student_tf import configs
-from noisy_student_tf.serving import saved_model
+from noisy_student_tf.serving import saved_model, served
 from noisy_student_tf.model import architectures, specs
 from noisy_student_tf.pipeline import decode
 from noisy_student_tf.training import schedules, state, step
@@ -227,7 +227,7 @@ def our_inference(case: Case, images: np.ndarray) -> Contender:
             spec=dataclasses.asdict(spec),
             directory=os.path.join(directory, "saved_model"),
             training_fingerprint="",
-            preprocess=saved_model.Preprocess(
+            preprocess=served.Preprocess(
                 decode=decode.decode,
                 prepare=lambda image, encoded: decode.crop_and_resize(
                     image, spec.resolution, crop="whole"

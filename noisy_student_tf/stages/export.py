@@ -12,7 +12,7 @@ from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.model import architectures, efficientnet, saved, specs
 from noisy_student_tf.pipeline import decode, orientation
 from noisy_student_tf.records import shards
-from noisy_student_tf.serving import conversion, exported, saved_model
+from noisy_student_tf.serving import conversion, exported, saved_model, served
 from noisy_student_tf.stages import model_training, runs
 from noisy_student_tf.weights import packages
 
@@ -127,7 +127,7 @@ def convert(run: runs.Run, format: str) -> dict[str, Any]:
     return content
 
 
-def make_preprocess(spec: specs.ModelSpec) -> saved_model.Preprocess:
+def make_preprocess(spec: specs.ModelSpec) -> served.Preprocess:
     """Return what makes a model's image of a file, as models are tested."""
 
     def prepare(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
@@ -137,7 +137,7 @@ def make_preprocess(spec: specs.ModelSpec) -> saved_model.Preprocess:
             crop=runs.test_crop(spec),
         )
 
-    return saved_model.Preprocess(decode=decode.decode, prepare=prepare)
+    return served.Preprocess(decode=decode.decode, prepare=prepare)
 
 
 def open_model(source: str) -> exported.Exported:
@@ -151,7 +151,7 @@ def open_model(source: str) -> exported.Exported:
         ValueError: It is damaged.
     """
     model, spec = saved.load(packages.directory_of(source))
-    return saved_model.in_memory(
+    return served.in_memory(
         model=architectures.fold(model),
         spec=dataclasses.asdict(spec),
         preprocess=make_preprocess(spec),

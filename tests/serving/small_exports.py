@@ -8,7 +8,7 @@ import PIL.Image
 
 from noisy_student_tf.model import architectures
 from noisy_student_tf.pipeline import decode, orientation
-from noisy_student_tf.serving import saved_model
+from noisy_student_tf.serving import saved_model, served
 from tests import rounding
 from tests.model import small_specs
 
@@ -35,9 +35,7 @@ def write(model, directory: str) -> None:
         spec=dataclasses.asdict(model.spec),
         directory=directory,
         training_fingerprint="0123abcd4567efgh",
-        preprocess=saved_model.Preprocess(
-            decode=decode.decode, prepare=prepare
-        ),
+        preprocess=served.Preprocess(decode=decode.decode, prepare=prepare),
         crop="whole",
     )
 

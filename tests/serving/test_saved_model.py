@@ -18,7 +18,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from noisy_student_tf import files
 from noisy_student_tf.model import architectures
 from noisy_student_tf.pipeline import decode, orientation
-from noisy_student_tf.serving import exported, saved_model
+from noisy_student_tf.serving import exported, saved_model, served
 from tests import rounding
 from tests.model import small_specs
 
@@ -34,7 +34,7 @@ def prepare(image, encoded):
     return resized[0]
 
 
-preprocess = saved_model.Preprocess(
+preprocess = served.Preprocess(
     decode=lambda encoded: tf.io.decode_image(
         encoded, 3, expand_animations=False
     ),
@@ -217,7 +217,7 @@ def test_failed_export_leaves_the_earlier_one(model, tmp_path):
             spec=dataclasses.asdict(model.spec),
             directory=path,
             training_fingerprint="",
-            preprocess=saved_model.Preprocess(decode=fail, prepare=prepare),
+            preprocess=served.Preprocess(decode=fail, prepare=prepare),
             crop="whole",
         )
     assert files.list_directory(str(tmp_path)) == ["saved_model"]
@@ -254,9 +254,7 @@ def test_exif_orientation_is_applied_inside(model, tmp_path):
         spec=dataclasses.asdict(model.spec),
         directory=path,
         training_fingerprint="",
-        preprocess=saved_model.Preprocess(
-            decode=decode.decode, prepare=upright
-        ),
+        preprocess=served.Preprocess(decode=decode.decode, prepare=upright),
         crop="whole",
     )
     # As stored by a camera held sideways; 6: turn it clockwise.
