@@ -42,7 +42,7 @@ class Stage:
         num_steps: Training steps, or batches of prediction.
         labeled_images: Seen, over all steps.
         unlabeled_images: Seen, over all steps.
-        passes: Multiples of one forward.
+        passes: Multiples of one forward, fractional where blocks rest.
         forward_multiply_adds: Of one image.
     """
 
@@ -52,7 +52,7 @@ class Stage:
     num_steps: int
     labeled_images: int
     unlabeled_images: int
-    passes: int
+    passes: float
     forward_multiply_adds: float
 
     @property
@@ -96,11 +96,22 @@ def _trained(config: configs.Config, model: recipes.Model, data: Data) -> Stage:
         num_steps=durations.total_steps,
         labeled_images=durations.total_steps * durations.labeled_batch_size,
         unlabeled_images=durations.total_steps * durations.unlabeled_batch_size,
-        passes=RECOMPUTING_PASSES
-        if architecture.recompute
-        else TRAINING_PASSES,
+        passes=_passes(config, model),
         forward_multiply_adds=forward_multiply_adds(architecture, config),
     )
+
+
+def _passes(config: configs.Config, model: recipes.Model) -> float:
+    """Return the passes of a training; what rests goes forward alone."""
+    recomputes = model.architecture.recompute
+    passes = RECOMPUTING_PASSES if recomputes else TRAINING_PASSES
+    num_resting = 0 if model.is_finetuned else config.training.frozen_blocks
+    if not num_resting:
+        return passes
+    parts = architectures.parts(model_spec(model.architecture, config))
+    costs = [part.multiply_adds for part in parts]
+    # The stem rests, too.
+    return passes - (passes - 1) * sum(costs[: num_resting + 1]) / sum(costs)
 
 
 def _folds(config: configs.Config, data: Data) -> Stage:

@@ -77,3 +77,18 @@ def test_folds_train_as_many_teachers_on_what_is_left():
     assert folds.num_steps == pytest.approx(4 * teacher.num_steps, rel=1e-4)
     assert folds.images == folds.num_steps * 2_048
     assert folds.forward_multiply_adds == teacher.forward_multiply_adds
+
+
+def test_what_rests_goes_forward_alone():
+    config = config_tree.override(
+        presets.preset("photos"),
+        {"data.num_classes": 2, "training.frozen_blocks": 16},
+    )
+    stages = {stage.name: stage for stage in compute.stages(config, IMAGENET)}
+    student = stages["student_1"]
+    # Of Lite0 at 224 pixels only the last convolution, 320 x 1,280 weights at
+    # 49 places, and the classifier go back, twice.
+    trained = 49 * 320 * 1280 + 2 * 1280
+    assert student.passes * student.forward_multiply_adds == pytest.approx(
+        student.forward_multiply_adds + 2 * trained
+    )
