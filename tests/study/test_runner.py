@@ -92,7 +92,6 @@ def test_images_are_prepared_once_before_the_first_run(tmp_path):
 
     def execute(command):
         happened.append("run")
-        finish(command)
         begin(first, num_students=0)
 
     experiment = dataclasses.replace(EXPERIMENT, prepare=happened.append)
