@@ -127,11 +127,14 @@ def test_records_without_ids_are_named_by_their_indexes(tmp_path):
         )
         return next(iter(stream))
 
-    (index,) = sidecars.split_indexes(run.workdir.labeled, "test")
-    rows = sidecars.read_index(index).to_pydict()
+    paths = sidecars.split_indexes(run.workdir.labeled, "test")
+    ids, labels = (
+        sidecars.read_column(paths, name).to_pylist()
+        for name in ("image_id", "label")
+    )
     named = batch(is_named=True)
-    assert named["image_ids"].numpy().tolist() == [*rows["image_id"], b"", b""]
-    assert named["labels"].numpy().tolist() == [*rows["label"], -1, -1]
+    assert named["image_ids"].numpy().tolist() == [*ids, b"", b""]
+    assert named["labels"].numpy().tolist() == [*labels, -1, -1]
     assert not any(batch()["image_ids"].numpy())
 
 
