@@ -47,6 +47,8 @@ COMMON: Mapping[str, Any] = {
     "training.final_weights": "last",
     "training.keep_checkpoints": 1,
     "self_training.num_iterations": 1,
+    # A weak teacher of 20 labels a class is a result, too.
+    "self_training.allow_weak_teacher": True,
     "fixres.resolution": 0,
     "evaluation.robustness": False,
     "evaluation.robustness_images": 60,
