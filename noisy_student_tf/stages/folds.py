@@ -65,11 +65,15 @@ def _build(run: runs.Run, part: runs.Run, fold: int) -> None:
     labeled = shards.open_split(run.workdir.labeled, "train")
     assigned = _assign(labeled, run.recipe.num_folds)
     manifest = shards.read_manifest(run.workdir.labeled)
+    class_names = runs.class_names(run)
+    counts = {split: [0] * len(class_names) for split in ("train", "test")}
     kept: dict[str, list[list[bytes]]] = {"train": [], "test": []}
     for path in labeled.paths:
         parts: dict[bool, list[bytes]] = {True: [], False: []}
-        for record, image_id, _ in _read(path):
-            parts[assigned[image_id] == fold].append(record)
+        for record, image_id, label in _read(path):
+            is_judged = assigned[image_id] == fold
+            parts[is_judged].append(record)
+            counts["test" if is_judged else "train"][label] += 1
         kept["train"].append(parts[False])
         kept["test"].append(parts[True])
     entries = {
@@ -79,7 +83,12 @@ def _build(run: runs.Run, part: runs.Run, fold: int) -> None:
     if "validation" in manifest["splits"]:
         entries["validation"] = _by_whole_paths(run.workdir.labeled)
     shards.write_manifest(
-        directory, {"splits": entries, "class_names": runs.class_names(run)}
+        directory,
+        {
+            "splits": entries,
+            "class_names": class_names,
+            "counts_per_class": counts,
+        },
     )
 
 

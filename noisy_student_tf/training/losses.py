@@ -72,9 +72,13 @@ def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:
     """Return weights that give each class the same sum, 1 on average.
 
     Args:
-        counts: Labeled images of each class, at least 1.
+        counts: Labeled images of each class; one that has none weighs 0.
     """
-    return tuple(sum(counts) / (len(counts) * count) for count in counts)
+    num_present = sum(count > 0 for count in counts)
+    return tuple(
+        sum(counts) / (num_present * count) if count else 0.0
+        for count in counts
+    )
 
 
 def weights_of_images(

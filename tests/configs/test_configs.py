@@ -139,7 +139,7 @@ def test_frozen_parts_of_models_from_scratch_are_refused(changes):
 
 
 def test_frozen_parts_of_weights_to_begin_with_are_accepted():
-    config_tree.override(
+    config = config_tree.override(
         configs.Config(),
         {
             "training.frozen_blocks": 3,
@@ -147,4 +147,8 @@ def test_frozen_parts_of_weights_to_begin_with_are_accepted():
             "model.initial_weights": "weights",
             "self_training.initialize_students_from": "teacher",
         },
+    )
+    assert (config.training.frozen_blocks, config.model.batch_norm_frozen) == (
+        3,
+        True,
     )

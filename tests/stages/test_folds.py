@@ -18,6 +18,8 @@ def make_run(root, **changes) -> runs.Run:
         "evaluation.teacher_folds": 2,
         "training.teacher_epochs": 0.5,
         "augmentation.labeled.policy": "none",
+        # Needs the number of each fold's images by class.
+        "loss.class_weights": "balanced",
         **changes,
     }
     return runs.Run(

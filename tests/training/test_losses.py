@@ -99,6 +99,8 @@ def test_labels_of_mixed_images_are_blended():
 def test_balanced_classes_have_equal_sums_of_weights():
     # 10 images of two classes: 10 / (2 * 8) and 10 / (2 * 2).
     assert losses.balanced_weights([8, 2]) == (0.625, 2.5)
+    # A class that nothing is known of leaves the others as they were.
+    assert losses.balanced_weights([8, 0, 2]) == (0.625, 0.0, 2.5)
 
 
 def test_images_weigh_as_their_labels_do():
