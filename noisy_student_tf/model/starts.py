@@ -14,8 +14,13 @@ HeadInitializer = Literal["published", "fan_in", "zeros"]
 INITIALIZERS: tuple[str, ...] = get_args(HeadInitializer)
 
 
-def check(config: configs.Config) -> None:
+def check(config: configs.Config, initial_directory: str) -> None:
     """Check the given models before anything is built.
+
+    Args:
+        config: Of the run.
+        initial_directory: Where `--model.initial_weights` lie; empty: none
+            are given.
 
     Raises:
         FileNotFoundError: There is no model in a directory that is named.
@@ -39,7 +44,7 @@ def check(config: configs.Config) -> None:
                 "trained teacher. Leave one out, or add "
                 "--self_training.initialize_students_from=initial_weights."
             )
-        source = saved.load_spec(initial)
+        source = saved.load_spec(initial_directory)
         named = f"--model.initial_weights={initial}"
         if not teacher:
             teacher_model = config.teacher_model

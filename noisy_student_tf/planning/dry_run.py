@@ -36,7 +36,7 @@ def describe(config: configs.Config, workdir: workdirs.Workdir) -> str:
         FileNotFoundError: A source or the given teacher does not exist.
     """
     workdirs.check_config(config, workdir)
-    starts.check(packages.located(config))
+    starts.check(config, packages.announced(config.model.initial_weights))
     counts = counting.count_images(config, workdir)
     data = compute.Data(
         num_labeled=counts.train,

@@ -150,7 +150,7 @@ def open_model(source: str) -> exported.Exported:
         FileNotFoundError: There is no model.
         ValueError: It is damaged.
     """
-    model, spec = saved.load(packages.directory_of(source))
+    model, spec = saved.load(packages.directory_of(source, flag="model"))
     return served.in_memory(
         model=architectures.fold(model),
         spec=dataclasses.asdict(spec),

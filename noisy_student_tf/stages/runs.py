@@ -60,7 +60,7 @@ def begin(
             model to begin with does not fit.
     """
     # Before anything is written: the workdir stays free for the mended flags.
-    starts.check(packages.located(config))
+    starts.check(config, packages.announced(config.model.initial_weights))
     workdirs.check_config(config, workdir)
     run = Run(
         config,

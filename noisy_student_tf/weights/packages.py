@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from absl import logging
 
-from noisy_student_tf import configs, files
+from noisy_student_tf import files
 from noisy_student_tf.model import architectures, saved
 from noisy_student_tf.records import shards
 
@@ -83,28 +83,27 @@ def is_name(source: str) -> bool:
     return source in architectures.VARIANTS and not is_directory
 
 
-def located(config: configs.Config) -> configs.Config:
-    """Return a configuration whose initial weights are a directory's.
+def announced(source: str) -> str:
+    """Return the model directory of initial weights, and log a package's.
+
+    Args:
+        source: What `directory_of` takes, or nothing.
 
     Raises:
         FileNotFoundError: They are a package's, which is not installed.
         ValueError: There is no such package, or its file is damaged.
     """
-    source = config.model.initial_weights
-    if not is_name(source):
-        return config
-    logging.info("--model.initial_weights: %s", find(source).describe())
-    model = dataclasses.replace(
-        config.model, initial_weights=directory_of(source)
-    )
-    return dataclasses.replace(config, model=model)
+    if is_name(source):
+        logging.info("--model.initial_weights: %s", find(source).describe())
+    return directory_of(source)
 
 
-def directory_of(source: str) -> str:
+def directory_of(source: str, *, flag: str = "model.initial_weights") -> str:
     """Return the model directory of a name; a directory is its own.
 
     Args:
         source: A variant's name, or a directory of a model.
+        flag: That names it, for errors.
 
     Raises:
         FileNotFoundError: The variant's package is not installed.
@@ -112,7 +111,7 @@ def directory_of(source: str) -> str:
     """
     if not is_name(source):
         return source
-    package = find(source)
+    package = find(source, flag=flag)
     directory = files.join(
         _cache_folder(),
         f"{package.name}-{package.version}-{package.sha256[:_HASH_DIGITS]}",
@@ -122,8 +121,12 @@ def directory_of(source: str) -> str:
     return directory
 
 
-def find(name: str) -> Installed:
+def find(name: str, *, flag: str = "model.initial_weights") -> Installed:
     """Find a variant's installed file, and compare it with what pip wrote.
+
+    Args:
+        name: Of the variant.
+        flag: That names it, for errors.
 
     Raises:
         FileNotFoundError: The package is not installed.
@@ -131,7 +134,7 @@ def find(name: str) -> Installed:
     """
     if name not in PUBLISHED:
         raise ValueError(
-            f"{name}: no package of these weights is known; there are "
+            f"--{flag}={name}: no package of these weights is known; there are "
             f"{', '.join(PUBLISHED)}. Import a published file with python -m "
             "run_scripts.import_weights --source=FILE --output=DIR, and give "
             "DIR."
@@ -140,8 +143,8 @@ def find(name: str) -> Installed:
     found = _distribution(name)
     if found is None:
         raise FileNotFoundError(
-            f"{name}: its weights are not installed. Run {command}, or "
-            f"{_EXTRA}."
+            f"--{flag}={name}: its weights are not installed. Run "
+            f"{command}, or {_EXTRA}."
         )
     listed = [file for file in found.files or () if file.suffix == _SUFFIX]
     paths = [str(found.locate_file(file)) for file in listed]

@@ -93,7 +93,8 @@ def check(**overrides):
         "width": "model.width",
     }
     values = {names[name]: value for name, value in overrides.items()}
-    starts.check(config_tree.override(presets.preset("tiny"), values))
+    config = config_tree.override(presets.preset("tiny"), values)
+    starts.check(config, config.model.initial_weights)
 
 
 def test_fitting_starts_are_accepted(directory):

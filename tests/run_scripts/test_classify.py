@@ -56,7 +56,8 @@ def test_a_table_is_printed_and_a_csv_written(small_export, tmp_path, capsys):
     assert "1 could not be decoded" in printed.err
 
 
-def test_installed_weights_name_the_cat(tmp_path, capsys):
+def test_installed_weights_name_the_cat(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     photographs = np.load(golden.FOLDER / "efficientnet_lite0_photographs.npz")
     for name, image in zip(
         photographs["names"], photographs["images"], strict=True

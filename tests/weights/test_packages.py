@@ -80,12 +80,13 @@ def config_with(**values):
     return config_tree.override(configs.Config(preset="x"), values)
 
 
-def test_only_a_name_is_looked_up(cache, tmp_path):
-    config = config_with(name=LITE0, initial_weights=LITE0)
-    found = packages.located(config).model.initial_weights
-    assert found == packages.directory_of(LITE0)
-    other = config_with(initial_weights=str(tmp_path))
-    assert packages.located(other) is other
+def test_only_a_name_is_looked_up(cache, tmp_path, caplog):
+    caplog.set_level("INFO")
+    assert packages.announced(str(tmp_path)) == str(tmp_path)
+    assert packages.announced("") == ""
+    assert "licence" not in caplog.text
+    assert packages.announced(LITE0) == packages.directory_of(LITE0)
+    assert "licence: " in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -100,16 +101,20 @@ def test_only_a_name_is_looked_up(cache, tmp_path):
     ],
 )
 def test_what_the_weights_do_not_fit_is_told(cache, values, message):
-    config = packages.located(config_with(initial_weights=LITE0, **values))
-    with pytest.raises(ValueError, match=message):
-        starts.check(config)
+    config = config_with(initial_weights=LITE0, **values)
+    with pytest.raises(ValueError, match=message) as caught:
+        starts.check(config, packages.directory_of(LITE0))
+    # As it was given, not where it was found.
+    assert str(caught.value).startswith(f"--model.initial_weights={LITE0}: ")
 
 
 @pytest.mark.parametrize("name", ["efficientnet-lite3", "efficientnet-b0"])
 def test_variants_without_a_package(name):
     assert not packages.is_installed(name)
-    with pytest.raises(ValueError, match=r"run_scripts.import_weights"):
-        packages.directory_of(name)
+    with pytest.raises(
+        ValueError, match=rf"--model={name}: .*run_scripts.import_weights"
+    ):
+        packages.directory_of(name, flag="model")
 
 
 def install(folder, *, content, listed=None):
