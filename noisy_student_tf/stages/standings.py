@@ -114,6 +114,9 @@ def _advice(
     optimizer = run.config.optimizer
     epochs = "student_epochs" if teacher.iteration else "teacher_epochs"
     length = f"--training.{epochs}={teacher.epochs:g}"
+    if teacher.min_steps:
+        # Few labels: epochs are so short that the least length decides.
+        length = f"--training.min_steps={teacher.min_steps}"
     if standings["train"].accuracy < _LEARNED_ACCURACY:
         return (
             "It has not learned its own training images. Try a lower "

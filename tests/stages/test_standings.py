@@ -56,6 +56,14 @@ def test_a_teacher_of_one_class_is_stopped_with_numbers(tmp_path):
     assert "--self_training.allow_weak_teacher goes on" in message
 
 
+def test_a_longer_training_is_asked_for_by_what_decides_its_length(tmp_path):
+    run = make_run(tmp_path, **{"training.min_steps": 240})
+    write_model(run.workdir.teacher, train=ONE_CLASS)
+
+    with pytest.raises(ValueError, match="larger --training.min_steps=240"):
+        standings.check_teacher(run, run.recipe.teacher)
+
+
 def test_one_that_only_knows_its_training_images_is_told_apart(tmp_path):
     run = make_run(tmp_path)
     write_model(run.workdir.teacher, validation=ONE_CLASS, train=HALVES)

@@ -74,11 +74,17 @@ def of_data(labeled: Manifest) -> Iterator[str]:
                 f"{_listed(absent)}: no {split} images, so that nothing is "
                 "known of how well they are told."
             )
-    if sum(counts.get("validation", [])) < chance.MIN_IMAGES:
+    num_validation = sum(counts.get("validation", []))
+    if num_validation < chance.MIN_IMAGES:
+        which = (
+            f"There are {num_validation:,} validation images, fewer than "
+            f"{chance.MIN_IMAGES}: which model is exported is left to chance."
+            if num_validation
+            else "There are no validation images: the last model is exported, "
+            "be it better or worse."
+        )
         yield (
-            f"There are {sum(counts.get('validation', [])):,} validation "
-            f"images, fewer than {chance.MIN_IMAGES}: which model is exported "
-            "is left to chance. Raise --data.validation_fraction; "
+            f"{which} Raise --data.validation_fraction; "
             "--evaluation.teacher_folds=5 measures the teacher on all labeled "
             "images."
         )

@@ -53,7 +53,7 @@ def test_no_validation_images_are_few():
 
     (caution,) = cautions.of_data(labeled)
 
-    assert caution.startswith("There are 0 validation images")
+    assert caution.startswith("There are no validation images: the last model")
     assert "--evaluation.teacher_folds=5" in caution
 
 
