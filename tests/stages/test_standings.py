@@ -60,7 +60,7 @@ def test_a_longer_training_is_asked_for_by_what_decides_its_length(tmp_path):
     run = make_run(tmp_path, **{"training.min_steps": 240})
     write_model(run.workdir.teacher, train=ONE_CLASS)
 
-    with pytest.raises(ValueError, match="larger --training.min_steps=240"):
+    with pytest.raises(ValueError, match=r"larger --training.min_steps=240"):
         standings.check_teacher(run, run.recipe.teacher)
 
 
