@@ -71,7 +71,8 @@ def main(_: list[str]) -> None:
     if not values.tables_only:
         config_flags.require("workdir", "runs/study")
     if values.dry_run:
-        rate = dry_run.measure_rate()
+        first = next(_jobs(chosen[0]))
+        rate = dry_run.measure_rate(first.config.model)
         for study in chosen:
             print(
                 runner.describe(
