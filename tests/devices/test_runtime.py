@@ -192,8 +192,10 @@ def test_a_worker_that_comes_late_is_waited_for():
     here, there = free_address(), free_address()
     host, port = there.split(":")
     late = socket.socket()
+    came = []
 
     def come():
+        came.append(there)
         late.bind((host, int(port)))
         late.listen()
 
@@ -201,6 +203,7 @@ def test_a_worker_that_comes_late_is_waited_for():
     timer.start()
     with late:
         runtime.wait_until_reachable(runtime.Cluster((here, there), 0), 10)
+        assert came
         timer.join()
 
 

@@ -11,7 +11,7 @@ CORRUPTIONS = robustness_sets.CORRUPTIONS
 PERTURBATIONS = robustness_sets.PERTURBATIONS
 
 
-def test_row(model, accuracy):
+def row_of_test(model, accuracy):
     return {
         "model": model,
         "set": "fashion_mnist",
@@ -60,7 +60,10 @@ def record(arm, seed, accuracies, rows=()):
             model: {"num_parameters": 1_500_000} for model in accuracies
         },
         "pseudo_labels": [],
-        "results": [*(test_row(*item) for item in accuracies.items()), *rows],
+        "results": [
+            *(row_of_test(*item) for item in accuracies.items()),
+            *rows,
+        ],
     }
 
 

@@ -9,7 +9,7 @@ STUDY = protocol.STUDIES[0]
 
 def row(model, accuracy, macro_f1, auroc):
     return {
-        **fakes.test_row(model, accuracy),
+        **fakes.row_of_test(model, accuracy),
         "macro_f1": macro_f1,
         "auroc": auroc,
     }
