@@ -8,6 +8,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source run_scripts/environment.sh
 
 prepare_environment
-say "Running Noisy Student Training on handwritten digits (about 9 minutes on two cores)"
+say "Running Noisy Student Training on handwritten digits (about 5 minutes on two cores)"
 exec .venv/bin/python -m run_scripts.noisy_student \
   --preset=digits --workdir=runs/digits "$@"
