@@ -95,7 +95,7 @@ def test_every_row_follows_from_what_was_said_of_each_image(finished):
         choices = held_out.read_choices(
             held_out.path(directory, row["split"], resolution=resolution)
         )
-        indexes = sidecars.split_indexes(root.labeled, row["split"])
+        indexes = shards.index_paths(root.labeled, row["split"])
         assert sidecars.read_ids(indexes) == {
             image_id.tobytes() for image_id in choices.ids
         }

@@ -7,12 +7,11 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import logging
 
-from data_prep.shards import sidecars
 from noisy_student_tf import configs, files, recipes, workdirs
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.model import specs, starts
 from noisy_student_tf.pipeline import decode, eval_stream
-from noisy_student_tf.records import shards
+from noisy_student_tf.records import parquet_files, shards
 from noisy_student_tf.weights import packages
 
 
@@ -180,8 +179,9 @@ def test_stream(
     shard_set = shards.open_split(directory, split)
     image_ids: list[bytes] = []
     if is_named and shard_set.schema == "imagenet":
-        indexes = sidecars.split_indexes(directory, split)
-        image_ids = sidecars.read_column(indexes, "image_id").to_pylist()
+        for path in shards.index_paths(directory, split):
+            index = parquet_files.read_columns(path, ["image_id"])
+            image_ids += index["image_id"].to_pylist()
     return eval_stream.make_eval_stream(
         shard_set,
         resolution=resolution or spec.resolution,

@@ -127,7 +127,7 @@ def test_records_without_ids_are_named_by_their_indexes(tmp_path):
         )
         return next(iter(stream))
 
-    paths = sidecars.split_indexes(run.workdir.labeled, "test")
+    paths = shards.index_paths(run.workdir.labeled, "test")
     ids, labels = (
         sidecars.read_column(paths, name).to_pylist()
         for name in ("image_id", "label")
