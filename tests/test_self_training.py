@@ -241,7 +241,7 @@ def test_missing_teacher_is_named_before_anything_is_built(start, tmp_path):
 
 
 def test_student_of_another_run_teaches_a_remote_one(finished):
-    source = finished.workdir.student(1)
+    source = finished.workdir.folder("student_1")
     run = make_run(
         "ram://another-run",
         **{

@@ -129,9 +129,14 @@ def read_columns(path: str, columns: Sequence[str]) -> dict[str, pa.Array]:
 
 
 def read_batches(
-    path: str, columns: Sequence[str], *, rows_per_batch: int = _ROWS_PER_BATCH
+    path: str, columns: Sequence[str], *, rows_per_batch: int = 0
 ) -> Iterator[dict[str, pa.Array]]:
     """Yield columns of a Parquet file in batches of bounded size.
+
+    Args:
+        path: Of the file.
+        columns: What is read of it.
+        rows_per_batch: 0: a number that suits a few columns of numbers.
 
     Raises:
         ValueError: A column is missing.
@@ -139,7 +144,7 @@ def read_batches(
     with open_reader(path) as reader:
         check_columns(reader, path, columns)
         for batch in reader.iter_batches(
-            batch_size=rows_per_batch, columns=list(columns)
+            batch_size=rows_per_batch or _ROWS_PER_BATCH, columns=list(columns)
         ):
             yield {name: batch.column(name) for name in columns}
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from noisy_student_tf import files, recipes
 from noisy_student_tf.devices import runtime
-from noisy_student_tf.evaluation import evaluate
-from noisy_student_tf.evaluation.significance import chance
+from noisy_student_tf.evaluation import evaluate, metrics
 from noisy_student_tf.model import saved, specs
 from noisy_student_tf.records import held_out, shards
 from noisy_student_tf.stages import model_training, runs
@@ -199,7 +198,7 @@ def _standing(
     path = held_out.path(runs.directory(run, model), "validation")
     if "validation" in shards.read_manifest(run.workdir.labeled)["splits"]:
         choices = held_out.read_choices(path)
-        found["validation"] = chance.standing(choices.labels, choices.classes)
+        found["validation"] = metrics.standing(choices.labels, choices.classes)
     stream = runs.test_stream(run, spec, split="train")
     num_batches = math.ceil(
         _MAX_TRAINING_IMAGES / run.config.training.evaluation_batch_size
@@ -209,5 +208,5 @@ def _standing(
     )
     answers = [(labels, logits.argmax(-1)) for logits, labels, _ in batches]
     labels, named = map(np.concatenate, zip(*answers, strict=True))
-    found["train"] = chance.standing(labels, named)
+    found["train"] = metrics.standing(labels, named)
     return {split: dataclasses.asdict(each) for split, each in found.items()}

@@ -8,8 +8,9 @@ import tensorflow as tf
 from absl import logging
 
 from noisy_student_tf import configs, files, recipes, workdirs
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.devices import runtime
-from noisy_student_tf.model import specs, starts
+from noisy_student_tf.model import saved, specs
 from noisy_student_tf.pipeline import decode, eval_stream
 from noisy_student_tf.records import parquet_files, shards
 from noisy_student_tf.weights import packages
@@ -38,6 +39,18 @@ class Run:
         return recipes.of(self.config)
 
 
+def start(
+    config: configs.Config,
+    workdir: workdirs.Workdir,
+    profile_steps: tuple[int, int] | None = None,
+) -> Run:
+    """Set this process up for a run, and begin it; see `begin`."""
+    runtime.set_up_logging()
+    logging.info("Configuration:\n%s", config_tree.to_json(config))
+    runtime.configure(config)
+    return begin(config, workdir, profile_steps=profile_steps)
+
+
 def begin(
     config: configs.Config,
     workdir: workdirs.Workdir,
@@ -59,7 +72,7 @@ def begin(
             model to begin with does not fit.
     """
     # Before anything is written: the workdir stays free for the mended flags.
-    starts.check(config, packages.announced(config.model.initial_weights))
+    saved.check_starts(config, packages.announced(config.model.initial_weights))
     workdirs.check_config(config, workdir)
     run = Run(
         config,

@@ -1,6 +1,7 @@
 """Whether a teacher has learned enough to label, asked before it does."""
 
 from noisy_student_tf import recipes
+from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.evaluation.significance import chance
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import runs
@@ -45,7 +46,7 @@ def check_teacher(run: runs.Run, teacher: recipes.Model) -> None:
 
 
 def _describe(
-    run: runs.Run, standings: dict[str, chance.Standing], split: str
+    run: runs.Run, standings: dict[str, metrics.Standing], split: str
 ) -> str:
     found = standings[split]
     name = runs.class_names(run)[found.most_frequent_class]
@@ -58,7 +59,7 @@ def _describe(
 def _advice(
     run: runs.Run,
     teacher: recipes.Model,
-    standings: dict[str, chance.Standing],
+    standings: dict[str, metrics.Standing],
 ) -> str:
     """Say what to change, from whether it knows its own training images."""
     if teacher.adopted_from:

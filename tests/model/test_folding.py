@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.model import architectures
+from noisy_student_tf.model import folding
 from tests import rounding
 from tests.model import small_specs
 
@@ -28,7 +28,7 @@ def test_folded_logits_are_the_models(name, small_image_strides, multiplies):
         if variable.name in ("gamma", "beta"):
             noise = generator.normal(0, 0.2, variable.shape)
             variable.assign(variable + noise)
-    folded = architectures.fold(model, multiplies=multiplies)
+    folded = folding.fold(model, multiplies=multiplies)
     images = generator.integers(0, 256, [8, 32, 32, 3], dtype=np.uint8)
     features = tf.function(folded.features)(images)
     logits, expected = folded.classifier(features), model(images)
@@ -42,7 +42,7 @@ def test_folded_logits_are_the_models(name, small_image_strides, multiplies):
 
 def test_nothing_of_normalization_is_left():
     model = small_specs.make_calibrated(small_specs.make_spec())
-    folded = architectures.fold(model)
+    folded = folding.fold(model)
     count = sum(np.prod(variable.shape) for variable in folded.variables)
     # A norm's four vectors become one bias.
     total = sum(np.prod(variable.shape) for variable in model.variables)
