@@ -208,6 +208,25 @@ def _factor_and_shift(
 
 
 # A network's twin for inference.
+class _Unfolded(tf.Module):
+    """A network that has no twin here, as it is at inference."""
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self._model = model
+        self.classifier = model.classifier
+
+    @property
+    def variables(self) -> tuple[tf.Variable, ...]:
+        return tuple(variable.value for variable in self._model.variables)
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        return self.classifier(self.features(images))
+
+    def features(self, images: tf.Tensor) -> tf.Tensor:
+        return self._model.features(images)
+
+
 _FOLDED = {efficientnet.EfficientNet: FoldedEfficientNet}
 
 
@@ -222,6 +241,8 @@ def fold(model: keras.Model, *, multiplies: bool = True) -> tf.Module:
 
     Returns:
         Images as the model takes them -> logits; with `features`,
-        `classifier` and `variables`, float32.
+        `classifier` and `variables`, float32. A network without a twin in
+        this module is served as it is.
     """
-    return _FOLDED[type(model)](model, multiplies=multiplies)
+    folded = _FOLDED.get(type(model))
+    return folded(model, multiplies=multiplies) if folded else _Unfolded(model)
