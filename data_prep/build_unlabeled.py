@@ -172,7 +172,7 @@ def _comparable_indexes(
         is_held_out_source = split == splits.TEST and data.evaluation
         origin = data.evaluation if is_held_out_source else data.labeled
         if data.unlabeled == origin:
-            paths += sidecars.split_indexes(labeled_directory, split)
+            paths += shards.index_paths(labeled_directory, split)
     return paths
 
 

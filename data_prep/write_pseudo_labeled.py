@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags, logging
 
-from data_prep.shards import beam_shards, pseudo_labeled_shard, sidecars
+from data_prep.shards import beam_shards, pseudo_labeled_shard
 from noisy_student_tf import configs, files
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import parquet_files, predictions, shards
@@ -96,7 +96,7 @@ def _join(
             for name in shards.read_manifest(selection_directory)["shards"]
         ]
     else:
-        selected = sidecars.split_indexes(images_directory, SPLIT)
+        selected = shards.index_paths(images_directory, SPLIT)
     split = UNLABELED if selection_directory else SPLIT
     paths = shards.open_split(images_directory, split).paths
     found = shards.manifest_fingerprint(images_directory)

@@ -41,14 +41,6 @@ class Workdir:
         """The first teacher, trained on labeled images."""
         return self.folder("teacher")
 
-    def student(self, iteration: int) -> str:
-        """Return the folder of a student, counted from 1."""
-        return self.folder(f"student_{iteration}")
-
-    def model(self, iteration: int) -> str:
-        """Return the folder of a student, or of the teacher for 0."""
-        return self.student(iteration) if iteration else self.teacher
-
     def predictions(self, iteration: int) -> str:
         """Return what the student's teacher predicts."""
         return self.folder(f"predictions_{iteration}")
@@ -65,11 +57,6 @@ class Workdir:
     def duplicates(self) -> str:
         """Return which unlabeled images are left out, and why."""
         return self.folder("duplicates")
-
-    @property
-    def fixres(self) -> str:
-        """The last student, fine-tuned at the higher resolution."""
-        return self.folder("fixres")
 
     @property
     def folds(self) -> str:

@@ -98,6 +98,37 @@ def settings_from_flags() -> tuple[configs.Config, workdirs.Workdir]:
     return config_from_flags(), workdir
 
 
+def run_settings() -> tuple[
+    configs.Config, workdirs.Workdir, tuple[int, int] | None
+]:
+    """Return what a stage's run is started with; see `stages.runs.start`.
+
+    Raises:
+        ValueError, FileNotFoundError: See `settings_from_flags`, or
+            --profile_steps is not accepted.
+    """
+    return *settings_from_flags(), _profile_steps()
+
+
+def _profile_steps() -> tuple[int, int] | None:
+    """Return the two steps of --profile_steps, or None.
+
+    Raises:
+        ValueError: They are none.
+    """
+    given = flags.FLAGS.profile_steps
+    if not given:
+        return None
+    if len(given) == 2 and all(part.isdigit() for part in given):
+        first, last = map(int, given)
+        if first < last:
+            return first, last
+    raise ValueError(
+        f"--profile_steps={','.join(given)}: accepted are two numbers of "
+        "steps, the second one larger, such as 100,120."
+    )
+
+
 def require(name: str, example: str) -> None:
     """Check that a flag has a value.
 

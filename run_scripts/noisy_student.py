@@ -53,9 +53,9 @@ def main(_: list[str]) -> None:
 def _run() -> None:
     # A finished run is shown without these: their imports take seconds.
     from noisy_student_tf import self_training
-    from run_scripts import stage
+    from noisy_student_tf.stages import runs
 
-    self_training.run_all(stage.run_from_flags())
+    self_training.run_all(runs.start(*config_flags.run_settings()))
 
 
 def console_entry() -> None:

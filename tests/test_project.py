@@ -42,6 +42,7 @@ ALLOWED_IMPORTS = {
     "self_training": BASE | {"report", "stages"},
     "study": BASE
     | {
+        "devices",
         "evaluation",
         "model",
         "pipeline",
@@ -168,6 +169,28 @@ def test_no_folder_of_the_library_is_crowded():
         if (count := len([*(ROOT / folder).glob("*.*")])) > 15
     }
     assert crowded == {}
+
+
+def test_training_needs_few_modules():
+    """Who wants to know how a model is trained reads these, and no more."""
+    code = """
+import sys
+import run_scripts.train
+for name, module in sys.modules.items():
+    if not hasattr(module, "__path__"):
+        print(name)
+"""
+    names = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    names = [each for each in names if each.partition(".")[0] in LIBRARY]
+    assert "noisy_student_tf.training.loop" in names
+    assert len(names) <= 50, sorted(names)
 
 
 def test_an_import_between_parts_is_found():

@@ -165,7 +165,7 @@ def _read_hashes(directory: str) -> frozenset[bytes]:
 def _hashes(directory: str, _: str) -> frozenset[bytes]:
     paths: list[str] = []
     for split in shards.read_manifest(directory)["splits"]:
-        paths += sidecars.split_indexes(directory, split)
+        paths += shards.index_paths(directory, split)
     return frozenset(sidecars.read_column(paths, "image_sha256").to_pylist())
 
 

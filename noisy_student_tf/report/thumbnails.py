@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
 from noisy_student_tf import files
-from noisy_student_tf.records import parquet_files, predictions, schema, shards
+from noisy_student_tf.records import parquet_files, schema, shards
 
 # Twice the side on the page, for fine screens.
 THUMBNAIL_SIDE = 96
@@ -55,7 +55,7 @@ def _positions(path: str, wanted: set[bytes]) -> dict[int, bytes]:
     """Return record number -> id of the wanted images of one shard's index."""
     positions = {}
     start = 0
-    for batch in predictions.read_batches(path, ["image_id"]):
+    for batch in parquet_files.read_batches(path, ["image_id"]):
         ids = parquet_files.fixed_bytes(batch["image_id"])
         for row, image_id in enumerate(ids):
             if (key := image_id.tobytes()) in wanted:

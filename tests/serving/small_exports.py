@@ -6,7 +6,7 @@ import io
 import numpy as np
 import PIL.Image
 
-from noisy_student_tf.model import architectures
+from noisy_student_tf.model import folding
 from noisy_student_tf.pipeline import decode, orientation
 from noisy_student_tf.serving import saved_model, served
 from tests import rounding
@@ -31,7 +31,7 @@ def prepare(image, encoded):
 
 def write(model, directory: str) -> None:
     saved_model.export(
-        model=architectures.fold(model),
+        model=folding.fold(model),
         spec=dataclasses.asdict(model.spec),
         directory=directory,
         training_fingerprint="0123abcd4567efgh",

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from noisy_student_tf import files
-from noisy_student_tf.model import architectures
+from noisy_student_tf.model import folding
 from noisy_student_tf.pipeline import decode, orientation
 from noisy_student_tf.serving import exported, saved_model, served
 from tests import rounding
@@ -225,7 +225,7 @@ def test_failed_export_leaves_the_earlier_one(model, tmp_path):
 
 
 def test_folded_model_serves_the_same_logits(model, tmp_path):
-    folded = architectures.fold(model)
+    folded = folding.fold(model)
     folded.spec = model.spec
     path = str(tmp_path / "saved_model")
     write(folded, path)
