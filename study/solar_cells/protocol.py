@@ -70,6 +70,17 @@ _NO_NOISE: Mapping[str, Any] = {
     "loss.pseudo_labels": "hard",
 }
 
+_LABELS_OF_ALL = experiments.Arm(
+    "all_labels",
+    _ALL_LABELS,
+    {
+        "data.labeled_per_class": 0,
+        "self_training.num_iterations": 0,
+        "training.min_steps": _ALL_LABELS_STEPS,
+    },
+    titles={"teacher": _ALL_LABELS},
+)
+
 
 def _arms(labels_per_class: int) -> Iterator[experiments.Arm]:
     """Yield the arms of a number of labels, in the order of their runs."""
@@ -100,16 +111,7 @@ def _arms(labels_per_class: int) -> Iterator[experiments.Arm]:
         titles={"teacher": _REGRESSION},
     )
     if labels_per_class == DECISIVE:
-        yield experiments.Arm(
-            "all_labels",
-            _ALL_LABELS,
-            {
-                "data.labeled_per_class": 0,
-                "self_training.num_iterations": 0,
-                "training.min_steps": _ALL_LABELS_STEPS,
-            },
-            titles={"teacher": _ALL_LABELS},
-        )
+        yield _LABELS_OF_ALL
     yield experiments.Arm(
         "no_noise",
         "self-training without noise: hard labels, crops and flips alone",
