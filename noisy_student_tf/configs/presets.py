@@ -230,9 +230,8 @@ _FASHION_MNIST = {
 }
 
 # Photographs, some 20 to 1,000 of them labeled: released weights that are
-# fine-tuned. Numbers were chosen on validation images; docs/photographs.md
-# has the search. An epoch of few images is a few steps: the least length
-# decides, up to 1,000 labels.
+# fine-tuned. docs/study_solar_cells.md has the search. An epoch of few images
+# is a few steps: the least length decides, up to 1,000 labels.
 _PHOTOS = {
     # 224 pixels of the test crop are 256 of the picture.
     "data.max_stored_side": 320,
