@@ -121,7 +121,7 @@ def open_imagenet(pattern: str) -> items.Source:
         specification=specification,
         class_names=name_classes(names),
         reader=read_pictures,
-        list_items=lambda: listed,
+        list_items=lambda: items.Listing(listed),
     )
 
 
@@ -152,7 +152,7 @@ def open_shards(specification: str) -> items.Source:
         specification=specification,
         class_names=_shard_class_names(paths, listed),
         reader=read_pictures,
-        list_items=lambda: listed,
+        list_items=lambda: items.Listing(listed),
     )
 
 

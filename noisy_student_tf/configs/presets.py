@@ -234,6 +234,7 @@ _FASHION_MNIST = {
 # has the search. An epoch of few images is a few steps: the least length
 # decides, up to 1,000 labels.
 _PHOTOS = {
+    "data.split": "stratified",
     # 224 pixels of the test crop are 256 of the picture.
     "data.max_stored_side": 320,
     "model.name": "efficientnet-lite0",
@@ -274,6 +275,7 @@ _PHOTOS = {
 # depth it hardly learns 80 of them. Expect much less.
 _PHOTOS_FROM_SCRATCH = {
     **_small_images(resolution=64, mean=127.0, std=64.0),
+    "data.split": "stratified",
     "data.max_stored_side": 128,
     "model.small_image_strides": False,
     "model.head_initializer": "fan_in",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf import files
+from noisy_student_tf import files, heaps
 
 # Of signatures and assets. 1 had no such number, and ignored EXIF.
 VERSION = 2
@@ -93,7 +93,8 @@ def open_export(path: str) -> Exported:
         )
     return Exported(
         directory=directory,
-        class_names=tuple(names.splitlines()),
+        # Not splitlines, which takes other characters for line breaks, too.
+        class_names=tuple(names.removesuffix("\n").split("\n")),
         model=model,
         preprocessing=files.read_json(files.join(assets, "preprocessing.json")),
         signatures=loaded.signatures,
@@ -176,20 +177,15 @@ def list_pictures(paths: Sequence[str]) -> list[str]:
         if not files.is_directory(path):
             found.append(path)
             continue
-        inside = sorted(_walk(path))
+        inside = heaps.find_pictures(path, is_picture=_is_picture).pictures[""]
         if not inside:
             raise ValueError(
                 f"{path}: no pictures in this folder; accepted are names "
                 f"that end in {', '.join(IMAGE_EXTENSIONS)}."
             )
-        found += inside
+        found += sorted(files.join(path, name) for name in inside)
     return found
 
 
-def _walk(directory: str) -> Iterator[str]:
-    for name in files.list_directory(directory):
-        path = files.join(directory, name)
-        if files.is_directory(path):
-            yield from _walk(path)
-        elif os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS:
-            yield path
+def _is_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
