@@ -22,7 +22,7 @@ from data_prep.shards import (
     shard_building,
     splits,
 )
-from noisy_student_tf import configs, user_errors
+from noisy_student_tf import configs, files, user_errors
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
@@ -34,6 +34,7 @@ _FIELDS = {
     "evaluation_source": "evaluation",
     "num_classes": "num_classes",
     "labeled_per_class": "labeled_per_class",
+    "split": "split",
     "validation_fraction": "validation_fraction",
     "evaluation_fraction": "evaluation_fraction",
     "max_corrupt_fraction": "max_corrupt_fraction",
@@ -159,7 +160,9 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         required=True,
         flag_values=values,
     )
-    config_tree.define_fields(configs.DataConfig(), _FIELDS, values)
+    config_tree.define_fields(
+        configs.DataConfig(split="stratified"), _FIELDS, values
+    )
 
 
 def main(argv: list[str]) -> None:
@@ -168,7 +171,7 @@ def main(argv: list[str]) -> None:
     made_with = configs.DataConfig(beam_options=shlex.join(argv[1:]))
     build(
         data=config_tree.replace_fields(made_with, _FIELDS, FLAGS),
-        directory=FLAGS.output_dir,
+        directory=files.expand_home(FLAGS.output_dir),
     )
 
 

@@ -20,7 +20,7 @@ from data_prep import sources
 from data_prep.robustness import robustness_shards
 from data_prep.shards import beam_shards, manifests
 from data_prep.sources import items
-from noisy_student_tf import configs, user_errors
+from noisy_student_tf import configs, files, user_errors
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import robustness_sets, shards
 
@@ -136,7 +136,7 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.INFO)
     build(
         source=FLAGS.source,
-        directory=FLAGS.output_dir,
+        directory=files.expand_home(FLAGS.output_dir),
         options=config_tree.replace_fields(
             robustness_shards.Options(resolution=FLAGS.resolution),
             _FIELDS,

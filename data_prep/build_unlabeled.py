@@ -211,13 +211,15 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
 def main(argv: list[str]) -> None:
     """Build from flags; what follows a bare `--` is for the Beam runner."""
     logging.set_verbosity(logging.INFO)
-    made_with = shards.read_manifest(FLAGS.labeled_dir)["configuration"]
+    made_with = shards.read_manifest(files.expand_home(FLAGS.labeled_dir))[
+        "configuration"
+    ]
     made_with["beam_options"] = shlex.join(argv[1:])
     data = config_tree.from_dict(configs.DataConfig, made_with)
     build(
         data=config_tree.replace_fields(data, _FIELDS, FLAGS),
-        directory=FLAGS.output_dir,
-        labeled_directory=FLAGS.labeled_dir,
+        directory=files.expand_home(FLAGS.output_dir),
+        labeled_directory=files.expand_home(FLAGS.labeled_dir),
     )
 
 

@@ -206,14 +206,25 @@ def plan_labeled(data: configs.DataConfig, directory: str) -> Planned:
     return Planned(plans, source.class_names, listing)
 
 
-def plan_evaluation(data: configs.DataConfig, directory: str) -> Planned:
-    """Plan the test split of the held-out source, if there is one."""
+def plan_evaluation(
+    data: configs.DataConfig,
+    directory: str,
+    class_names: tuple[str, ...] | None = None,
+) -> Planned:
+    """Plan the test split of the held-out source, if there is one.
+
+    It may lack some of the labeled source's `class_names`, and have them in
+    another order.
+    """
     if not data.evaluation:
         return Planned()
     if imagenet_shards.is_read_in_place(data.evaluation, data):
         return Planned(imagenet_shards.plan_test(data, directory))
     source = sources.open_source(data.evaluation)
     listing = list_images(source, data)
+    names = class_names or ()
+    if source.class_names and set(source.class_names) <= set(names):
+        source, listing = _name_anew(source, listing, names)
     plans = plan_shards(
         source,
         listing.images,
@@ -222,6 +233,23 @@ def plan_evaluation(data: configs.DataConfig, directory: str) -> Planned:
         data=data,
     )
     return Planned(plans, source.class_names, listing)
+
+
+def _name_anew(
+    source: items.Source, listing: items.Listing, class_names: tuple[str, ...]
+) -> tuple[items.Source, items.Listing]:
+    """Give a source of some of the classes the labels of all."""
+    labels = [class_names.index(name) for name in source.class_names]
+    images = [
+        dataclasses.replace(
+            item, label=None if item.label is None else labels[item.label]
+        )
+        for item in listing.images
+    ]
+    return (
+        dataclasses.replace(source, class_names=class_names),
+        dataclasses.replace(listing, images=images),
+    )
 
 
 def plan_all(
@@ -233,7 +261,7 @@ def plan_all(
         ValueError: See `check_same_classes`.
     """
     labeled = plan_labeled(data, directory)
-    held_out = plan_evaluation(data, directory)
+    held_out = plan_evaluation(data, directory, labeled.class_names)
     if labeled.class_names is not None and held_out.class_names is not None:
         check_same_classes(data, labeled.class_names, held_out.class_names)
     return labeled, held_out
@@ -267,7 +295,7 @@ def check_same_classes(
     """Check that the held-out source has the labeled source's classes.
 
     Raises:
-        ValueError: It has others, or in another order.
+        ValueError: It has others.
     """
     if tuple(class_names) == tuple(held_out_class_names):
         return
@@ -276,5 +304,6 @@ def check_same_classes(
     raise ValueError(
         f"--data.evaluation={data.evaluation}: its classes are not those of "
         f"--data.labeled={data.labeled}. Missing: {missing}; unknown: "
-        f"{unknown}. Both need the same classes in the same order."
+        f"{unknown}. Classes that the held-out images lack may be missing "
+        "there; all others need the names of labeled ones."
     )

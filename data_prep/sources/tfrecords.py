@@ -15,6 +15,8 @@ from noisy_student_tf.records import schema, shards
 _BEFORE_BYTES = 12
 _AFTER_BYTES = 4
 
+_GZIP = b"\x1f\x8b"
+
 # The name of the source in ids.
 IMAGENET = "imagenet"
 
@@ -75,6 +77,7 @@ def read_examples(path: str) -> Iterator[tuple[int, int, tf.train.Example]]:
         ValueError: The file is damaged.
     """
     offset = 0
+    _check_not_gzipped(path)
     try:
         for record in shards.read_records(path):
             offset += _BEFORE_BYTES
@@ -85,6 +88,16 @@ def read_examples(path: str) -> Iterator[tuple[int, int, tf.train.Example]]:
             f"{path}: the file is no TFRecord file, or damaged or truncated "
             f"behind byte {offset}. Fetch or make it again."
         ) from error
+
+
+def _check_not_gzipped(path: str) -> None:
+    with files.open_file(path, "rb") as file:
+        if file.read(len(_GZIP)) == _GZIP:
+            raise ValueError(
+                f"{path}: the file is gzipped, and records are read at random. "
+                f"Unpack it first: gunzip {path}"
+                f"{'' if path.endswith('.gz') else ' (named .gz)'}."
+            )
 
 
 def copy_without(path: str, target: str, left_out: Set[int]) -> None:

@@ -143,6 +143,18 @@ def test_held_out_source_is_all_test_and_remote_paths_work(data):
     assert shards.open_split(f"{root}/labeled", "test").num_records == 9
 
 
+def test_held_out_source_may_lack_classes(data, tmp_path):
+    for name, seed in (("owl", 50), ("cat", 51), ("owl", 52)):
+        path = f"{tmp_path}/other/{name}/{seed}.png"
+        small_pictures.write(path, small_pictures.png(seed))
+    evaluation = f"folder:{tmp_path}/other"
+    manifest = build(data, tmp_path / "out", evaluation=evaluation)
+    assert manifest["class_names"] == ["cat", "dog", "owl"]
+    assert manifest["counts_per_class"]["test"] == [1, 0, 2]
+    with pytest.raises(ValueError, match=r"Missing: \['cat', 'dog', 'owl'\]"):
+        build(data, tmp_path / "b", evaluation=f"files:{tmp_path}/other")
+
+
 def test_held_out_source_with_other_classes_is_an_error(data, tmp_path):
     small_pictures.write(f"{tmp_path}/other/cat/1.png", small_pictures.png(50))
     small_pictures.write(f"{tmp_path}/other/hen/1.png", small_pictures.png(51))

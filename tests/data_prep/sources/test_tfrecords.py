@@ -1,10 +1,12 @@
 import dataclasses
+import gzip
 
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
 from data_prep import build_labeled, build_unlabeled, sources
+from data_prep.sources import tfrecords
 from noisy_student_tf import configs
 from noisy_student_tf.records import schema, shards
 from tests.data_prep import small_pictures
@@ -221,3 +223,10 @@ def test_our_own_shards_keep_ids_labels_and_class_names(tmp_path):
             len(sources.open_source(specification).list_items().images)
             == num_test
         )
+
+
+def test_gzipped_file_is_named_as_that(tmp_path):
+    path = tmp_path / "train-0.gz"
+    path.write_bytes(gzip.compress(b"records"))
+    with pytest.raises(ValueError, match=r"is gzipped.*gunzip \S+train-0.gz\."):
+        next(tfrecords.read_examples(str(path)))
