@@ -27,6 +27,9 @@ _SYSTEM_FOLDERS = (
 HIDDEN = "hidden"
 SPECIAL = "no regular file"
 
+# How kinds begin that are of no files: of tables, and of archives.
+_ENTRIES = ("row", "line", "sample")
+
 
 @dataclasses.dataclass(frozen=True)
 class Found:
@@ -153,8 +156,14 @@ def describe_ignored(
         for kind, number in counted
     ]
     total = sum(ignored.values())
-    files_word = "file" if total == 1 else "files"
-    return f"{total:,} {files_word} ignored: {', '.join(named)}"
+    noun = "file" if all(map(_is_of_files, ignored)) else "entry"
+    if total != 1:
+        noun = "files" if noun == "file" else "entries"
+    return f"{total:,} {noun} ignored: {', '.join(named)}"
+
+
+def _is_of_files(kind: str) -> bool:
+    return not kind.startswith(_ENTRIES)
 
 
 # Kinds of sources that are listed without reading what they hold.

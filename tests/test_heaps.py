@@ -110,6 +110,9 @@ def test_ignored_files_are_described_with_what_to_do():
         "311 files ignored: 300 .HEIC (convert them), 11 .txt"
     )
     assert heaps.describe_ignored({".txt": 1}, {}) == ("1 file ignored: 1 .txt")
+    assert heaps.describe_ignored({"row without a label": 2}, {}) == (
+        "2 entries ignored: 2 row without a label"
+    )
     assert heaps.describe_ignored({}, {}) == ""
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 
 from absl import logging
@@ -44,7 +45,10 @@ def open_csv(argument: str) -> items.Source:
         specification,
         files.read_bytes(path),
         path_column=chosen.get("path", ""),
-        exists=lambda key: _is_file(files.join(directory, key)),
+        # Asked again and again of the first lines.
+        exists=functools.cache(
+            lambda key: _is_file(files.join(directory, key))
+        ),
     )
     entries = _entries(table, _labels(table, chosen.get("label")))
     class_names = items.sort_class_names(
@@ -156,7 +160,7 @@ def _list(
             f"to the table. {table.understood()}"
         )
     num_repeated = len(table.lines) - len(entries)
-    repeated = {"line(s) that repeat another": num_repeated}
+    repeated = {"line that repeats another": num_repeated}
     return items.Listing(
         images,
         ignored=collections.Counter(repeated if num_repeated else {}),

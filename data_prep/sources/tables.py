@@ -28,6 +28,7 @@ _NO_SEPARATOR = "\x1f"
 _PATH_NAMES = ("path", "image", "file", "filename", "filepath", "file_name")
 _LABEL_NAMES = ("label", "class", "category", "target", "class_name", "species")
 _SNIFFED_ROWS = 200
+_SNIFFED_CHARACTERS = 65_536
 _SUM_TOLERANCE = 0.01
 
 
@@ -99,15 +100,10 @@ def read(
         ValueError: It is empty, or lines have different numbers of fields.
     """
     text, encoding = _decode(content)
-    found = [
-        (separator, lines)
-        for separator in _SEPARATORS
-        if (lines := _part(text, separator))
-        and _is_table(lines[:_SNIFFED_ROWS], separator)
-    ]
-    if not found:
+    separator = _find_separator(text, exists)
+    lines = _part(text, separator)
+    if not lines:
         raise ValueError(f"{name}: the table is empty.")
-    separator, lines = max(found, key=lambda each: _score(each[1], exists))
     width = _width(lines)
     for line in lines:
         if len(line.fields) != width or not all(line.fields):
@@ -144,6 +140,20 @@ def _decode(content: bytes) -> tuple[str, str]:
     except UnicodeDecodeError:
         # Of older spreadsheets; all but five bytes are characters there.
         return content.decode("cp1252", errors="replace"), "Windows-1252"
+
+
+def _find_separator(text: str, exists: Callable[[str], bool]) -> str:
+    """Return the separator with which the first lines look best."""
+    head = text[:_SNIFFED_CHARACTERS]
+    if len(head) < len(text):
+        head = head.rpartition("\n")[0]
+    found = {
+        separator: lines
+        for separator in _SEPARATORS
+        if (lines := _part(head, separator)) and _is_table(lines, separator)
+    }
+    scores = {key: _score(lines, exists) for key, lines in found.items()}
+    return max(scores, key=lambda key: scores[key], default="")
 
 
 def _part(text: str, separator: str) -> list[Line]:

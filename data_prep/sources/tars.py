@@ -57,6 +57,8 @@ def open_tar(pattern: str) -> items.Source:
     """
     specification = f"tar:{pattern}"
     paths = items.expand(specification, pattern)
+    # They stand in the ids.
+    items.check_file_names(specification, paths)
     ignored = collections.Counter[str]()
     listed = [item for path in paths for item in _list_file(path, ignored)]
     # Archive, folders, picture.

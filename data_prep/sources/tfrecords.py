@@ -123,7 +123,10 @@ def open_imagenet(pattern: str) -> items.Source:
     specification = f"{IMAGENET}:{pattern}"
     listed = []
     names: dict[int, str] = {}
-    for path in items.expand(specification, pattern):
+    paths = items.expand(specification, pattern)
+    # They stand in the ids.
+    items.check_file_names(specification, paths)
+    for path in paths:
         for index, (offset, size, example) in enumerate(read_examples(path)):
             key = record_key(path, index)
             label = imagenet_label(example, key)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from noisy_student_tf import files, heaps
 
@@ -177,14 +178,23 @@ def list_pictures(paths: Sequence[str]) -> list[str]:
         if not files.is_directory(path):
             found.append(path)
             continue
-        inside = heaps.find_pictures(path, is_picture=_is_picture).pictures[""]
+        inside, ignored = _find(path)
+        if ignored:
+            logging.warning("%s: %s.", path, ignored)
         if not inside:
             raise ValueError(
                 f"{path}: no pictures in this folder; accepted are names "
                 f"that end in {', '.join(IMAGE_EXTENSIONS)}."
             )
-        found += sorted(files.join(path, name) for name in inside)
+        found += inside
     return found
+
+
+def _find(directory: str) -> tuple[list[str], str]:
+    """Return a folder's pictures, and what is said of its other files."""
+    found = heaps.find_pictures(directory, is_picture=_is_picture)
+    paths = [files.join(directory, name) for name in found.pictures[""]]
+    return sorted(paths), heaps.describe_ignored(found.ignored, {})
 
 
 def _is_picture(name: str) -> bool:

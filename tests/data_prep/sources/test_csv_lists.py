@@ -65,7 +65,7 @@ def test_repeated_lines_count_once_and_contradictions_are_errors(tmp_path):
     write(tmp_path, "a.png", "b.png")
     source = open_list(tmp_path, "a.png,cat\nb.png,dog\na.png,cat\n")
     assert labels(source) == {"a.png": 0, "b.png": 1}
-    assert source.list_items().ignored == {"line(s) that repeat another": 1}
+    assert source.list_items().ignored == {"line that repeats another": 1}
     with pytest.raises(
         ValueError, match=r"lines 1 and 3 give 'a.png' two labels, 'cat' and"
     ):
