@@ -19,6 +19,7 @@ from data_prep import sources
 from data_prep.shards import (
     beam_shards,
     file_plans,
+    imagenet_shards,
     labeled_plans,
     manifests,
     shard_building,
@@ -133,7 +134,9 @@ def plan(
         listed = [item for item in everything if item.image_id not in taken]
         num_same_id = len(everything) - len(listed)
     else:
-        _check_not_empty(data.labeled_per_class, data)
+        if imagenet_shards.is_read_in_place(data.labeled, data):
+            # Listing would read all files.
+            _check_not_empty(data.labeled_per_class, data)
         source = labeled_plans.open_labeled(data)
         listing = labeled_plans.list_images(source, data)
         listed = labeled_plans.assign(source, listing, data).rest

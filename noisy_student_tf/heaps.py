@@ -169,6 +169,9 @@ def _is_of_files(kind: str) -> bool:
 # Kinds of sources that are listed without reading what they hold.
 _FOLDER_KINDS = ("folder", "files", "splits")
 
+# Every later command lists them: a second's worth of files.
+_MAX_LISTED_AGAIN = 100_000
+
 
 def snapshot(specification: str) -> dict[str, Any] | None:
     """Return what a source of local files holds, for `describe_change`.
@@ -190,6 +193,17 @@ def snapshot(specification: str) -> dict[str, Any] | None:
     )
     digest = hashlib.sha256("\n".join(found).encode("utf-8", "replace"))
     return {"files": dict(by_folder), "names": digest.hexdigest()}
+
+
+def snapshots(sources: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return role -> snapshot of the sources that are quick to list again."""
+    found = ((role, snapshot(source)) for role, source in sources.items())
+    return {
+        role: each
+        for role, each in found
+        if each is not None
+        and sum(each.get("files", {}).values()) <= _MAX_LISTED_AGAIN
+    }
 
 
 def describe_change(

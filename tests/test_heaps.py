@@ -142,6 +142,14 @@ def test_renamed_files_and_changed_tables_are_changes(tmp_path):
     assert found == ["files have other names", "its table has changed"]
 
 
+def test_large_sources_are_not_listed_again(tmp_path, monkeypatch):
+    write(tmp_path, "a.jpg", "b.jpg")
+    source = {"labeled": "digits", "unlabeled": f"files:{tmp_path}"}
+    assert set(heaps.snapshots(source)) == {"unlabeled"}
+    monkeypatch.setattr(heaps, "_MAX_LISTED_AGAIN", 1)
+    assert heaps.snapshots(source) == {}
+
+
 @pytest.mark.parametrize(
     "source", ["digits", "", "tfds:mnist", "folder:gs://a/b", "folder:/none"]
 )

@@ -227,7 +227,7 @@ def plan_evaluation(
         source, listing = _name_anew(source, listing, names)
     plans = plan_shards(
         source,
-        listing.images,
+        [item for item in listing.images if item.split != splits.UNLABELED],
         split=splits.TEST,
         directory=directory,
         data=data,

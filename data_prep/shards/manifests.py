@@ -91,12 +91,7 @@ def summarize(
     num_classes = len(class_names)
     return {
         "splits": {
-            split: shards.split_manifest(
-                paths=[each.plan.shard_path for each in found],
-                num_records=sum(each.num_records for each in found),
-                schema=found[0].plan.schema,
-                num_classes=0 if split == splits.UNLABELED else num_classes,
-            )
+            split: _describe_split(split, found, num_classes)
             for split, found in by_split.items()
         },
         "class_names": list(class_names),
@@ -118,6 +113,17 @@ def summarize(
     }
 
 
+def _describe_split(
+    split: str, written: Sequence["_Written"], num_classes: int
+) -> dict[str, Any]:
+    return shards.split_manifest(
+        paths=[each.plan.shard_path for each in written],
+        num_records=sum(each.num_records for each in written),
+        schema=written[0].plan.schema,
+        num_classes=0 if split == splits.UNLABELED else num_classes,
+    )
+
+
 def _describe_sources(
     source: dict[str, str], listings: Mapping[str, items.Listing | None]
 ) -> dict[str, Any]:
@@ -125,11 +131,7 @@ def _describe_sources(
     return {
         "source": source,
         # What a later command compares with what it finds.
-        "snapshots": {
-            role: snapshot
-            for role, specification in source.items()
-            if (snapshot := heaps.snapshot(specification)) is not None
-        },
+        "snapshots": heaps.snapshots(source),
         "ignored": {
             role: dict(listing.ignored)
             for role, listing in listings.items()

@@ -5,7 +5,6 @@ A column holds pictures' bytes, their paths, or structs of both
 """
 
 import bisect
-import collections
 import contextlib
 import dataclasses
 import itertools
@@ -30,7 +29,6 @@ _LABEL_NAMES = ("label", "labels", "class", "fine_label", "category", "target")
 # Of pictures, which may be of megabytes each.
 _ROWS_AT_A_TIME = 16
 _LABELS_AT_A_TIME = 65_536
-_UNLABELED_ROW = "row without a label"
 
 # Hugging Face's files: train-00000-of-00002.parquet.
 _SPLIT = re.compile(r"(train|validation|test)-\d+-of-\d+\b.*\.parquet")
@@ -56,7 +54,7 @@ def open_parquet(argument: str) -> items.Source:
 
     `#image=` and `#label=` choose columns; an empty `label=` leaves the labels
     out. Paths of pictures are relative to their file. Files named as Hugging
-    Face does belong to their split.
+    Face does belong to their split; rows without a label are unlabeled.
 
     Raises:
         FileNotFoundError: No file matches.
@@ -71,22 +69,22 @@ def open_parquet(argument: str) -> items.Source:
     columns = {path: find_columns(path, chosen) for path in paths}
     names = _class_names(columns)
     labels = {name: number for number, name in enumerate(names)}
-    images, ignored = [], collections.Counter[str]()
+    images = []
     for path, found in columns.items():
         for number, value in enumerate(_read_labels(path, found.label)):
-            label = labels.get(str(value)) if names else None
+            label = labels.get(str(value))
             if found.class_names and isinstance(value, int):
                 # Hugging Face writes -1 where a label is not known.
                 label = value if value in range(len(names)) else None
+            item = _make_item(path, number, label, found.image)
             if names and label is None:
-                ignored[_UNLABELED_ROW] += 1
-            else:
-                images.append(_make_item(path, number, label, found.image))
+                item = dataclasses.replace(item, split=items.UNLABELED)
+            images.append(item)
     return items.Source(
         specification=specification,
         class_names=names,
         reader=read_rows,
-        list_items=lambda: items.Listing(images, ignored),
+        list_items=lambda: items.Listing(images),
         # Rows of one group are cheapest to read together.
         is_shuffled=True,
     )

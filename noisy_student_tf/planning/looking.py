@@ -68,30 +68,46 @@ def look(
         wanted = itertools.chain.from_iterable(
             _pictures(plan, limit) for plan in plans[: limit and 1]
         )
-        num_used = 0
-        for key, read in tqdm.tqdm(
-            wanted, desc="pictures", disable=not reads_all or not plans
-        ):
+        entries: list[dict[str, str]] = []
+        shown = tqdm.tqdm(
+            wanted,
+            desc="pictures",
+            total=_num_listed(plans),
+            disable=not reads_all or not plans,
+        )
+        num_before = len(looked.num_bytes)
+        for key, read in shown:
             started = time.monotonic()
             try:
                 size = len(read())
             except unusable as error:
-                looked.unusable[plans[0].specification].append(
-                    {"key": key, "reason": str(error)}
-                )
+                entries.append({"key": key, "reason": str(error)})
                 continue
-            num_used += 1
             looked.num_bytes.append(size)
             looked.seconds.append(time.monotonic() - started)
-        if reads_all and plans:
-            specification = plans[0].specification
+        if not entries:
+            continue
+        specification = plans[0].specification
+        looked.unusable[specification] += entries
+        if reads_all:
+            # As the builders, which make each group a directory.
             manifests.check_corrupt(
                 specification,
-                looked.unusable[specification],
-                num_used=num_used,
+                entries,
+                num_used=len(looked.num_bytes) - num_before,
                 max_corrupt_fraction=data.max_corrupt_fraction,
             )
     return looked
+
+
+def _num_listed(plans: Sequence[shard_building.ShardPlan]) -> int | None:
+    """Return how many pictures the plans name; None: only reading tells."""
+    total = sum(
+        len(plan.listed)
+        for plan in plans
+        if isinstance(plan, shard_building.ListedPlan)
+    )
+    return total or None
 
 
 def _pictures(

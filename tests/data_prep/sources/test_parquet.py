@@ -52,10 +52,11 @@ def test_files_of_a_folder_belong_to_their_splits(tmp_path):
     assert [(i.split, i.label) for i in listing.images] == [
         ("test", 0),
         ("test", 1),
+        ("unlabeled", None),
         ("train", 0),
         ("train", 1),
+        ("unlabeled", None),
     ]
-    assert listing.ignored == {"row without a label": 2}
 
 
 def test_bytes_and_texts_are_read(tmp_path):
