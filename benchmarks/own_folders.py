@@ -59,13 +59,13 @@ def write_folders(directory: str) -> None:
     test = sources.open_source(f"idx:{flags.FLAGS.source}#t10k")
     counts = dict.fromkeys(range(len(NAMES)), 0)
     labeled, unlabeled = [], []
-    for item in train.list_items():
+    for item in train.list_items().images:
         if counts[item.label] < flags.FLAGS.labeled_per_class:
             counts[item.label] += 1
             labeled.append(item)
         else:
             unlabeled.append(item)
-    held_out = test.list_items()[: flags.FLAGS.num_test]
+    held_out = test.list_items().images[: flags.FLAGS.num_test]
     unlabeled = unlabeled[: flags.FLAGS.num_unlabeled]
     write_pictures(train, labeled, f"{temporary}/labeled", in_classes=True)
     write_pictures(train, unlabeled, f"{temporary}/unlabeled", in_classes=False)

@@ -11,6 +11,7 @@ Options of the Beam runner follow a bare `--`.
 
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -21,7 +22,7 @@ from data_prep.shards import (
     shard_building,
     splits,
 )
-from noisy_student_tf import configs
+from noisy_student_tf import configs, files, user_errors
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
@@ -33,6 +34,7 @@ _FIELDS = {
     "evaluation_source": "evaluation",
     "num_classes": "num_classes",
     "labeled_per_class": "labeled_per_class",
+    "split": "split",
     "validation_fraction": "validation_fraction",
     "evaluation_fraction": "evaluation_fraction",
     "max_corrupt_fraction": "max_corrupt_fraction",
@@ -55,43 +57,44 @@ def build(*, data: configs.DataConfig, directory: str) -> None:
     """
     if manifests.is_done(directory, manifests.configuration_of(data)):
         return
-    plans, class_names = labeled_plans.plan_labeled(data, directory)
-    test_plans, test_class_names = labeled_plans.plan_evaluation(
-        data, directory
-    )
-    if class_names is not None and test_class_names is not None:
-        # Before any work is done.
-        labeled_plans.check_same_classes(data, class_names, test_class_names)
-    shard_building.prepare_directory(directory, [*plans, *test_plans])
-    shard_building.run([*plans, *test_plans], beam_shards.Beam.of(data))
+    labeled, held_out = labeled_plans.plan_all(data, directory)
+    plans = [*labeled.plans, *held_out.plans]
+    class_names, test_class_names = labeled.class_names, held_out.class_names
+    shard_building.prepare_directory(directory, plans)
+    shard_building.run(plans, beam_shards.Beam.of(data))
     if class_names is None:
-        class_names = labeled_plans.found_class_names(plans, data)
+        class_names = labeled_plans.found_class_names(labeled.plans, data)
         labeled_plans.check_num_classes(class_names, data)
-    if test_plans:
-        labeled_plans.check_same_classes(
-            data,
-            class_names,
-            test_class_names
-            or labeled_plans.found_class_names(test_plans, data, class_names),
+    if held_out.plans:
+        test_class_names = test_class_names or labeled_plans.found_class_names(
+            held_out.plans, data, class_names
         )
-    _finish([*plans, *test_plans], class_names, data, directory)
-
-
-def _finish(
-    plans: Sequence[shard_building.ShardPlan],
-    class_names: Sequence[str],
-    data: configs.DataConfig,
-    directory: str,
-) -> None:
-    """Check what was written, and write the manifest."""
+        labeled_plans.check_same_classes(data, class_names, test_class_names)
     manifest = manifests.summarize(
         plans,
         data=data,
         class_names=class_names,
         source={"labeled": data.labeled, "evaluation": data.evaluation},
+        listings={"labeled": labeled.listing, "evaluation": held_out.listing},
     )
+    _finish(manifest, plans, data, directory)
+
+
+def _finish(
+    manifest: dict[str, Any],
+    plans: Sequence[shard_building.ShardPlan],
+    data: configs.DataConfig,
+    directory: str,
+) -> None:
+    """Check what was written, and write the manifest."""
     counts = manifest["counts_per_class"]
-    labeled_plans.check_counts(data.labeled, class_names, counts[splits.TRAIN])
+    labeled_plans.check_counts(
+        data.labeled, manifest["class_names"], counts[splits.TRAIN]
+    )
+    # Named before an overlap that they are may end the build.
+    manifest["in_several_classes"] = _name_contradictions(
+        plans, manifest["class_names"]
+    )
     manifest["excluded"] = {
         "num_overlapping": _check_overlap(plans, data.allow_overlap)
     }
@@ -127,6 +130,27 @@ def _check_overlap(
     return len(pairs)
 
 
+def _name_contradictions(
+    plans: Sequence[shard_building.ShardPlan], class_names: Sequence[str]
+) -> list[str]:
+    """Return a text for each picture that stands in several classes.
+
+    Its labels are kept: nothing tells which one is right.
+    """
+    named = [
+        " = ".join(f"{key} ({class_names[label]})" for key, label in copies)
+        for copies in manifests.find_contradictions(plans)
+    ]
+    if named:
+        logging.warning(
+            "%d pictures stand in several classes (by content), and are "
+            "trained with each label: %s. Keep the right one of each.",
+            len(named),
+            manifests.name_some(named),
+        )
+    return named
+
+
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Define the flags of this script; the configuration's, but for a path."""
     flags.DEFINE_string(
@@ -136,19 +160,21 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         required=True,
         flag_values=values,
     )
-    config_tree.define_fields(configs.DataConfig(), _FIELDS, values)
+    config_tree.define_fields(
+        configs.DataConfig(split="stratified"), _FIELDS, values
+    )
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: list[str]) -> None:
     """Build from flags; what follows a bare `--` is for the Beam runner."""
     logging.set_verbosity(logging.INFO)
     made_with = configs.DataConfig(beam_options=shlex.join(argv[1:]))
     build(
         data=config_tree.replace_fields(made_with, _FIELDS, FLAGS),
-        directory=FLAGS.output_dir,
+        directory=files.expand_home(FLAGS.output_dir),
     )
 
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    app.run(user_errors.guarded(main))

@@ -20,7 +20,7 @@ from data_prep import sources
 from data_prep.robustness import robustness_shards
 from data_prep.shards import beam_shards, manifests
 from data_prep.sources import items
-from noisy_student_tf import configs
+from noisy_student_tf import configs, files, user_errors
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import robustness_sets, shards
 
@@ -62,7 +62,9 @@ def build(
             f"{source}: the images have no labels, which robustness is "
             "measured with. Give a labeled source."
         )
-    chosen = sorted(sources.list_checked(opened), key=lambda i: i.image_id)
+    chosen = sorted(
+        sources.list_checked(opened).images, key=lambda i: i.image_id
+    )
     chosen = chosen[: options.num_images or None]
     plans = _plan(opened.reader, chosen, directory, options)
     beam_shards.run(plans, robustness_shards.write, beam)
@@ -129,12 +131,12 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     )
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: list[str]) -> None:
     """Build from flags; what follows a bare `--` is for the Beam runner."""
     logging.set_verbosity(logging.INFO)
     build(
         source=FLAGS.source,
-        directory=FLAGS.output_dir,
+        directory=files.expand_home(FLAGS.output_dir),
         options=config_tree.replace_fields(
             robustness_shards.Options(resolution=FLAGS.resolution),
             _FIELDS,
@@ -146,4 +148,4 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    app.run(user_errors.guarded(main))

@@ -19,13 +19,15 @@ from data_prep import sources
 from data_prep.shards import (
     beam_shards,
     file_plans,
+    imagenet_shards,
     labeled_plans,
     manifests,
     shard_building,
     sidecars,
     splits,
 )
-from noisy_student_tf import configs, files
+from data_prep.sources import items
+from noisy_student_tf import configs, files, user_errors
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
@@ -69,6 +71,7 @@ def build(
         data=data,
         class_names=labeled["class_names"],
         source={"unlabeled": data.unlabeled or data.labeled},
+        listings={"unlabeled": planned.listing},
     )
     manifest["excluded"]["num_same_id"] += planned.num_same_id
     num_images = manifest["splits"][splits.UNLABELED]["num_records"]
@@ -92,12 +95,14 @@ class Planned:
         class_names: Of the true labels; empty where they are not known.
         labels: Id to true label, where they are known.
         num_same_id: Images left out because the labeled ones have their ids.
+        listing: What the source holds; None where it is not listed.
     """
 
     plans: Sequence[shard_building.ShardPlan]
     class_names: tuple[str, ...] = ()
     labels: dict[bytes, int | None] = dataclasses.field(default_factory=dict)
     num_same_id: int = 0
+    listing: items.Listing | None = None
 
 
 def plan(
@@ -123,14 +128,18 @@ def plan(
     num_same_id = 0
     if data.unlabeled:
         source = sources.open_source(data.unlabeled)
-        everything = sources.list_checked(source)
+        listing = labeled_plans.list_images(source, data)
+        everything = listing.images
         taken = sidecars.read_ids(indexes)
         listed = [item for item in everything if item.image_id not in taken]
         num_same_id = len(everything) - len(listed)
     else:
-        _check_not_empty(data.labeled_per_class, data)
+        if imagenet_shards.is_read_in_place(data.labeled, data):
+            # Listing would read all files.
+            _check_not_empty(data.labeled_per_class, data)
         source = labeled_plans.open_labeled(data)
-        listed = labeled_plans.assign(source, data).rest
+        listing = labeled_plans.list_images(source, data)
+        listed = labeled_plans.assign(source, listing, data).rest
     _check_not_empty(len(listed), data)
     return Planned(
         labeled_plans.plan_shards(
@@ -144,6 +153,7 @@ def plan(
         class_names=source.class_names,
         labels={item.image_id: item.label for item in listed},
         num_same_id=num_same_id,
+        listing=listing,
     )
 
 
@@ -152,8 +162,9 @@ def _check_not_empty(num_images: int, data: configs.DataConfig) -> None:
         raise ValueError(
             f"{data.unlabeled or data.labeled}: no unlabeled image is left "
             "beside the labeled and held-out ones. Give a source with "
-            "--data.unlabeled (--source of the builder), or lower "
-            "--data.labeled_per_class."
+            "--data.unlabeled (--source of the builder), or label fewer with "
+            f"--data.labeled_per_class, which is {data.labeled_per_class} (0: "
+            "all); a run that has shards already takes another --workdir."
         )
 
 
@@ -200,19 +211,21 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     config_tree.define_fields(configs.DataConfig(), _FIELDS, values)
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: list[str]) -> None:
     """Build from flags; what follows a bare `--` is for the Beam runner."""
     logging.set_verbosity(logging.INFO)
-    made_with = shards.read_manifest(FLAGS.labeled_dir)["configuration"]
+    made_with = shards.read_manifest(files.expand_home(FLAGS.labeled_dir))[
+        "configuration"
+    ]
     made_with["beam_options"] = shlex.join(argv[1:])
     data = config_tree.from_dict(configs.DataConfig, made_with)
     build(
         data=config_tree.replace_fields(data, _FIELDS, FLAGS),
-        directory=FLAGS.output_dir,
-        labeled_directory=FLAGS.labeled_dir,
+        directory=files.expand_home(FLAGS.output_dir),
+        labeled_directory=files.expand_home(FLAGS.labeled_dir),
     )
 
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    app.run(user_errors.guarded(main))

@@ -22,7 +22,7 @@ from absl import app, flags, logging
 
 from data_prep.duplicates import duplicate_shards
 from data_prep.shards import beam_shards
-from noisy_student_tf import configs, files
+from noisy_student_tf import configs, files, user_errors
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import duplicates, shards
 
@@ -218,7 +218,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     )
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: list[str]) -> None:
     """Search; what follows a bare `--` is for the Beam runner."""
     logging.set_verbosity(logging.INFO)
     if shards.is_finished(FLAGS.output_dir):
@@ -237,4 +237,4 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    app.run(user_errors.guarded(main))

@@ -15,7 +15,6 @@ student 1. Options of the Beam runner follow a bare `--`.
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from absl import app, flags
 from data_prep import write_pseudo_labeled
 from data_prep.shards import beam_shards, manifests
 from data_prep.sources import items, pictures, tfrecords
-from noisy_student_tf import configs, files
+from noisy_student_tf import configs, files, user_errors
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import schema, shards
 
@@ -193,7 +192,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     )
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: list[str]) -> None:
     """Index; what follows a bare `--` is for the Beam runner."""
     index(
         FLAGS.source,
@@ -207,4 +206,4 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    app.run(user_errors.guarded(main))

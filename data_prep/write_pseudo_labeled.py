@@ -23,7 +23,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from data_prep.shards import beam_shards, pseudo_labeled_shard
-from noisy_student_tf import configs, files
+from noisy_student_tf import configs, files, user_errors
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import parquet_files, predictions, shards
 
@@ -244,4 +244,4 @@ def main(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    app.run(user_errors.guarded(main))

@@ -6,6 +6,7 @@ finished when its manifest, a single small object, exists.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -32,6 +33,21 @@ def errors() -> tuple[type[Exception], ...]:
     """Return what may be raised where a file cannot be read or written."""
     tensorflow = sys.modules.get("tensorflow")
     return (OSError, tensorflow.errors.OpError) if tensorflow else (OSError,)
+
+
+def is_passing(error: Exception) -> bool:
+    """Tell whether such an error may be gone in a minute, as of a network."""
+    tensorflow = sys.modules.get("tensorflow")
+    return tensorflow is not None and isinstance(
+        error,
+        (
+            tensorflow.errors.UnavailableError,
+            tensorflow.errors.DeadlineExceededError,
+            tensorflow.errors.AbortedError,
+            tensorflow.errors.ResourceExhaustedError,
+            tensorflow.errors.UnauthenticatedError,
+        ),
+    )
 
 
 def join(*parts: str) -> str:
@@ -74,14 +90,98 @@ def _names(path: str) -> list[str]:
     return os.listdir(path) if is_there else _gfile().listdir(path)
 
 
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A name in a directory.
+
+    Attributes:
+        name: Without the directory.
+        path: With it.
+        is_known: Whether it costs nothing to ask if it is a directory.
+        is_link: Whether it is a symbolic link.
+        listed_as_directory: Whether the listing says that it is one.
+        listed_as_file: The same of a file, or a link to one.
+    """
+
+    name: str
+    path: str
+    is_known: bool
+    is_link: bool = False
+    listed_as_directory: bool = False
+    listed_as_file: bool = False
+
+    def is_directory(self) -> bool:
+        """Tell whether it is a directory, or a link to one."""
+        if self.listed_as_directory or (self.is_known and not self.is_link):
+            return self.listed_as_directory
+        return is_directory(self.path)
+
+    def is_special(self) -> bool:
+        """Tell of what is no directory if it is a pipe, socket or device.
+
+        Reading one may never end.
+        """
+        return (
+            not self.listed_as_file
+            and not is_remote(self.path)
+            and os.path.exists(self.path)
+        )
+
+
+def scan_directory(path: str) -> list[Entry]:
+    """Return what is in a directory, sorted by name, without half-written."""
+    if is_remote(path):
+        found = [
+            Entry(
+                name=name.rstrip("/"),
+                path=join(path, name.rstrip("/")),
+                is_known=name.endswith("/"),
+                listed_as_directory=name.endswith("/"),
+            )
+            for name in _gfile().listdir(path)
+        ]
+    else:
+        with os.scandir(path) as scanned:
+            found = [
+                Entry(
+                    name=entry.name,
+                    path=entry.path,
+                    is_known=True,
+                    is_link=entry.is_symlink(),
+                    listed_as_directory=entry.is_dir(follow_symlinks=False),
+                    listed_as_file=entry.is_file(),
+                )
+                for entry in scanned
+            ]
+    whole = (entry for entry in found if _TEMPORARY_MARK not in entry.name)
+    return sorted(whole, key=lambda entry: entry.name)
+
+
+def real_path(path: str) -> str:
+    """Return what a path leads to when its links are followed."""
+    return path if is_remote(path) else os.path.realpath(path)
+
+
+def expand_home(path: str) -> str:
+    """Return a path whose `~` became the home directory."""
+    return os.path.expanduser(path)
+
+
 def glob(pattern: str) -> list[str]:
     """Return the sorted files that match a pattern or comma-separated ones.
 
-    Half-written files are left out.
+    What exists under the very name is no pattern, and where nothing matches,
+    brackets stand for themselves. Half-written files are left out.
     """
+    if exists(pattern):
+        return [pattern]
     paths: list[str] = []
     for part in pattern.split(","):
-        paths += _gfile().glob(part)
+        if exists(part):
+            paths.append(part)
+        else:
+            literal = part.replace("[", "[[]")
+            paths += _gfile().glob(part) or _gfile().glob(literal)
     return sorted(path for path in paths if _TEMPORARY_MARK not in path)
 
 

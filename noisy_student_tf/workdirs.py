@@ -1,10 +1,13 @@
 """The folders of one run, and the check that a run goes on as it began."""
 
 import dataclasses
+from collections.abc import Iterator
 
-from noisy_student_tf import configs, files, recipes
+from noisy_student_tf import configs, files, heaps, recipes
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
+
+_PATTERN_CHARACTERS = "[]*?"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +101,43 @@ class Workdir:
         return self.folder("report.html")
 
 
+def named(path: str) -> Workdir:
+    """Return the workdir that a user named; `~` is the home directory.
+
+    Raises:
+        ValueError: TensorFlow would take the name for a pattern.
+    """
+    if any(each in path for each in _PATTERN_CHARACTERS):
+        other = "".join(
+            "_" if each in _PATTERN_CHARACTERS else each for each in path
+        )
+        raise ValueError(
+            f"--workdir={path}: TensorFlow takes {_PATTERN_CHARACTERS} for "
+            "patterns, and could not read the exported classifier in a folder "
+            f"of this name. Name another, such as --workdir={other!r}."
+        )
+    return Workdir(files.expand_home(path))
+
+
+def changed_sources(workdir: Workdir) -> Iterator[str]:
+    """Yield what has changed in the sources since their shards were made."""
+    before = {}
+    for directory in (workdir.labeled, workdir.unlabeled):
+        if shards.is_finished(directory):
+            manifest = shards.read_manifest(directory)
+            for role, snapshot in manifest.get("snapshots", {}).items():
+                before[manifest["source"][role]] = snapshot
+    for specification, snapshot in before.items():
+        now = heaps.snapshot(specification)
+        if change := heaps.describe_change(snapshot, now):
+            yield (
+                f"{specification} has changed since its shards were made "
+                f"({change}); the results are of what it was. For what it is "
+                "now give another --workdir, or remove "
+                f"{workdir.root}."
+            )
+
+
 def is_finished(config: configs.Config, workdir: Workdir) -> bool:
     """Tell whether a run has made all that lasts: models, export, results."""
     lasting = [
@@ -124,7 +164,8 @@ def check_config(config: configs.Config, workdir: Workdir) -> None:
         listed = "\n  ".join(differences)
         raise ValueError(
             f"--workdir={workdir.root} was made with another configuration:"
-            f"\n  {listed}\nGive the former values, or another --workdir."
+            f"\n  {listed}\nGive the former values or another --workdir, or "
+            f"remove {workdir.root} to begin anew."
         )
 
 

@@ -5,22 +5,12 @@ and the machine are written by hand in the script that reads them.
 """
 
 import sys
-import traceback
 from collections.abc import Callable
 
-from absl import app, flags, logging
+from absl import app, flags
 
-from noisy_student_tf import configs, files, workdirs
-from noisy_student_tf.configs import config_tree, presets
-
-# What a user can mend; anything else is ours, and shows its traceback.
-_USER_ERRORS: tuple[type[Exception], ...] = (
-    ValueError,
-    FloatingPointError,
-    ImportError,
-)
-
-_USAGE_ERROR_CODE = 2
+from noisy_student_tf import configs, files, user_errors, workdirs
+from noisy_student_tf.configs import config_tree, other_images, presets
 
 
 def define_run_flags() -> None:
@@ -48,6 +38,31 @@ def define_config_flags() -> None:
     config_tree.define_flags()
 
 
+class _YesOrWord(flags.ArgumentParser):
+    """Parses a boolean, or one word beside it."""
+
+    def __init__(self, word: str) -> None:
+        self._word = word
+        self._boolean = flags.BooleanParser()
+
+    def parse(self, argument: str | bool) -> str | bool:
+        """Return True, False or the word.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        if argument == self._word:
+            return argument
+        return bool(self._boolean.parse(argument))
+
+
+def DEFINE_yes_or_word(name: str, word: str, help_text: str) -> None:
+    """Define a flag that is given as `--name`, or as `--name=word`."""
+    flags.DEFINE_flag(
+        flags.Flag(_YesOrWord(word), None, name, False, help_text, boolean=True)
+    )
+
+
 def config_from_flags() -> configs.Config:
     """Return the preset with the flags that are present put over it.
 
@@ -59,7 +74,11 @@ def config_from_flags() -> configs.Config:
         raise ValueError(
             f"--preset is missing: choose one of {', '.join(presets.PRESETS)}."
         )
-    return override_from_flags(presets.preset(flags.FLAGS["preset"].value))
+    base = presets.preset(flags.FLAGS["preset"].value)
+    labeled = flags.FLAGS["data.labeled"]
+    if labeled.present:
+        base = other_images.adapt(base, labeled.value or "")
+    return override_from_flags(base)
 
 
 def override_from_flags(base: configs.Config) -> configs.Config:
@@ -92,7 +111,7 @@ def settings_from_flags() -> tuple[configs.Config, workdirs.Workdir]:
         FileNotFoundError: There is neither a preset nor an existing run.
     """
     require("workdir", "runs/digits")
-    workdir = workdirs.Workdir(flags.FLAGS.workdir)
+    workdir = workdirs.named(flags.FLAGS.workdir)
     if flags.FLAGS.preset is None and files.exists(workdir.config):
         return override_from_flags(workdirs.read_config(workdir)), workdir
     return config_from_flags(), workdir
@@ -154,13 +173,7 @@ def run(
             raise app.UsageError(
                 f"unexpected arguments {arguments[1:]}: flags begin with --."
             )
-        try:
-            main(arguments)
-        except _USER_ERRORS + files.errors() as error:
-            if logging.level_debug():
-                traceback.print_exc()
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(_USAGE_ERROR_CODE)
+        user_errors.guarded(main)(arguments)
 
     if {"--help", "-help", "-h", "-?"} & set(sys.argv[1:]):
         # Nothing else needs it.

@@ -40,7 +40,7 @@ def define_flags() -> None:
 def main(_: list[str]) -> None:
     """Write the page and, if asked for, the table."""
     options = flags.FLAGS
-    workdir = workdirs.Workdir(options.workdir)
+    workdir = workdirs.named(options.workdir)
     iteration = options.iteration
     looked_up = [
         pseudo_label_table.find(parse_id(text), workdir, iteration)

@@ -19,11 +19,12 @@ from run_scripts import flags as config_flags
 def define_flags() -> None:
     """Define the flags of the whole loop."""
     config_flags.define_run_flags()
-    flags.DEFINE_boolean(
+    config_flags.DEFINE_yes_or_word(
         "dry_run",
-        False,
+        "full",
         "Check paths, counts, configuration and disk space, print the stages "
-        "with their estimated time, and stop.",
+        "with their estimated time, and stop. --dry_run=full reads and checks "
+        "every picture, too.",
     )
 
 
@@ -33,7 +34,8 @@ def main(_: list[str]) -> None:
     if flags.FLAGS.dry_run:
         from noisy_student_tf.planning import dry_run
 
-        print(dry_run.describe(config, workdir))
+        reads_all = flags.FLAGS.dry_run == "full"
+        print(dry_run.describe(config, workdir, reads_all=reads_all))
         return
     workdirs.check_config(config, workdir)
     if not workdirs.is_finished(config, workdir):
@@ -41,8 +43,11 @@ def main(_: list[str]) -> None:
     rows = results.read(workdir.results)
     print(results.format_table(results.headline_rows(rows)))
     print(results.format_comparisons(rows), end="")
-    for caution in cautions.of_run(workdir):
-        print(f"note: {caution}")
+    for note in (
+        *cautions.of_run(workdir),
+        *workdirs.changed_sources(workdir),
+    ):
+        print(f"note: {note}")
     print(f"report: {workdir.report}")
     exported = shards.read_manifest(workdir.export)
     model, reason = exported["model"], exported["reason"]

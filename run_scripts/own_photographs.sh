@@ -20,5 +20,5 @@ say "Running Noisy Student Training on photographs of solar cells"
 exec .venv/bin/python -m run_scripts.noisy_student \
   --preset=photos --workdir="$WORKDIR" \
   --data.labeled="csv:$WORKDIR/cells/cells.csv" \
-  --data.labeled_per_class=40 \
+  --data.labeled_per_class=40 --data.split=hashed \
   --data.evaluation_fraction=0.2287 --data.validation_fraction=0 "$@"

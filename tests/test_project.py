@@ -13,7 +13,16 @@ from tests import conftest
 ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts", "study")
 
-BASE = {"configs", "files", "recipes", "records", "texts", "workdirs"}
+BASE = {
+    "configs",
+    "files",
+    "heaps",
+    "recipes",
+    "records",
+    "texts",
+    "user_errors",
+    "workdirs",
+}
 PARTS = (
     "evaluation",
     "model",
@@ -26,10 +35,12 @@ PARTS = (
 ALLOWED_IMPORTS = {
     "files": set(),
     "configs": set(),
+    "heaps": {"files"},
+    "user_errors": {"files"},
     "recipes": {"configs"},
     "records": {"files"},
     "texts": set(),
-    "workdirs": {"configs", "files", "recipes", "records.shards"},
+    "workdirs": {"configs", "files", "heaps", "recipes", "records.shards"},
     "devices": BASE,
     **{part: BASE for part in PARTS},
     "training": BASE | {"devices"},
@@ -38,7 +49,14 @@ ALLOWED_IMPORTS = {
     "data_prep": BASE | {"pipeline.decode"},
     "stages": BASE.union(PARTS) | {"data_prep", "devices", "weights"},
     "planning": BASE
-    | {"data_prep", "model", "pseudo_labels", "training", "weights"},
+    | {
+        "data_prep",
+        "evaluation",
+        "model",
+        "pseudo_labels",
+        "training",
+        "weights",
+    },
     "self_training": BASE | {"report", "stages"},
     "study": BASE
     | {

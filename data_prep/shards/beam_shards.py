@@ -121,8 +121,21 @@ def _spread(
         | "Unpack" >> apache_beam.FlatMap(unpack)
         | "Spread" >> apache_beam.Reshuffle()
         # Beam cannot check a protocol.
-        | "Each" >> apache_beam.Map(function).with_input_types(Any)
+        | "Each"
+        >> apache_beam.Map(functools.partial(_call, function)).with_input_types(
+            Any
+        )
     )
+
+
+def _call(function: Callable[[Any], Any], element: Any) -> Any:
+    """Call a function; Beam shows no other errors than Python's own."""
+    try:
+        return function(element)
+    except files.errors() as error:
+        if isinstance(error, OSError):
+            raise
+        raise OSError(str(error)) from error
 
 
 def pack(elements: Sequence[Any]) -> list[bytes]:

@@ -1,9 +1,15 @@
 """Plans the shards of the labeled directory: sources, checked and split."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from data_prep import sources
-from data_prep.shards import imagenet_shards, shard_building, splits
+from data_prep.shards import (
+    imagenet_shards,
+    manifests,
+    shard_building,
+    splits,
+)
 from data_prep.sources import items, tfrecords
 from noisy_student_tf import configs
 
@@ -48,24 +54,55 @@ def check_num_classes(
         )
 
 
-def assign(source: items.Source, data: configs.DataConfig) -> splits.Assignment:
-    """List a labeled source and split it; the same whenever it is called.
+def list_images(
+    source: items.Source, data: configs.DataConfig
+) -> items.Listing:
+    """List a source's images.
+
+    Raises:
+        ValueError: There are none, or too many that it names are missing.
+    """
+    listing = sources.list_checked(source)
+    missing = [
+        {"key": place, "reason": "no such file"} for place in listing.missing
+    ]
+    manifests.check_corrupt(
+        source.specification,
+        missing,
+        num_used=len(listing.images) - len(missing),
+        max_corrupt_fraction=data.max_corrupt_fraction,
+    )
+    return listing
+
+
+def assign(
+    source: items.Source, listing: items.Listing, data: configs.DataConfig
+) -> splits.Assignment:
+    """Split a labeled source's images; the same whenever it is called.
 
     Raises:
         ValueError: A class has no image, or too few.
     """
-    listed = sources.list_checked(source)
+    listed = listing.images
     num_classes = len(source.class_names)
     counts = splits.count_per_class(listed, num_classes)
     check_counts(data.labeled, source.class_names, counts)
-    evaluation_fraction = 0.0 if data.evaluation else data.evaluation_fraction
+    if data.evaluation and any(item.split == splits.TEST for item in listed):
+        raise ValueError(
+            f"--data.evaluation={data.evaluation}: {data.labeled} has test "
+            "images of its own. Leave the flag out, or name the training "
+            "images alone, as in splits:DIR#train."
+        )
     assignment = splits.assign(
         listed,
-        num_classes=num_classes,
-        evaluation_fraction=evaluation_fraction,
-        validation_fraction=data.validation_fraction,
-        labeled_per_class=data.labeled_per_class,
-        seed=data.split_seed,
+        splits.Shares(
+            test=0.0 if data.evaluation else data.evaluation_fraction,
+            validation=data.validation_fraction,
+            labeled_per_class=data.labeled_per_class,
+            how=data.split,
+            seed=data.split_seed,
+        ),
+        num_classes,
     )
     counts = splits.count_per_class(
         assignment.splits[splits.TRAIN], num_classes
@@ -139,45 +176,95 @@ def plan_shards(
     ]
 
 
-def plan_labeled(
-    data: configs.DataConfig, directory: str
-) -> tuple[list[shard_building.ShardPlan], tuple[str, ...] | None]:
-    """Plan the splits of the labeled source.
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """Shards to make of a labeled source.
 
-    Returns:
-        One plan a shard, and the class names: None where only reading the
-        shards tells.
+    Attributes:
+        plans: One a shard.
+        class_names: None where only reading the shards tells.
+        listing: What the source holds; None where it is not listed.
     """
+
+    plans: Sequence[shard_building.ShardPlan] = ()
+    class_names: tuple[str, ...] | None = None
+    listing: items.Listing | None = None
+
+
+def plan_labeled(data: configs.DataConfig, directory: str) -> Planned:
+    """Plan the splits of the labeled source."""
     in_place = imagenet_shards.is_read_in_place(data.labeled, data)
     if in_place and not data.labeled_per_class:
-        return [*imagenet_shards.plan_splits(data, directory)], None
+        return Planned(imagenet_shards.plan_splits(data, directory))
     source = open_labeled(data)
+    listing = list_images(source, data)
     plans: list[shard_building.ShardPlan] = []
-    for split, images in assign(source, data).splits.items():
+    for split, images in assign(source, listing, data).splits.items():
         plans += plan_shards(
             source, images, split=split, directory=directory, data=data
         )
-    return plans, source.class_names
+    return Planned(plans, source.class_names, listing)
 
 
 def plan_evaluation(
-    data: configs.DataConfig, directory: str
-) -> tuple[list[shard_building.ShardPlan], tuple[str, ...] | None]:
+    data: configs.DataConfig,
+    directory: str,
+    class_names: tuple[str, ...] | None = None,
+) -> Planned:
     """Plan the test split of the held-out source, if there is one.
 
-    Returns:
-        As `plan_labeled`.
+    It may lack some of the labeled source's `class_names`, and have them in
+    another order.
     """
     if not data.evaluation:
-        return [], None
+        return Planned()
     if imagenet_shards.is_read_in_place(data.evaluation, data):
-        return [*imagenet_shards.plan_test(data, directory)], None
+        return Planned(imagenet_shards.plan_test(data, directory))
     source = sources.open_source(data.evaluation)
-    listed = sources.list_checked(source)
+    listing = list_images(source, data)
+    names = class_names or ()
+    if source.class_names and set(source.class_names) <= set(names):
+        source, listing = _name_anew(source, listing, names)
     plans = plan_shards(
-        source, listed, split=splits.TEST, directory=directory, data=data
+        source,
+        [item for item in listing.images if item.split != splits.UNLABELED],
+        split=splits.TEST,
+        directory=directory,
+        data=data,
     )
-    return plans, source.class_names
+    return Planned(plans, source.class_names, listing)
+
+
+def _name_anew(
+    source: items.Source, listing: items.Listing, class_names: tuple[str, ...]
+) -> tuple[items.Source, items.Listing]:
+    """Give a source of some of the classes the labels of all."""
+    labels = [class_names.index(name) for name in source.class_names]
+    images = [
+        dataclasses.replace(
+            item, label=None if item.label is None else labels[item.label]
+        )
+        for item in listing.images
+    ]
+    return (
+        dataclasses.replace(source, class_names=class_names),
+        dataclasses.replace(listing, images=images),
+    )
+
+
+def plan_all(
+    data: configs.DataConfig, directory: str
+) -> tuple[Planned, Planned]:
+    """Plan what is labeled and what is held out, and compare their classes.
+
+    Raises:
+        ValueError: See `check_same_classes`.
+    """
+    labeled = plan_labeled(data, directory)
+    held_out = plan_evaluation(data, directory, labeled.class_names)
+    if labeled.class_names is not None and held_out.class_names is not None:
+        check_same_classes(data, labeled.class_names, held_out.class_names)
+    return labeled, held_out
 
 
 def found_class_names(
@@ -208,7 +295,7 @@ def check_same_classes(
     """Check that the held-out source has the labeled source's classes.
 
     Raises:
-        ValueError: It has others, or in another order.
+        ValueError: It has others.
     """
     if tuple(class_names) == tuple(held_out_class_names):
         return
@@ -217,5 +304,6 @@ def check_same_classes(
     raise ValueError(
         f"--data.evaluation={data.evaluation}: its classes are not those of "
         f"--data.labeled={data.labeled}. Missing: {missing}; unknown: "
-        f"{unknown}. Both need the same classes in the same order."
+        f"{unknown}. Classes that the held-out images lack may be missing "
+        "there; all others need the names of labeled ones."
     )

@@ -2,8 +2,9 @@
 
 import collections
 import dataclasses
+import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,9 @@ import pyarrow.compute as pc
 from absl import logging
 
 from data_prep.shards import shard_building, sidecars, splits
-from noisy_student_tf import configs
+from data_prep.sources import items
+from noisy_student_tf import configs, files, heaps
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import parquet_files, shards
 
 _NUM_NAMED = 5
@@ -31,11 +34,13 @@ def is_done(directory: str, configuration: dict[str, Any]) -> bool:
     """
     if not shards.is_finished(directory):
         return False
-    made_with = shards.read_manifest(directory)["configuration"]
+    made_with = dataclasses.asdict(configs.DataConfig())
+    made_with |= shards.read_manifest(directory)["configuration"]
+    free = config_tree.fields_affecting("nothing")
     changed = [
         f"{name}: {made_with.get(name)!r} became {value!r}"
         for name, value in configuration.items()
-        if made_with.get(name) != value
+        if made_with.get(name) != value and f"data.{name}" not in free
     ]
     if changed:
         raise ValueError(
@@ -61,10 +66,16 @@ def summarize(
     data: configs.DataConfig,
     class_names: Sequence[str],
     source: dict[str, str],
+    listings: Mapping[str, items.Listing | None],
 ) -> dict[str, Any]:
     """Return the manifest of a directory whose shards are all written.
 
-    `source` is role ("labeled", ...) -> what it was read from.
+    Args:
+        plans: Of its shards.
+        data: What it was made with.
+        class_names: In the order of the labels.
+        source: Role ("labeled", ...) -> what it was read from.
+        listings: Role -> what that holds, where it is listed.
 
     Raises:
         ValueError: More pictures of one source are corrupt than
@@ -80,16 +91,11 @@ def summarize(
     num_classes = len(class_names)
     return {
         "splits": {
-            split: shards.split_manifest(
-                paths=[each.plan.shard_path for each in found],
-                num_records=sum(each.num_records for each in found),
-                schema=found[0].plan.schema,
-                num_classes=0 if split == splits.UNLABELED else num_classes,
-            )
+            split: _describe_split(split, found, num_classes)
             for split, found in by_split.items()
         },
         "class_names": list(class_names),
-        "source": source,
+        **_describe_sources(source, listings),
         "corrupt": corrupt,
         "num_corrupt": len(corrupt),
         "counts_per_class": {
@@ -104,6 +110,33 @@ def summarize(
         },
         "checksums": _checksums(written),
         "configuration": configuration_of(data),
+    }
+
+
+def _describe_split(
+    split: str, written: Sequence["_Written"], num_classes: int
+) -> dict[str, Any]:
+    return shards.split_manifest(
+        paths=[each.plan.shard_path for each in written],
+        num_records=sum(each.num_records for each in written),
+        schema=written[0].plan.schema,
+        num_classes=0 if split == splits.UNLABELED else num_classes,
+    )
+
+
+def _describe_sources(
+    source: dict[str, str], listings: Mapping[str, items.Listing | None]
+) -> dict[str, Any]:
+    """Return what a manifest says of the sources; see `summarize`."""
+    return {
+        "source": source,
+        # What a later command compares with what it finds.
+        "snapshots": heaps.snapshots(source),
+        "ignored": {
+            role: dict(listing.ignored)
+            for role, listing in listings.items()
+            if listing is not None
+        },
     }
 
 
@@ -141,12 +174,19 @@ def _check_sources(
     for specification, found in _group(written, "plan.specification").items():
         summaries = [each.summary for each in found]
         num_excluded = sum(len(each.excluded) for each in summaries)
-        check_corrupt(
-            specification,
-            [entry for each in summaries for entry in each.corrupt],
-            num_used=sum(each.num_records for each in found) + num_excluded,
-            max_corrupt_fraction=max_corrupt_fraction,
-        )
+        try:
+            check_corrupt(
+                specification,
+                [entry for each in summaries for entry in each.corrupt],
+                num_used=sum(each.num_records for each in found) + num_excluded,
+                max_corrupt_fraction=max_corrupt_fraction,
+            )
+        except ValueError:
+            # Mended pictures are read again when the build goes on.
+            for each in found:
+                if each.summary.corrupt:
+                    files.remove(each.plan.index_path)
+            raise
 
 
 def _checksums(written: Sequence[_Written]) -> dict[str, str]:
@@ -167,7 +207,8 @@ def check_corrupt(
 ) -> None:
     """Check the share of corrupt pictures of a source.
 
-    `entries` are `{"key", "reason"}` of each, beside the pictures used.
+    `entries` are `{"key", "reason"}` of each, beside the pictures used. One is
+    never too many, unless the fraction is 0.
 
     Raises:
         ValueError: It is beyond the fraction.
@@ -180,11 +221,16 @@ def check_corrupt(
         f"{specification}: {len(entries)} of {num_items} images cannot "
         f"be used ({name_some(named)})"
     )
-    if len(entries) > max_corrupt_fraction * num_items:
+    num_accepted = max_corrupt_fraction and max(
+        1, max_corrupt_fraction * num_items
+    )
+    if len(entries) > num_accepted:
+        share = math.ceil(1000 * len(entries) / num_items) / 1000
         raise ValueError(
             f"{message}, more than --data.max_corrupt_fraction="
-            f"{max_corrupt_fraction}. Remove or mend them, or raise the "
-            "fraction, and build again."
+            f"{max_corrupt_fraction}. Remove or mend them, or accept them with "
+            f"--data.max_corrupt_fraction={share} (--max_corrupt_fraction of "
+            "the builder), and give the same command again: it goes on."
         )
     logging.warning("%s; they are left out.", message)
 
@@ -212,3 +258,25 @@ def find_overlap(
         (row["key"], keys[row["image_sha256"]])
         for row in train.filter(is_shared).to_pylist()
     ]
+
+
+def find_contradictions(
+    plans: Sequence[shard_building.ShardPlan],
+) -> list[list[tuple[str, int]]]:
+    """Return (key, label) of the copies of each picture of several classes."""
+    columns = ["image_sha256", "key", "label"]
+    table = pa.concat_tables(
+        parquet_files.read_table(plan.index_path, columns) for plan in plans
+    ).replace_schema_metadata()
+    labels = table.group_by("image_sha256").aggregate(
+        [("label", "count_distinct")]
+    )
+    several = labels.filter(pc.greater(labels["label_count_distinct"], 1))
+    is_shared = pc.is_in(
+        table["image_sha256"],
+        value_set=several["image_sha256"].combine_chunks(),
+    )
+    copies: dict[bytes, list[tuple[str, int]]] = collections.defaultdict(list)
+    for row in table.filter(is_shared).to_pylist():
+        copies[row["image_sha256"]].append((row["key"], row["label"]))
+    return [sorted(each) for each in copies.values()]

@@ -127,10 +127,12 @@ class ListedPlan(ShardPlan):
                     picture = pictures.normalize(
                         read(item), max_side=self.max_side
                     )
-                except (pictures.CorruptImageError, FileNotFoundError) as error:
-                    is_missing = isinstance(error, FileNotFoundError)
-                    reason = "no such file" if is_missing else str(error)
-                    summary.corrupt.append({"key": item.key, "reason": reason})
+                except _unusable() as error:
+                    if files.is_passing(error):
+                        raise
+                    summary.corrupt.append(
+                        {"key": item.key, "reason": _reason(error)}
+                    )
                     continue
                 digest = hashlib.sha256(picture).digest()
                 if digest in excluded_hashes:
@@ -144,6 +146,19 @@ class ListedPlan(ShardPlan):
                 rows.append((item.image_id, digest, label, item.key))
         summary = dataclasses.replace(summary, sha256=shards.fingerprint(path))
         sidecars.write_index(self.index_path, rows=rows, summary=summary)
+
+
+def _unusable() -> tuple[type[Exception], ...]:
+    """Return what is raised where one picture cannot be used."""
+    return (pictures.CorruptImageError, *files.errors())
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, pictures.CorruptImageError):
+        return str(error)
+    return f"cannot be read ({error})"
 
 
 def write(plan: ShardPlan) -> None:

@@ -4,12 +4,13 @@ import collections
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Literal
 
 from data_prep.sources import items
 from noisy_student_tf.records import schema
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
-UNLABELED = "unlabeled"
+TRAIN, VALIDATION, TEST = items.TRAIN, items.VALIDATION, items.TEST
+UNLABELED = items.UNLABELED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,59 +27,132 @@ class Assignment:
     rest: list[items.Item]
 
 
+@dataclasses.dataclass(frozen=True)
+class Shares:
+    """How a labeled source is split.
+
+    Attributes:
+        test: Share of the images in `test`, in [0, 1).
+        validation: Share of the images in `validation`, in [0, 1).
+        labeled_per_class: Training images per class; 0: all.
+        how: "stratified": shares of each class, the images with the smallest
+            hashes of their ids; "hashed": an image's hash alone decides,
+            whatever other images there are.
+        seed: Another one draws anew.
+    """
+
+    test: float
+    validation: float
+    labeled_per_class: int = 0
+    how: Literal["stratified", "hashed"] = "hashed"
+    seed: int = 0
+
+    def purpose(self, name: str) -> str:
+        """Return what an id is hashed for."""
+        return f"{name}/{self.seed}" if self.seed else name
+
+
 def assign(
-    listed: Sequence[items.Item],
-    *,
-    num_classes: int,
-    evaluation_fraction: float,
-    validation_fraction: float,
-    labeled_per_class: int,
-    seed: int = 0,
+    listed: Sequence[items.Item], shares: Shares, num_classes: int
 ) -> Assignment:
     """Split a labeled source by the hashes of the ids.
 
-    An image's split does not depend on which other images there are, with the
-    exception of `labeled_per_class`: of the images that are not held out, the
-    n with the smallest hash of each class train.
+    What the source itself puts into a split stays there, and none of the
+    others is drawn for it. Of the images that are not held out, the
+    `labeled_per_class` with the smallest hash of each class train.
 
     Args:
-        listed: The source's images, all with labels.
+        listed: The source's images, with labels but for unlabeled ones.
+        shares: What is held out.
         num_classes: Classes of the labels.
-        evaluation_fraction: Share of the images in `test`.
-        validation_fraction: Share of the images in `validation`.
-        labeled_per_class: Training images per class; 0: all.
-        seed: Another one draws anew.
 
     Raises:
         ValueError: A held-out split got no image.
     """
-    suffix = f"/{seed}" if seed else ""
-    test, validation, pool = [], [], []
+    given: dict[str, list[items.Item]] = collections.defaultdict(list)
     for item in listed:
-        position = schema.unit_hash(item.image_id, f"split{suffix}")
-        if position < evaluation_fraction:
-            test.append(item)
-        elif position < evaluation_fraction + validation_fraction:
-            validation.append(item)
-        else:
-            pool.append(item)
+        given[item.split or TRAIN].append(item)
+    shares = dataclasses.replace(
+        shares,
+        test=0.0 if given[TEST] else shares.test,
+        validation=0.0 if given[VALIDATION] else shares.validation,
+    )
+    draw = _draw_stratified if shares.how == "stratified" else _draw_hashed
+    drawn = draw(given[TRAIN], shares)
     splits: dict[str, list[items.Item]] = {}
     splits[TRAIN], rest = _take_per_class(
-        pool, num_classes, labeled_per_class, purpose=f"labeled{suffix}"
+        drawn[TRAIN],
+        num_classes,
+        shares.labeled_per_class,
+        purpose=shares.purpose("labeled"),
     )
-    for name, flag, fraction, images in (
-        (VALIDATION, "validation_fraction", validation_fraction, validation),
-        (TEST, "evaluation_fraction", evaluation_fraction, test),
+    for name, flag, fraction in (
+        (VALIDATION, "validation_fraction", shares.validation),
+        (TEST, "evaluation_fraction", shares.test),
     ):
-        if not fraction:
-            continue
-        if not images:
+        images = given[name] or drawn[name]
+        if fraction and not images:
             raise ValueError(
                 f"--data.{flag}={fraction} of {len(listed)} images holds out "
                 f"none. Raise it, or set it to 0 to do without {name}."
             )
-        splits[name] = images
-    return Assignment(splits, rest)
+        if images:
+            splits[name] = images
+    return Assignment(splits, [*rest, *given[UNLABELED]])
+
+
+def _draw_hashed(
+    listed: Sequence[items.Item], shares: Shares
+) -> dict[str, list[items.Item]]:
+    """Return split -> its images; each one's place depends on its id alone."""
+    drawn: dict[str, list[items.Item]] = {TRAIN: [], VALIDATION: [], TEST: []}
+    for item in listed:
+        position = schema.unit_hash(item.image_id, shares.purpose("split"))
+        if position < shares.test:
+            drawn[TEST].append(item)
+        elif position < shares.test + shares.validation:
+            drawn[VALIDATION].append(item)
+        else:
+            drawn[TRAIN].append(item)
+    return drawn
+
+
+def _draw_stratified(
+    listed: Sequence[items.Item], shares: Shares
+) -> dict[str, list[items.Item]]:
+    """Return split -> its images, in the order of the listing."""
+    by_class: dict[int | None, list[items.Item]] = collections.defaultdict(list)
+    for item in listed:
+        by_class[item.label].append(item)
+    places: dict[bytes, str] = {}
+    for images in by_class.values():
+        images.sort(key=lambda item: _hash_order(item, shares.purpose("split")))
+        num_test, num_validation = num_held_out(len(images), shares)
+        for rank, item in enumerate(images):
+            if rank < num_test:
+                places[item.image_id] = TEST
+            elif rank < num_test + num_validation:
+                places[item.image_id] = VALIDATION
+    drawn: dict[str, list[items.Item]] = {TRAIN: [], VALIDATION: [], TEST: []}
+    for item in listed:
+        drawn[places.get(item.image_id, TRAIN)].append(item)
+    return drawn
+
+
+def num_held_out(num_images: int, shares: Shares) -> tuple[int, int]:
+    """Return how many images of a class are for test, and for validation.
+
+    Shares are rounded, but of three images one is for test and of four one for
+    validation, and one always trains.
+    """
+    num_test, num_validation = (
+        max(int(share * num_images + 0.5), int(num_images >= least))
+        if share
+        else 0
+        for share, least in ((shares.test, 3), (shares.validation, 4))
+    )
+    num_test = min(num_test, max(num_images - 1, 0))
+    return num_test, min(num_validation, max(num_images - 1 - num_test, 0))
 
 
 def _take_per_class(

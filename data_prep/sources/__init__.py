@@ -7,8 +7,20 @@ import dataclasses
 import difflib
 from collections.abc import Callable
 
-from data_prep.sources import arrays, folders, items, tars, tfds, tfrecords
-from noisy_student_tf import files
+from absl import logging
+
+from data_prep.sources import (
+    arrays,
+    csv_lists,
+    folders,
+    items,
+    parquet,
+    tars,
+    tfds,
+    tfrecords,
+    webdataset,
+)
+from noisy_student_tf import files, heaps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +33,14 @@ class _Kind:
         reader: Reads the pictures of its files.
         list_file: Lists one of them; None where images do not lie many to a
             file.
+        expand: Finds its files, of a specification and what is behind `KIND:`.
     """
 
     usage: str
     open: Callable[[str], items.Source]
     reader: items.Reader | None = None
     list_file: items.ListFile | None = None
+    expand: Callable[[str, str], list[str]] = items.expand
 
 
 _KINDS = {
@@ -34,8 +48,23 @@ _KINDS = {
     "idx": _Kind("idx:DIR or idx:DIR#t10k", arrays.open_idx),
     "folder": _Kind("folder:DIR", folders.open_folder),
     "files": _Kind("files:DIR", folders.open_files),
-    "csv": _Kind("csv:FILE", folders.open_csv),
+    "splits": _Kind("splits:DIR or splits:DIR#SPLIT", folders.open_splits),
+    "csv": _Kind(csv_lists.USAGE, csv_lists.open_csv),
     "tar": _Kind("tar:GLOB", tars.open_tar, tars.read_ranges, tars.list_file),
+    "wds": _Kind(
+        webdataset.USAGE,
+        webdataset.open_webdataset,
+        tars.read_ranges,
+        tars.list_file,
+        webdataset.expand,
+    ),
+    "parquet": _Kind(
+        parquet.USAGE,
+        parquet.open_parquet,
+        parquet.read_rows,
+        parquet.list_file,
+        parquet.expand,
+    ),
     "tfds": _Kind("tfds:NAME or tfds:NAME/SPLIT", tfds.open_tfds),
     "imagenet": _Kind(
         "imagenet:GLOB",
@@ -58,7 +87,7 @@ def open_source(specification: str) -> items.Source:
     """
     kind, colon, argument = specification.partition(":")
     if kind in _KINDS:
-        return _KINDS[kind].open(argument)
+        return _KINDS[kind].open(files.expand_home(argument))
     if colon and not files.is_remote(specification):
         nearest = difflib.get_close_matches(kind, _KINDS, n=1)
         hint = f" Did you mean {nearest[0]}:{argument}?" if nearest else ""
@@ -66,7 +95,7 @@ def open_source(specification: str) -> items.Source:
             f"{specification!r} is no source of images.{hint} Accepted: "
             f"{ACCEPTED}."
         )
-    return tfrecords.open_shards(specification)
+    return tfrecords.open_shards(files.expand_home(specification))
 
 
 def open_by_file(specification: str) -> items.FileSource:
@@ -80,7 +109,7 @@ def open_by_file(specification: str) -> items.FileSource:
     if kind not in _KINDS:
         return items.FileSource(
             specification,
-            tuple(tfrecords.find_shards(specification)),
+            tuple(tfrecords.find_shards(files.expand_home(specification))),
             tfrecords.read_pictures,
             tfrecords.list_shard,
         )
@@ -93,7 +122,7 @@ def open_by_file(specification: str) -> items.FileSource:
             f"{', '.join([*accepted, _OUR_SHARDS])}. Pack the images, or list "
             "them all with --data.unlabeled_by_file=False."
         )
-    paths = items.expand(specification, argument)
+    paths = opened.expand(specification, files.expand_home(argument))
     # They stand in the ids.
     items.check_file_names(specification, paths)
     return items.FileSource(
@@ -101,17 +130,21 @@ def open_by_file(specification: str) -> items.FileSource:
     )
 
 
-def list_checked(source: items.Source) -> list[items.Item]:
+def list_checked(source: items.Source) -> items.Listing:
     """List a source's images, at least one and every id once.
 
     Raises:
         ValueError: The source is empty, or two images have the same id.
     """
-    listed = source.list_items()
-    if not listed:
+    listing = source.list_items()
+    ignored = heaps.describe_ignored(listing.ignored, items.ADVICE)
+    if not listing.images:
         raise ValueError(
             f"{source.specification}: there are no images. Looked for files "
-            f"ending in {', '.join(items.EXTENSIONS)}."
+            f"ending in {', '.join(items.EXTENSIONS)}; "
+            f"{ignored or 'there are no other files'}."
         )
-    items.check_ids(source.specification, listed)
-    return listed
+    if ignored:
+        logging.warning("%s: %s.", source.specification, ignored)
+    items.check_ids(source.specification, listing.images)
+    return listing

@@ -71,7 +71,8 @@ def open_labeled(specification: str) -> LabeledImages:
         FileNotFoundError: The source does not exist.
     """
     source = sources.open_source(specification)
-    listed = sources.list_checked(source)
+    listing = sources.list_checked(source)
+    listed = [i for i in listing.images if i.split != items.UNLABELED]
     if any(item.label is None for item in listed):
         raise ValueError(
             f"{specification}: the images have no labels, and accuracy needs "

@@ -1,16 +1,34 @@
-"""Images that are files: in class folders, in any folder, listed by a CSV."""
+"""Images that are files: in class folders, split folders, or any folder."""
 
+import collections
 import contextlib
-import csv
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from data_prep.sources import items
-from noisy_student_tf import files
+from noisy_student_tf import files, heaps
+
+_IN_NO_CLASS = "in no class folder"
+
+# Names of folders -> the split that they hold.
+_SPLITS = {
+    "train": items.TRAIN,
+    "training": items.TRAIN,
+    "val": items.VALIDATION,
+    "valid": items.VALIDATION,
+    "validation": items.VALIDATION,
+    "test": items.TEST,
+    "testing": items.TEST,
+    "unlabeled": items.UNLABELED,
+    "unlabelled": items.UNLABELED,
+}
+
+
+# The label of a folder's pictures, and their split.
+_Place = tuple[int | None, str]
 
 
 @contextlib.contextmanager
-def _read_files(_: tuple[items.Item, ...]) -> Iterator[items.ReadItem]:
+def read_files(_: tuple[items.Item, ...]) -> Iterator[items.ReadItem]:
     """Yield what reads a picture's file; a locator is its whole path."""
     yield lambda item: files.read_bytes(item.locator)
 
@@ -20,7 +38,7 @@ def open_folder(directory: str) -> items.Source:
 
     Raises:
         FileNotFoundError: The directory is missing.
-        ValueError: It has no class folders.
+        ValueError: It has no class folders, or folders of splits.
     """
     specification = f"folder:{directory}"
     _check_directory(directory, specification)
@@ -31,26 +49,113 @@ def open_folder(directory: str) -> items.Source:
             "of each class into a folder named after the class, or use "
             f"files:{directory} for images without classes."
         )
-
+    if _are_splits(directory, class_names):
+        raise ValueError(
+            f"{specification}: its folders {', '.join(class_names)} are "
+            "splits, and not classes: they hold folders and no pictures. Write "
+            f"splits:{directory}."
+        )
     return items.Source(
         specification=specification,
         class_names=class_names,
-        reader=_read_files,
+        reader=read_files,
         list_items=lambda: _list(
-            directory, {name: label for label, name in enumerate(class_names)}
+            directory,
+            {name: (label, "") for label, name in enumerate(class_names)},
+            around=("",),
         ),
     )
 
 
 def find_classes(directory: str) -> tuple[str, ...]:
-    """Return the names of the class folders in a directory, in their order."""
-    return items.sort_class_names(
-        entry
-        for entry in files.list_directory(directory)
-        if not entry.startswith(".")
-        and not items.has_image_extension(entry)
-        and files.is_directory(files.join(directory, entry))
+    """Return the names of the class folders in a directory, in their order.
+
+    Raises:
+        ValueError: A name cannot be that of a class.
+    """
+    return items.sort_class_names(heaps.list_folders(directory))
+
+
+def _are_splits(directory: str, names: tuple[str, ...]) -> bool:
+    known = [_SPLITS.get(name.lower()) for name in names]
+    return (
+        None not in known
+        and items.TRAIN in known
+        and all(
+            _holds_folders_alone(files.join(directory, name))
+            for name, split in zip(names, known, strict=True)
+            if split != items.UNLABELED
+        )
     )
+
+
+def _holds_folders_alone(directory: str) -> bool:
+    return bool(heaps.list_folders(directory)) and not any(
+        items.has_image_extension(name)
+        and not files.is_directory(files.join(directory, name))
+        for name in files.list_directory(directory)
+    )
+
+
+def open_splits(argument: str) -> items.Source:
+    """Open `splits:DIR` or `splits:DIR#SPLIT`: folders of train, val, test.
+
+    Below each lie class folders; without them the images have no classes.
+    What lies in `unlabeled` has none either. `#SPLIT`, a folder's name, opens
+    that one alone, whose images then are of no split.
+
+    Raises:
+        FileNotFoundError: The directory or the split is missing.
+        ValueError: No folder is named after a split.
+    """
+    specification = f"splits:{argument}"
+    directory, _, chosen = argument.partition("#")
+    found = _find_splits(specification, directory, chosen)
+    classes = {
+        name: heaps.list_folders(files.join(directory, name))
+        for name, split in found.items()
+        if split != items.UNLABELED
+    }
+    class_names = items.sort_class_names(
+        each for names in classes.values() for each in names
+    )
+    labels = {name: label for label, name in enumerate(class_names)}
+    places: dict[str, _Place] = {}
+    for name, split in found.items():
+        for each in classes.get(name, ()):
+            places[f"{name}/{each}"] = (labels[each], "" if chosen else split)
+        if not classes.get(name):
+            # Pictures beside those that have classes.
+            is_rest = bool(class_names) and not chosen
+            places[name] = (None, items.UNLABELED if is_rest else "")
+    return items.Source(
+        specification=specification,
+        class_names=class_names,
+        reader=read_files,
+        list_items=lambda: _list(
+            directory,
+            places,
+            around=[name for name in found if classes.get(name)],
+        ),
+    )
+
+
+def _find_splits(
+    specification: str, directory: str, chosen: str
+) -> dict[str, str]:
+    """Return folder -> the split that it holds."""
+    _check_directory(directory, specification)
+    found = {
+        name: _SPLITS[name.lower()]
+        for name in heaps.list_folders(directory)
+        if name.lower() in _SPLITS and chosen in ("", name)
+    }
+    if not found:
+        raise ValueError(
+            f"{specification}: no folder {chosen or 'of a split'} is in it. "
+            f"Folders of splits are named {', '.join(_SPLITS)}."
+        )
+    return found
 
 
 def open_files(directory: str) -> items.Source:
@@ -64,76 +169,47 @@ def open_files(directory: str) -> items.Source:
     return items.Source(
         specification=specification,
         class_names=(),
-        reader=_read_files,
-        list_items=lambda: _list(directory, {"": None}),
+        reader=read_files,
+        list_items=lambda: _list(directory, {"": (None, "")}),
     )
 
 
 def _list(
-    directory: str, folders: Mapping[str, int | None]
-) -> list[items.Item]:
-    """List the pictures below folders of a directory: folder -> label."""
-    name = items.base_name(directory)
-    return [
-        _make_item(name, directory, key, label)
-        for folder, label in folders.items()
-        for key in _walk(directory, folder)
-    ]
+    directory: str, places: Mapping[str, _Place], around: Sequence[str] = ()
+) -> items.Listing:
+    """List the pictures below folders of a directory.
 
-
-def open_csv(path: str) -> items.Source:
-    """Open `csv:FILE`: lines of path and label, or of paths alone.
-
-    Paths are relative to the file. A first line whose first field is `path`
-    is a heading.
-
-    Raises:
-        FileNotFoundError: The file is missing.
-        ValueError: A line has another number of fields than the first.
+    Args:
+        directory: Its name stands in the ids.
+        places: Folder -> what its pictures are.
+        around: Folders whose own files are no images of any class.
     """
-    specification = f"csv:{path}"
-    if not files.exists(path):
-        raise FileNotFoundError(f"{specification}: there is no such file.")
-    lines = csv.reader(io.StringIO(files.read_text(path).lstrip("\ufeff")))
-    rows = [
-        (lines.line_num, [field.strip() for field in row])
-        for row in lines
-        if row
-    ]
-    if rows and rows[0][1][0].lower() == "path":
-        rows = rows[1:]
-    for number, row in rows:
-        if len(row) != len(rows[0][1]) or len(row) > 2 or not all(row):
-            raise ValueError(
-                f"{specification}: line {number} is {row}; accepted are lines "
-                "of path,label, or of paths alone throughout."
-            )
-    class_names = items.sort_class_names(row[1] for _, row in rows if row[1:])
-    labels = {name: label for label, name in enumerate(class_names)}
-
-    name = items.base_name(path)
-    directory = path.rpartition("/")[0]
-
-    def list_items() -> list[items.Item]:
-        return [
-            _make_item(
-                name, directory, row[0], labels[row[1]] if row[1:] else None
-            )
-            for _, row in rows
-        ]
-
-    return items.Source(
-        specification=specification,
-        class_names=class_names,
-        reader=_read_files,
-        list_items=list_items,
+    name = items.base_name(directory)
+    found = heaps.find_pictures(
+        directory, tuple(places), is_picture=items.has_image_extension
     )
+    ignored = found.ignored + _count_outside(directory, around)
+    images = [
+        items.make_item(
+            name, key, label, files.join(directory, key), split=split
+        )
+        for folder, (label, split) in places.items()
+        for key in found.pictures[folder]
+    ]
+    return items.Listing(images, ignored)
 
 
-def _make_item(
-    name: str, directory: str, key: str, label: int | None
-) -> items.Item:
-    return items.make_item(name, key, label, files.join(directory, key))
+def _count_outside(
+    directory: str, folders: Sequence[str]
+) -> collections.Counter[str]:
+    return collections.Counter(
+        _IN_NO_CLASS
+        if items.has_image_extension(entry.name)
+        else heaps.suffix_of(entry.name)
+        for folder in folders
+        for entry in files.scan_directory(files.join(directory, folder))
+        if not heaps.is_left_alone(entry.name) and not entry.is_directory()
+    )
 
 
 def _check_directory(directory: str, specification: str) -> None:
@@ -142,19 +218,3 @@ def _check_directory(directory: str, specification: str) -> None:
             f"{specification}: there is no such folder. Check the path; it is "
             "taken relative to the working directory."
         )
-
-
-def _walk(directory: str, below: str) -> Iterator[str]:
-    """Yield the pictures' paths relative to a directory, in sorted order.
-
-    Only names that do not look like a picture's are asked whether they are
-    folders: asking costs a round trip each on object stores.
-    """
-    for name in files.list_directory(files.join(directory, below)):
-        path = f"{below}/{name}" if below else name
-        if name.startswith("."):
-            continue
-        if items.has_image_extension(name):
-            yield path
-        elif files.is_directory(files.join(directory, path)):
-            yield from _walk(directory, path)

@@ -1,5 +1,6 @@
 """What a source of images is: named, with classes, listed and read by item."""
 
+import collections
 import contextlib
 import dataclasses
 import os
@@ -9,7 +10,16 @@ from typing import Any
 from noisy_student_tf import files
 from noisy_student_tf.records import schema
 
+# Splits of a run's data directories.
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+UNLABELED = "unlabeled"
+
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+
+# What to do about pictures that are not read, by suffix.
+ADVICE = dict.fromkeys(
+    (".heic", ".heif", ".avif", ".tif", ".tiff"), "convert them to JPEG"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,12 +31,33 @@ class Item:
         key: Relative path or record index, as messages show it.
         label: 0-based class, None where the source has no classes.
         locator: Where the source finds the picture's bytes.
+        split: Which one the source puts it into; empty: any.
     """
 
     image_id: bytes
     key: str
     label: int | None
     locator: Any
+    split: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """What a source holds.
+
+    Attributes:
+        images: In its order.
+        ignored: Kind of file -> number of those that are no pictures; see
+            `heaps.Found`.
+        missing: Images that a list names and that are not there, each with
+            its place in the list.
+    """
+
+    images: list[Item]
+    ignored: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    missing: tuple[str, ...] = ()
 
 
 # A file's path to its images; a module's function, which workers import.
@@ -59,7 +90,7 @@ class Source:
     specification: str
     class_names: tuple[str, ...]
     reader: Reader
-    list_items: Callable[[], list[Item]]
+    list_items: Callable[[], Listing]
     is_shuffled: bool = False
 
 
@@ -81,24 +112,43 @@ class FileSource:
 
 
 def make_item(
-    source_name: str, key: str, label: int | None, locator: Any
+    source_name: str,
+    key: str,
+    label: int | None,
+    locator: Any,
+    *,
+    split: str = "",
 ) -> Item:
     """Return an item whose id is made of the source's name and the key."""
     image_id = schema.make_id(source_name, key)
-    return Item(image_id=image_id, key=key, label=label, locator=locator)
+    return Item(
+        image_id=image_id, key=key, label=label, locator=locator, split=split
+    )
 
 
-def make_numbered(source_name: str, labels: Iterable[int | None]) -> list[Item]:
+def make_numbered(source_name: str, labels: Iterable[int | None]) -> Listing:
     """Return an item per label; its number is its key and its locator."""
-    return [
-        make_item(source_name, str(index), label, index)
-        for index, label in enumerate(labels)
-    ]
+    return Listing(
+        [
+            make_item(source_name, str(index), label, index)
+            for index, label in enumerate(labels)
+        ]
+    )
 
 
 def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return distinct class names in order: by number if all are numbers."""
+    """Return distinct class names in order: by number if all are numbers.
+
+    Raises:
+        ValueError: A name has a line break or another control character.
+    """
     distinct = sorted(set(names))
+    for name in distinct:
+        if not name.isprintable():
+            raise ValueError(
+                f"The class {name!r} has a line break or another character "
+                "that cannot be printed in its name. Rename it."
+            )
     if all(name.isdecimal() for name in distinct):
         distinct.sort(key=int)
     return tuple(distinct)

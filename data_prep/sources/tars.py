@@ -1,5 +1,6 @@
 """Images in tar files, read where they lie by their offsets."""
 
+import collections
 import contextlib
 import dataclasses
 import posixpath
@@ -10,7 +11,7 @@ from typing import IO, Any
 import tensorflow as tf
 
 from data_prep.sources import items
-from noisy_student_tf import files
+from noisy_student_tf import files, heaps
 
 # Of one reader; a shard's images may lie in more files than may be open.
 _MAX_OPEN_FILES = 64
@@ -56,7 +57,10 @@ def open_tar(pattern: str) -> items.Source:
     """
     specification = f"tar:{pattern}"
     paths = items.expand(specification, pattern)
-    listed = [item for path in paths for item in list_file(path)]
+    # They stand in the ids.
+    items.check_file_names(specification, paths)
+    ignored = collections.Counter[str]()
+    listed = [item for path in paths for item in _list_file(path, ignored)]
     # Archive, folders, picture.
     parts = [item.key.split("/") for item in listed]
     class_names: tuple[str, ...] = ()
@@ -71,7 +75,7 @@ def open_tar(pattern: str) -> items.Source:
         specification=specification,
         class_names=class_names,
         reader=read_ranges,
-        list_items=lambda: listed,
+        list_items=lambda: items.Listing(listed, ignored),
     )
 
 
@@ -81,18 +85,65 @@ def list_file(path: str) -> Iterator[items.Item]:
     Raises:
         ValueError: See `open_tar`.
     """
+    return _list_file(path, collections.Counter())
+
+
+def _list_file(
+    path: str, ignored: collections.Counter[str]
+) -> Iterator[items.Item]:
+    """Yield a tar file's pictures, and count its other files."""
+    for member in list_members(path):
+        if heaps.has_hidden_part(member.name):
+            ignored[heaps.HIDDEN] += 1
+        elif items.has_image_extension(member.name):
+            yield make_item(member)
+        else:
+            ignored[heaps.suffix_of(member.name)] += 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A regular file in a tar file.
+
+    Attributes:
+        path: Of the tar file.
+        name: Of the member, checked.
+        offset: Of its first byte in the tar file.
+        size: In bytes.
+    """
+
+    path: str
+    name: str
+    offset: int
+    size: int
+
+
+def make_item(
+    member: Member, label: int | None = None, split: str = ""
+) -> items.Item:
+    """Return the item of a picture."""
+    return items.make_item(
+        _NAME,
+        f"{items.base_name(member.path)}/{member.name}",
+        label,
+        (member.path, member.offset, member.size),
+        split=split,
+    )
+
+
+def list_members(path: str) -> Iterator[Member]:
+    """Yield a tar file's regular files.
+
+    Raises:
+        ValueError: See `open_tar`.
+    """
     with files.open_file(path, "rb") as file:
         try:
             with tarfile.open(fileobj=file, mode="r:") as archive:
                 for entry in archive:
                     name = _checked_name(path, entry.name)
-                    if entry.isreg() and items.has_image_extension(name):
-                        yield items.make_item(
-                            _NAME,
-                            f"{items.base_name(path)}/{name}",
-                            None,
-                            (path, entry.offset_data, entry.size),
-                        )
+                    if entry.isreg():
+                        yield Member(path, name, entry.offset_data, entry.size)
         # Out of range: a member ends behind the end of the file.
         except (tarfile.TarError, tf.errors.OutOfRangeError) as error:
             raise ValueError(

@@ -53,7 +53,7 @@ def open_tfds(argument: str) -> items.Source:
         )
     class_names = tuple(features[_LABEL].names) if _LABEL in features else ()
 
-    def list_items() -> list[items.Item]:
+    def list_items() -> items.Listing:
         labels = (
             int(example[_LABEL]) if class_names else None
             for example in _read(dataset, split)

@@ -15,6 +15,8 @@ from noisy_student_tf.records import schema, shards
 _BEFORE_BYTES = 12
 _AFTER_BYTES = 4
 
+_GZIP = b"\x1f\x8b"
+
 # The name of the source in ids.
 IMAGENET = "imagenet"
 
@@ -75,6 +77,7 @@ def read_examples(path: str) -> Iterator[tuple[int, int, tf.train.Example]]:
         ValueError: The file is damaged.
     """
     offset = 0
+    _check_not_gzipped(path)
     try:
         for record in shards.read_records(path):
             offset += _BEFORE_BYTES
@@ -85,6 +88,16 @@ def read_examples(path: str) -> Iterator[tuple[int, int, tf.train.Example]]:
             f"{path}: the file is no TFRecord file, or damaged or truncated "
             f"behind byte {offset}. Fetch or make it again."
         ) from error
+
+
+def _check_not_gzipped(path: str) -> None:
+    with files.open_file(path, "rb") as file:
+        if file.read(len(_GZIP)) == _GZIP:
+            raise ValueError(
+                f"{path}: the file is gzipped, and records are read at random. "
+                f"Unpack it first: gunzip {path}"
+                f"{'' if path.endswith('.gz') else ' (named .gz)'}."
+            )
 
 
 def copy_without(path: str, target: str, left_out: Set[int]) -> None:
@@ -110,7 +123,10 @@ def open_imagenet(pattern: str) -> items.Source:
     specification = f"{IMAGENET}:{pattern}"
     listed = []
     names: dict[int, str] = {}
-    for path in items.expand(specification, pattern):
+    paths = items.expand(specification, pattern)
+    # They stand in the ids.
+    items.check_file_names(specification, paths)
+    for path in paths:
         for index, (offset, size, example) in enumerate(read_examples(path)):
             key = record_key(path, index)
             label = imagenet_label(example, key)
@@ -121,7 +137,7 @@ def open_imagenet(pattern: str) -> items.Source:
         specification=specification,
         class_names=name_classes(names),
         reader=read_pictures,
-        list_items=lambda: listed,
+        list_items=lambda: items.Listing(listed),
     )
 
 
@@ -152,7 +168,7 @@ def open_shards(specification: str) -> items.Source:
         specification=specification,
         class_names=_shard_class_names(paths, listed),
         reader=read_pictures,
-        list_items=lambda: listed,
+        list_items=lambda: items.Listing(listed),
     )
 
 

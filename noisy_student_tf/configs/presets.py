@@ -233,6 +233,7 @@ _FASHION_MNIST = {
 # fine-tuned. docs/study_solar_cells.md has the search. An epoch of few images
 # is a few steps: the least length decides, up to 1,000 labels.
 _PHOTOS = {
+    "data.split": "stratified",
     # 224 pixels of the test crop are 256 of the picture.
     "data.max_stored_side": 320,
     "model.name": "efficientnet-lite0",
@@ -276,6 +277,7 @@ _PHOTOS = {
 # depth it hardly learns 80 of them. Expect much less.
 _PHOTOS_FROM_SCRATCH = {
     **_small_images(resolution=64, mean=127.0, std=64.0),
+    "data.split": "stratified",
     "data.max_stored_side": 128,
     "model.small_image_strides": False,
     "model.head_initializer": "fan_in",

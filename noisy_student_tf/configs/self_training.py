@@ -39,6 +39,12 @@ class DataConfig:
     validation_fraction: float = options.share_below_one(
         0.1, "Share of the labeled source held out for choices (validation)."
     )
+    split: Literal["stratified", "hashed"] = options.option(
+        "hashed",
+        "stratified: those shares of every class, and a test image of each "
+        "that has three; hashed: an image's id alone decides, whatever other "
+        "images there are.",
+    )
     split_seed: int = options.option(
         0,
         "Another number splits and draws the labeled images anew.",
@@ -52,13 +58,18 @@ class DataConfig:
     )
     num_shards: int = options.positive(8, "TFRecord shards per split.")
     max_corrupt_fraction: float = options.share(
-        0.01, "Unreadable images tolerated, as a share of each source."
+        0.01,
+        "Unreadable images tolerated, as a share of each source; one always "
+        "is, unless this is 0.",
+        affects="nothing",
     )
     max_stored_side: int = options.option(
         0, "Longest side of stored images in pixels. 0: stored as they are."
     )
     allow_overlap: bool = options.option(
-        False, "Accept images that are in the training and held-out sets."
+        False,
+        "Accept images that are in the training and held-out sets.",
+        affects="nothing",
     )
     beam_runner: str = options.option(
         "DirectRunner",

@@ -174,6 +174,14 @@ def _read_arrays(path: str) -> dict[str, np.ndarray]:
 
 
 def _check_exists(path: str) -> None:
+    parent = files.directory_name(path)
+    if files.exists(parent) and not files.is_directory(parent):
+        raise ValueError(
+            f"{parent}: this is a file, and no directory of a model. Bring "
+            "weights of others in with python -m run_scripts.import_weights "
+            f"--source={parent} --output=runs/weights/mine, and name that "
+            "directory."
+        )
     if not files.exists(path):
         raise FileNotFoundError(f"{path}: no trained model here. {_ADVICE}")
 

@@ -1,14 +1,11 @@
 """How many images a run's sources hold, and what each of them takes.
 
-Sources are listed, and a few pictures are read.
+Sources are listed, and a few pictures are read, or all.
 """
 
-import collections
 import dataclasses
-import itertools
 import statistics
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -20,63 +17,116 @@ from data_prep.shards import (
     shard_building,
     splits,
 )
-from data_prep.sources import pictures
+from data_prep.sources import items
 from noisy_student_tf import configs, files, workdirs
+from noisy_student_tf.planning import looking
 
-_SAMPLED_PICTURES = 16
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How many images each split would get, and their mean stored size."""
+    """How many images each split would get, and what was seen of them.
+
+    Attributes:
+        train: Images; so `validation`, `test` and `unlabeled`.
+        num_classes: Classes of the labels.
+        class_names: Their names; empty where only reading tells.
+        per_class: Split -> images of each class; empty likewise.
+        ignored: Role of a source -> kind of file -> number of those that are
+            no pictures.
+        bytes_per_image: Mean size as stored.
+        seconds_per_image: Mean time to read and check one.
+        num_read: Pictures that were looked at.
+        unusable: Source -> `{"key", "reason"}` of those that cannot be used.
+    """
 
     train: int
     validation: int
     test: int
     unlabeled: int
     num_classes: int
+    class_names: tuple[str, ...] = ()
+    per_class: Mapping[str, list[int]] = dataclasses.field(default_factory=dict)
+    ignored: Mapping[str, Mapping[str, int]] = dataclasses.field(
+        default_factory=dict
+    )
     bytes_per_image: float
     seconds_per_image: float
+    num_read: int
+    unusable: Mapping[str, list[dict[str, str]]]
 
 
-def count_images(config: configs.Config, workdir: workdirs.Workdir) -> Counts:
-    """Plan the splits and read a few pictures of each.
+def count_images(
+    config: configs.Config,
+    workdir: workdirs.Workdir,
+    *,
+    reads_all: bool = False,
+) -> Counts:
+    """Plan the splits and read a few pictures of each, or all.
 
     Raises:
         ValueError: A source, or what it holds, does not fit the settings.
         FileNotFoundError: A source does not exist.
     """
     data = config.data
-    plans, class_names = labeled_plans.plan_labeled(data, workdir.labeled)
-    held_out, _ = labeled_plans.plan_evaluation(data, workdir.labeled)
-    unlabeled = build_unlabeled.plan(data, workdir.unlabeled).plans
-    num_images: dict[str, int] = collections.Counter()
-    num_bytes, seconds = [], []
-    for split in (splits.TRAIN, splits.VALIDATION, splits.TEST):
-        chosen = [plan for plan in [*plans, *held_out] if plan.split == split]
-        num_images[split] = _count(chosen)
-    for group in (plans, held_out, unlabeled):
-        for size, elapsed in _sample(group):
-            num_bytes.append(size)
-            seconds.append(elapsed)
-    return Counts(
-        train=num_images[splits.TRAIN],
-        validation=num_images[splits.VALIDATION],
-        test=num_images[splits.TEST],
-        unlabeled=_count(unlabeled),
-        num_classes=len(class_names or ()) or data.num_classes,
-        bytes_per_image=statistics.mean(num_bytes or [0]),
-        seconds_per_image=statistics.mean(seconds or [0]),
+    labeled, held_out = labeled_plans.plan_all(data, workdir.labeled)
+    unlabeled = build_unlabeled.plan(data, workdir.unlabeled)
+    by_split: dict[str, list[shard_building.ShardPlan]] = {
+        split: [] for split in (splits.TRAIN, splits.VALIDATION, splits.TEST)
+    }
+    for plan in (*labeled.plans, *held_out.plans):
+        by_split[plan.split].append(plan)
+    num_images = {split: _count(plans) for split, plans in by_split.items()}
+    looked = looking.look(
+        [labeled.plans, held_out.plans, unlabeled.plans],
+        data,
+        reads_all=reads_all,
     )
+    names = labeled.class_names or ()
+    return Counts(
+        **num_images,
+        unlabeled=_count(unlabeled.plans),
+        num_classes=len(names) or data.num_classes,
+        class_names=names,
+        per_class={
+            split: splits.count_per_class(_listed(plans), len(names))
+            for split, plans in by_split.items()
+            if plans and names
+        },
+        ignored=_ignored(
+            labeled=labeled.listing,
+            evaluation=held_out.listing,
+            unlabeled=unlabeled.listing if data.unlabeled else None,
+        ),
+        bytes_per_image=statistics.mean(looked.num_bytes or [0]),
+        seconds_per_image=statistics.mean(looked.seconds or [0]),
+        num_read=looked.num_read,
+        unusable=looked.unusable,
+    )
+
+
+def _ignored(
+    **listings: items.Listing | None,
+) -> dict[str, Mapping[str, int]]:
+    """Return role -> what was no picture, where there was something."""
+    return {
+        role: listing.ignored
+        for role, listing in listings.items()
+        if listing is not None and listing.ignored
+    }
+
+
+def _listed(plans: Sequence[shard_building.ShardPlan]) -> list[items.Item]:
+    return [
+        item
+        for plan in plans
+        if isinstance(plan, shard_building.ListedPlan)
+        for item in plan.listed
+    ]
 
 
 def _count(plans: Sequence[shard_building.ShardPlan]) -> int:
     """Count images; those of files that are not listed, by their size."""
-    listed = sum(
-        len(plan.listed)
-        for plan in plans
-        if isinstance(plan, shard_building.ListedPlan)
-    )
+    listed = len(_listed(plans))
     by_file = [
         (plan, path)
         for plan in plans
@@ -95,31 +145,9 @@ def _count(plans: Sequence[shard_building.ShardPlan]) -> int:
     ]
     if not in_place:
         return listed
-    examples = tf.data.TFRecordDataset(in_place[0]).take(_SAMPLED_PICTURES)
+    examples = tf.data.TFRecordDataset(in_place[0]).take(
+        looking.SAMPLED_PICTURES
+    )
     record_bytes = statistics.mean(len(record.numpy()) for record in examples)
     total_bytes = sum(files.size_bytes(path) for path in in_place)
     return listed + round(total_bytes / record_bytes)
-
-
-def _sample(
-    plans: Sequence[shard_building.ShardPlan],
-) -> Iterator[tuple[int, float]]:
-    """Yield the stored bytes of a few pictures, and the seconds they took."""
-    for plan in plans[:1]:
-        if isinstance(plan, file_plans.FilesPlan):
-            images = plan.list_file(plan.paths[0])
-            wanted = tuple(itertools.islice(images, _SAMPLED_PICTURES))
-        elif isinstance(plan, shard_building.ListedPlan):
-            wanted = plan.listed[:_SAMPLED_PICTURES]
-        else:
-            continue
-        with plan.reader(wanted) as read:
-            for item in wanted:
-                started = time.monotonic()
-                try:
-                    picture = pictures.normalize(
-                        read(item), max_side=plan.max_side
-                    )
-                except pictures.CorruptImageError:
-                    continue  # The builders count and name it.
-                yield len(picture), time.monotonic() - started

@@ -10,8 +10,18 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from noisy_student_tf import configs, files, recipes, texts, workdirs
+from data_prep.shards import manifests
+from data_prep.sources import items
+from noisy_student_tf import (
+    configs,
+    files,
+    heaps,
+    recipes,
+    texts,
+    workdirs,
+)
 from noisy_student_tf.configs import config_tree
+from noisy_student_tf.evaluation.significance import cautions
 from noisy_student_tf.model import architectures, cost, saved, specs
 from noisy_student_tf.planning import compute, counting, storage
 from noisy_student_tf.records import shards
@@ -22,6 +32,8 @@ from noisy_student_tf.weights import packages
 _MAX_TIMED_MULTIPLY_ADDS = 2e9
 _TIMED_BATCH_SIZE = 16
 _TIMED_CALLS = 5
+# Of more the extremes are in the notes.
+_MAX_SHOWN_CLASSES = 50
 # 15 corruptions at 5 severities; 10 perturbations of about 30 frames.
 _CORRUPTED_PER_IMAGE = 75
 _FRAMES_PER_SEQUENCE = 300
@@ -30,8 +42,18 @@ _FRAMES_PER_SEQUENCE = 300
 _Estimate = tuple[str, float | None]
 
 
-def describe(config: configs.Config, workdir: workdirs.Workdir) -> str:
+def describe(
+    config: configs.Config,
+    workdir: workdirs.Workdir,
+    *,
+    reads_all: bool = False,
+) -> str:
     """Return a table of the stages, after checking what can be checked.
+
+    Args:
+        config: Of the run.
+        workdir: Where it would write.
+        reads_all: Whether every picture is read and checked, or a few.
 
     Raises:
         ValueError: The configuration, a source or the workdir is not
@@ -40,7 +62,7 @@ def describe(config: configs.Config, workdir: workdirs.Workdir) -> str:
     """
     workdirs.check_config(config, workdir)
     saved.check_starts(config, packages.announced(config.model.initial_weights))
-    counts = counting.count_images(config, workdir)
+    counts = counting.count_images(config, workdir, reads_all=reads_all)
     data = compute.Data(
         num_labeled=counts.train,
         num_unlabeled=counts.unlabeled,
@@ -59,21 +81,68 @@ def describe(config: configs.Config, workdir: workdirs.Workdir) -> str:
             "free. Free some, or name another directory."
         )
     lines = [
-        f"labeled: {counts.train:,} training, {counts.validation:,} "
-        f"validation and {counts.test:,} test images of "
-        f"{counts.num_classes} classes",
-        f"unlabeled: {counts.unlabeled:,} images",
+        *describe_images(counts, reads_all=reads_all),
         f"disk: about {texts.gigabytes(needed, 2)}, free "
         + ("unknown (remote)" if free is None else texts.gigabytes(free, 2)),
         "",
     ]
     rows = [("stage", "state", "work", "about")]
-    for stage, (work, seconds) in _estimates(config, counts, data):
-        is_finished = shards.is_finished(workdir.folder(stage.folder))
-        state = "finished" if is_finished else "to do"
-        about = "" if seconds is None else texts.duration(seconds, 0)
-        rows.append((stage.folder, state, work, about))
+    rows += [
+        _describe_stage(stage, estimate, workdir)
+        for stage, estimate in _estimates(config, counts, data)
+    ]
     return "\n".join([*lines, texts.align(rows, num_names=4)])
+
+
+def _describe_stage(
+    stage: recipes.Stage, estimate: _Estimate, workdir: workdirs.Workdir
+) -> tuple[str, str, str, str]:
+    """Return a row of the table of stages."""
+    work, seconds = estimate
+    is_finished = shards.is_finished(workdir.folder(stage.folder))
+    state = "finished" if is_finished else "to do"
+    about = "" if seconds is None else texts.duration(seconds, 0)
+    return stage.folder, state, work, about
+
+
+def describe_images(
+    counts: counting.Counts, *, reads_all: bool
+) -> Iterator[str]:
+    """Yield lines of what is known of the images, and of how many."""
+    yield (
+        f"labeled: {counts.train:,} training, {counts.validation:,} "
+        f"validation and {counts.test:,} test images of "
+        f"{counts.num_classes} classes"
+    )
+    if counts.per_class and counts.num_classes <= _MAX_SHOWN_CLASSES:
+        columns = [
+            [split, *map(str, numbers)]
+            for split, numbers in counts.per_class.items()
+        ]
+        rows = list(zip(["class", *counts.class_names], *columns, strict=True))
+        yield texts.align(rows)
+    yield f"unlabeled: {counts.unlabeled:,} images"
+    for role, ignored in counts.ignored.items():
+        yield f"{role}: {heaps.describe_ignored(ignored, items.ADVICE)}"
+    number = f"{counts.num_read:,}"
+    yield (
+        f"pictures: all {number} were read and checked"
+        if reads_all
+        else f"pictures: {number} were read for the estimates; --dry_run=full "
+        "reads and checks all"
+    )
+    for specification, entries in counts.unusable.items():
+        named = [f"{each['key']}: {each['reason']}" for each in entries]
+        yield (
+            f"{specification}: {len(entries)} of them cannot be used "
+            f"({manifests.name_some(named)})"
+        )
+    if counts.per_class:
+        facts = {
+            "class_names": counts.class_names,
+            "counts_per_class": counts.per_class,
+        }
+        yield from (f"note: {each}" for each in cautions.of_data(facts))
 
 
 def _needed_bytes(

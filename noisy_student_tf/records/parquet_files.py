@@ -54,7 +54,8 @@ class _RemoteFile(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def _opened(path: str, mode: str) -> Iterator[Any]:
+def opened(path: str, mode: str) -> Iterator[Any]:
+    """Open a file for Arrow: "rb" or "wb"."""
     if files.is_remote(path):
         with _RemoteFile(path, mode) as file:
             yield file
@@ -73,7 +74,7 @@ def open_writer(
     `compression` is one codec, or one per column.
     """
     with files.temporary_name(path) as temporary:
-        with _opened(temporary, "wb") as file:
+        with opened(temporary, "wb") as file:
             # Ids and confidences hardly repeat: a dictionary of them would
             # only cost time.
             with parquet.ParquetWriter(
@@ -89,7 +90,7 @@ def open_reader(path: str) -> Iterator[parquet.ParquetFile]:
     Raises:
         ValueError: The file is damaged.
     """
-    with _opened(path, "rb") as file:
+    with opened(path, "rb") as file:
         try:
             reader = parquet.ParquetFile(file)
         except pa.ArrowInvalid as error:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
-from noisy_student_tf import files
+from noisy_student_tf import files, heaps
 
 # Of signatures and assets. 1 had no such number, and ignored EXIF.
 VERSION = 2
@@ -93,7 +94,8 @@ def open_export(path: str) -> Exported:
         )
     return Exported(
         directory=directory,
-        class_names=tuple(names.splitlines()),
+        # Not splitlines, which takes other characters for line breaks, too.
+        class_names=tuple(names.removesuffix("\n").split("\n")),
         model=model,
         preprocessing=files.read_json(files.join(assets, "preprocessing.json")),
         signatures=loaded.signatures,
@@ -176,7 +178,9 @@ def list_pictures(paths: Sequence[str]) -> list[str]:
         if not files.is_directory(path):
             found.append(path)
             continue
-        inside = sorted(_walk(path))
+        inside, ignored = _find(path)
+        if ignored:
+            logging.warning("%s: %s.", path, ignored)
         if not inside:
             raise ValueError(
                 f"{path}: no pictures in this folder; accepted are names "
@@ -186,10 +190,12 @@ def list_pictures(paths: Sequence[str]) -> list[str]:
     return found
 
 
-def _walk(directory: str) -> Iterator[str]:
-    for name in files.list_directory(directory):
-        path = files.join(directory, name)
-        if files.is_directory(path):
-            yield from _walk(path)
-        elif os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS:
-            yield path
+def _find(directory: str) -> tuple[list[str], str]:
+    """Return a folder's pictures, and what is said of its other files."""
+    found = heaps.find_pictures(directory, is_picture=_is_picture)
+    paths = [files.join(directory, name) for name in found.pictures[""]]
+    return sorted(paths), heaps.describe_ignored(found.ignored, {})
+
+
+def _is_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS

@@ -259,7 +259,7 @@ def write_pseudo_labeled(run: runs.Run, labeling: recipes.Labeling) -> None:
         images = run.workdir.folder(labeling.kept_from.pseudo_labeled)
     else:
         selection = run.workdir.folder(labeling.selection)
-        _check_selection(selection)
+        _check_selection(run, selection)
     pseudo_labeled_writer.write(
         images_directory=images,
         predictions_directory=run.workdir.folder(labeling.predictions),
@@ -270,13 +270,15 @@ def write_pseudo_labeled(run: runs.Run, labeling: recipes.Labeling) -> None:
     )
 
 
-def _check_selection(directory: str) -> None:
+def _check_selection(run: runs.Run, directory: str) -> None:
     selected = summary.read(directory)
     if not selected.total("num_selected"):
         raise ValueError(
             f"--selection.confidence_threshold={selected.confidence_threshold}"
             f": none of {selected.total('num_images')} images is as sure; the "
-            "student would have nothing to learn from. Take a lower one, with "
-            "another --workdir, or a better teacher: "
-            "`run_scripts.inspect_pseudo_labels` shows the confidences."
+            "student would have nothing to learn from. Take a lower one, or a "
+            "better teacher: `run_scripts.inspect_pseudo_labels` shows the "
+            "confidences. In another --workdir, "
+            f"--self_training.teacher_directory={run.workdir.teacher} goes on "
+            "with the teacher that is trained."
         )

@@ -81,6 +81,8 @@ def begin(
         profile_steps,
     )
     on_chief(run, lambda: workdirs.write_config(config, workdir))
+    for change in workdirs.changed_sources(workdir):
+        logging.warning("%s", change)
     return run
 
 

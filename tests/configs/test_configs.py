@@ -100,6 +100,8 @@ def test_fields_of_the_machine_are_marked_where_they_are_declared():
     rounded = set(config_tree.fields_affecting("nothing", "rounding")) - exact
 
     assert exact == {
+        "data.max_corrupt_fraction",
+        "data.allow_overlap",
         "data.beam_runner",
         "data.beam_options",
         "evaluation.robustness",

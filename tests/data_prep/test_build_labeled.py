@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+import re
 
 import pytest
 import tensorflow as tf
@@ -142,6 +143,18 @@ def test_held_out_source_is_all_test_and_remote_paths_work(data):
     assert shards.open_split(f"{root}/labeled", "test").num_records == 9
 
 
+def test_held_out_source_may_lack_classes(data, tmp_path):
+    for name, seed in (("owl", 50), ("cat", 51), ("owl", 52)):
+        path = f"{tmp_path}/other/{name}/{seed}.png"
+        small_pictures.write(path, small_pictures.png(seed))
+    evaluation = f"folder:{tmp_path}/other"
+    manifest = build(data, tmp_path / "out", evaluation=evaluation)
+    assert manifest["class_names"] == ["cat", "dog", "owl"]
+    assert manifest["counts_per_class"]["test"] == [1, 0, 2]
+    with pytest.raises(ValueError, match=r"Missing: \['cat', 'dog', 'owl'\]"):
+        build(data, tmp_path / "b", evaluation=f"files:{tmp_path}/other")
+
+
 def test_held_out_source_with_other_classes_is_an_error(data, tmp_path):
     small_pictures.write(f"{tmp_path}/other/cat/1.png", small_pictures.png(50))
     small_pictures.write(f"{tmp_path}/other/hen/1.png", small_pictures.png(51))
@@ -204,6 +217,8 @@ def test_overlap_is_an_error_unless_allowed(data, tmp_path):
         build(data, tmp_path / "out", **changes)
     manifest = build(data, tmp_path / "out", allow_overlap=True, **changes)
     assert manifest["excluded"] == {"num_overlapping": 1}
+    # What was accepted is no other configuration.
+    assert build(data, tmp_path / "out", **changes) == manifest
 
 
 def test_corrupt_images_are_listed_and_beyond_the_fraction_an_error(
@@ -219,12 +234,118 @@ def test_corrupt_images_are_listed_and_beyond_the_fraction_an_error(
         build(data, tmp_path / "out")
     assert "cat/003.png: truncated or damaged data" in str(error.value)
     assert "dog/001.png: the file is empty" in str(error.value)
-    manifest = build(data, tmp_path / "out", max_corrupt_fraction=0.1)
+    # Each of the advised ways on.
+    (advised,) = re.findall(r"accept them with --data.(\S+) ", str(error.value))
+    assert advised == "max_corrupt_fraction=0.067"
+    manifest = build(data, tmp_path / "out", max_corrupt_fraction=0.067)
     assert manifest["num_corrupt"] == 2
     assert {"key": "dog/001.png", "reason": "the file is empty"} in manifest[
         "corrupt"
     ]
     assert sum(map(sum, manifest["counts_per_class"].values())) == 28
+    files.remove(f"{tmp_path}/out/manifest.json")
+    with pytest.raises(ValueError, match="Remove or mend them"):
+        build(data, tmp_path / "out")
+    small_pictures.write(path, small_pictures.png(3))
+    files.remove(f"{tmp_path}/birds/dog/001.png")
+    manifest = build(data, tmp_path / "out")
+    assert manifest["num_corrupt"] == 0
+    assert sum(map(sum, manifest["counts_per_class"].values())) == 29
+
+
+def test_mended_picture_is_read_when_the_build_goes_on(data, tmp_path):
+    for index in range(2):
+        small_pictures.write(f"{tmp_path}/birds/cat/00{index}.png", b"")
+    with pytest.raises(ValueError, match="2 of 30 images cannot be used"):
+        build(data, tmp_path / "out")
+    for index in range(2):
+        path = f"{tmp_path}/birds/cat/00{index}.png"
+        small_pictures.write(path, small_pictures.png(500 + index))
+    assert build(data, tmp_path / "out")["num_corrupt"] == 0
+
+
+def test_one_bad_file_is_a_warning_unless_none_is_accepted(
+    data, tmp_path, caplog
+):
+    small_pictures.write(f"{tmp_path}/birds/cat/003.png", b"x")
+    assert build(data, tmp_path / "out")["num_corrupt"] == 1
+    assert "1 of 30 images cannot be used (cat/003.png: not a" in caplog.text
+    with pytest.raises(ValueError, match="1 of 30 images"):
+        build(data, tmp_path / "other", max_corrupt_fraction=0.0)
+
+
+def test_files_that_cannot_be_read_are_named(data, tmp_path, monkeypatch):
+    read_bytes = files.read_bytes
+
+    def read(path):
+        if path.endswith("cat/000.png"):
+            raise PermissionError(13, "Permission denied", path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(files, "read_bytes", read)
+    manifest = build(data, tmp_path / "out")
+    assert [entry["key"] for entry in manifest["corrupt"]] == ["cat/000.png"]
+    assert "cannot be read" in manifest["corrupt"][0]["reason"]
+
+
+def test_network_that_fails_ends_the_build(data, tmp_path, monkeypatch):
+    def fail(path):
+        raise tf.errors.UnavailableError(None, None, "no route")
+
+    monkeypatch.setattr(files, "read_bytes", fail)
+    with pytest.raises(OSError, match="no route"):
+        build(data, tmp_path / "out")
+
+
+def test_missing_files_of_a_table_are_found_before_anything_is_written(
+    data, tmp_path
+):
+    lines = [f"cat/00{index}.png,cat" for index in range(8)]
+    lines += ["dog/000.png,dog", "dog/x.png,dog", "dog/y.png,dog"]
+    (tmp_path / "birds" / "list.csv").write_text("\n".join(lines))
+    with pytest.raises(
+        ValueError, match=r"2 of 11 images .*line 10: dog/x.png: no such file"
+    ):
+        build(data, tmp_path / "out", labeled=f"csv:{tmp_path}/birds/list.csv")
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_of_two_classes_are_named(data, tmp_path, caplog):
+    for name in ("cat", "dog"):
+        path = f"{tmp_path}/birds/{name}/same.png"
+        small_pictures.write(path, small_pictures.png(999))
+    manifest = build(data, tmp_path / "out", allow_overlap=True)
+    named = "cat/same.png (cat) = dog/same.png (dog)"
+    assert manifest["in_several_classes"] == [named]
+    assert "1 pictures stand in several classes (by content)" in caplog.text
+    assert named in caplog.text
+
+
+def test_splits_of_the_source_are_kept(data, tmp_path):
+    for split, first in (("train", 0), ("val", 100), ("test", 200)):
+        small_pictures.write_class_folders(
+            f"{tmp_path}/set/{split}", num_per_class=3, first_seed=first
+        )
+    source = f"splits:{tmp_path}/set"
+    data = dataclasses.replace(data, split="stratified")
+    manifest = build(data, tmp_path / "out", labeled=source)
+    assert manifest["counts_per_class"] == {
+        "train": [3, 3, 3],
+        "validation": [3, 3, 3],
+        "test": [3, 3, 3],
+    }
+    with pytest.raises(ValueError, match="has test images of its own") as error:
+        build(data, tmp_path / "b", labeled=source, evaluation=data.labeled)
+    assert "splits:DIR#train" in str(error.value)
+    manifest = build(
+        data, tmp_path / "b", labeled=f"{source}#train", evaluation=data.labeled
+    )
+    assert manifest["counts_per_class"]["test"] == [10, 10, 10]
+
+
+def test_ignored_files_are_in_the_manifest(data, tmp_path):
+    small_pictures.write(f"{tmp_path}/birds/cat/a.HEIC", b"x")
+    assert build(data, tmp_path / "out")["ignored"] == {"labeled": {".HEIC": 1}}
 
 
 def test_main_builds_from_flags(data, tmp_path, caplog, monkeypatch):

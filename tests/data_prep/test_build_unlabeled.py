@@ -89,6 +89,20 @@ def test_the_same_source_twice_leaves_out_the_labeled_ids(tmp_path):
     assert len(read_truth(tmp_path)) == 24 - num_labeled
 
 
+def test_what_a_source_leaves_without_labels_is_unlabeled(tmp_path):
+    small_pictures.write_class_folders(f"{tmp_path}/a/train", num_per_class=8)
+    for seed in (100, 101):
+        path = f"{tmp_path}/a/unlabeled/{seed}.png"
+        small_pictures.write(path, small_pictures.png(seed))
+    data = configs.DataConfig(
+        labeled=f"splits:{tmp_path}/a", split="stratified", num_shards=1
+    )
+    build(data, tmp_path)
+    keys = read_column(f"{tmp_path}/unlabeled", "unlabeled", "key")
+    assert sorted(keys) == ["unlabeled/100.png", "unlabeled/101.png"]
+    assert read_truth(tmp_path) == []
+
+
 def test_nothing_left_is_an_error(tmp_path):
     small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=8)
     data = configs.DataConfig(labeled=f"folder:{tmp_path}/birds")

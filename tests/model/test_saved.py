@@ -56,6 +56,13 @@ def test_missing_model_says_how_to_make_one(tmp_path):
         saved.load(str(tmp_path))
 
 
+def test_file_of_weights_is_answered_with_the_importer(tmp_path):
+    path = tmp_path / "b0.safetensors"
+    path.write_bytes(b"weights")
+    with pytest.raises(ValueError, match=rf"import_weights --source={path} "):
+        saved.load_spec(str(path))
+
+
 def test_missing_weights_file(directory):
     files.remove(saved.weights_path(directory, "ema"))
     with pytest.raises(FileNotFoundError, match=r"ema.weights.h5"):

@@ -1,8 +1,10 @@
 import pytest
 
-from noisy_student_tf import configs
+from noisy_student_tf import configs, workdirs
+from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.model import architectures
-from noisy_student_tf.planning import dry_run
+from noisy_student_tf.planning import counting, dry_run
+from tests.data_prep import small_pictures
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,39 @@ def test_the_runs_own_network_is_timed_unless_it_is_large(
     rate = dry_run.measure_rate(configs.ModelConfig(**model))
     assert built == [timed]
     assert rate > 0
+
+
+def test_images_are_shown_by_class_with_what_was_seen_of_them(tmp_path):
+    small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=10)
+    small_pictures.write(f"{tmp_path}/birds/cat/a.HEIC", b"x")
+    for index in range(2):
+        small_pictures.write(f"{tmp_path}/birds/dog/{index}.png", b"x")
+    for seed in (100, 101, 102):
+        path = f"{tmp_path}/heap/{seed}.png"
+        small_pictures.write(path, small_pictures.png(seed))
+    config = config_tree.override(
+        presets.preset("tiny"),
+        {
+            "data.labeled": f"folder:{tmp_path}/birds",
+            "data.unlabeled": f"files:{tmp_path}/heap",
+            "data.num_classes": 0,
+            "data.labeled_per_class": 0,
+            "data.split": "stratified",
+            "data.num_shards": 1,
+        },
+    )
+    workdir = workdirs.Workdir(f"{tmp_path}/run")
+    counts = counting.count_images(config, workdir)
+    text = "\n".join(dry_run.describe_images(counts, reads_all=False))
+    assert "class  train  validation  test" in text
+    assert "dog" in text
+    assert "labeled: 1 file ignored: 1 .HEIC (" in text
+    assert "were read for the estimates; --dry_run=full reads" in text
+    assert "note: There are 3 validation images, fewer than" in text
+    with pytest.raises(ValueError, match="2 of 32 images cannot be used"):
+        counting.count_images(config, workdir, reads_all=True)
+    accepting = config_tree.override(config, {"data.max_corrupt_fraction": 0.1})
+    counts = counting.count_images(accepting, workdir, reads_all=True)
+    text = "\n".join(dry_run.describe_images(counts, reads_all=True))
+    assert "pictures: all 35 were read and checked" in text
+    assert "2 of them cannot be used (dog/" in text

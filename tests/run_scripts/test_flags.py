@@ -4,6 +4,7 @@ from absl import flags
 from noisy_student_tf import configs
 from noisy_student_tf.configs import config_tree, presets
 from run_scripts import flags as config_flags
+from run_scripts import noisy_student
 from tests.run_scripts import scripts
 
 
@@ -53,3 +54,49 @@ def test_mistyped_flag_names_the_nearest():
 def test_unaccepted_choice_is_refused():
     with pytest.raises(flags.IllegalFlagValueError, match="rmsprop"):
         parsed("--preset=digits", "--optimizer.name=adam")
+
+
+def test_other_images_leave_what_a_preset_says_of_its_own():
+    preset = presets.preset("fashion_mnist")
+    run = parsed("--preset=fashion_mnist", "--data.labeled=folder:birds")
+    assert run.data.evaluation == ""
+    assert run.data.num_classes == run.data.labeled_per_class == 0
+    assert (run.data.evaluation_fraction, run.data.split) == (0.2, "stratified")
+    assert run.data.num_shards == preset.data.num_shards
+    assert (run.model, run.training) == (preset.model, preset.training)
+    run = parsed(
+        "--preset=fashion_mnist",
+        "--data.labeled=folder:birds",
+        "--data.labeled_per_class=7",
+        "--data.split=hashed",
+    )
+    assert (run.data.labeled_per_class, run.data.split) == (7, "hashed")
+
+
+def test_its_own_images_leave_a_preset_as_it_is():
+    run = parsed("--preset=digits", "--data.labeled=digits")
+    assert run == presets.preset("digits")
+    run = parsed("--preset=imagenet_b0", "--data.labeled=imagenet:train-*")
+    assert run.data.num_classes == 1000
+
+
+@pytest.mark.parametrize(
+    "argument, expected",
+    [
+        ("", False),
+        ("--dry_run", True),
+        ("--dry_run=full", "full"),
+        ("--dry_run=false", False),
+        ("--nodry_run", False),
+    ],
+)
+def test_flag_is_given_alone_or_with_its_word(argument, expected):
+    arguments = [argument] if argument else []
+    with scripts.parsed_flags(noisy_student.define_flags, *arguments):
+        assert flags.FLAGS.dry_run == expected
+
+
+def test_other_word_is_refused():
+    with pytest.raises(flags.IllegalFlagValueError, match="dry_run"):
+        with scripts.parsed_flags(noisy_student.define_flags, "--dry_run=all"):
+            pass

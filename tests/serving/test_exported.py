@@ -97,6 +97,24 @@ def test_pictures_are_listed_from_files_and_folders(tmp_path):
     assert names == ["b/2.PNG", "b/c/1.jpeg", "a.unusual"]
 
 
+def test_what_systems_leave_is_not_classified(tmp_path, caplog):
+    for name in ("a.png", "._a.png", "@eaDir/a.png", "__MACOSX/a.png", "b.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "again").symlink_to(".")
+    assert exported.list_pictures([str(tmp_path)]) == [str(tmp_path / "a.png")]
+    assert "1 .txt" in caplog.text
+
+
+def test_class_names_are_lines_and_nothing_else(copy):
+    path = copy / "assets" / "class_names.txt"
+    names = path.read_text().splitlines()
+    path.write_text("".join(f"{name}\u2028x\n" for name in names))
+    opened = exported.open_export(str(copy))
+    assert opened.class_names == tuple(f"{name}\u2028x" for name in names)
+
+
 def test_what_cannot_be_listed_is_named(tmp_path):
     with pytest.raises(ValueError, match="no pictures were given"):
         exported.list_pictures([])

@@ -74,6 +74,7 @@ def of_data(labeled: Manifest) -> Iterator[str]:
                 f"{_listed(absent)}: no {split} images, so that nothing is "
                 "known of how well they are told."
             )
+    yield from _of_contradictions(labeled.get("in_several_classes", []))
     num_validation = sum(counts.get("validation", []))
     if num_validation < metrics.MIN_IMAGES:
         which = (
@@ -87,6 +88,16 @@ def of_data(labeled: Manifest) -> Iterator[str]:
             f"{which} Raise --data.validation_fraction; "
             "--evaluation.teacher_folds=5 measures the teacher on all labeled "
             "images."
+        )
+
+
+def _of_contradictions(several: Sequence[str]) -> Iterator[str]:
+    if several:
+        yield (
+            f"{len(several):,} pictures stand in several classes, and are "
+            f"trained with each label: {'; '.join(several[:_NUM_NAMED])}"
+            f"{'; ...' if len(several) > _NUM_NAMED else ''}. Keep the right "
+            "one of each."
         )
 
 

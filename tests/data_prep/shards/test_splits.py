@@ -14,13 +14,8 @@ def listing(num_images: int) -> list[items.Item]:
 
 
 def assign(listed, **changes):
-    options = {
-        "num_classes": 3,
-        "evaluation_fraction": 0.2,
-        "validation_fraction": 0.1,
-        "labeled_per_class": 0,
-    }
-    return splits.assign(listed, **(options | changes))
+    options = {"test": 0.2, "validation": 0.1} | changes
+    return splits.assign(listed, splits.Shares(**options), 3)
 
 
 def test_every_image_is_in_one_place():
@@ -57,7 +52,7 @@ def test_fewer_labeled_images_are_a_subset():
 
 
 def test_split_that_is_not_asked_for_is_absent():
-    assignment = assign(listing(30), evaluation_fraction=0.0)
+    assignment = assign(listing(30), test=0.0)
     assert set(assignment.splits) == {splits.TRAIN, splits.VALIDATION}
 
 
@@ -65,7 +60,7 @@ def test_empty_held_out_split_is_an_error():
     with pytest.raises(
         ValueError, match=r"--data.evaluation_fraction=0.001 of 3 images holds"
     ):
-        assign(listing(3), evaluation_fraction=0.001, validation_fraction=0.0)
+        assign(listing(3), test=0.001, validation=0.0)
 
 
 def test_shards_are_mixed_and_of_equal_size():
@@ -95,3 +90,56 @@ def test_another_seed_draws_splits_and_labels_anew():
     assert first == again
     for split in (splits.TRAIN, splits.VALIDATION, splits.TEST):
         assert first[split] != other[split]
+
+
+def labeled(counts: list[int]) -> list[items.Item]:
+    return [
+        items.make_item("source", f"{label}/{index}", label, index)
+        for label, count in enumerate(counts)
+        for index in range(count)
+    ]
+
+
+def test_stratified_splits_hold_out_of_every_class():
+    listed = labeled([300, 30, 4, 3, 2, 1])
+    shares = splits.Shares(test=0.2, validation=0.1, how="stratified")
+    found = splits.assign(listed, shares, 6).splits
+    counts = {name: splits.count_per_class(found[name], 6) for name in found}
+    assert counts == {
+        "train": [210, 21, 2, 2, 2, 1],
+        "validation": [30, 3, 1, 0, 0, 0],
+        "test": [60, 6, 1, 1, 0, 0],
+    }
+
+
+def test_ids_decide_within_a_class():
+    shares = splits.Shares(test=0.2, validation=0.1, how="stratified")
+    few, many = (
+        splits.assign(labeled([size, 50]), shares, 2).splits["test"]
+        for size in (50, 60)
+    )
+    # Of the other class all, of this one those of the smallest hashes.
+    assert [i for i in few if i.label] == [i for i in many if i.label]
+    kept = {i.key for i in few} & {i.key for i in many}
+    assert len(kept) >= 17
+
+
+@pytest.mark.parametrize("test, validation", [(0.5, 0.49), (0.9, 0.05)])
+@pytest.mark.parametrize("num_images", range(1, 12))
+def test_one_image_of_every_class_trains(test, validation, num_images):
+    shares = splits.Shares(test=test, validation=validation)
+    assert sum(splits.num_held_out(num_images, shares)) < num_images
+
+
+def test_splits_of_the_source_stay_and_the_others_are_drawn():
+    listed = [
+        *labeled([20, 20]),
+        items.make_item("source", "held out", 1, 0, split=splits.TEST),
+        items.make_item("source", "heap", None, 0, split=splits.UNLABELED),
+    ]
+    shares = splits.Shares(test=0.2, validation=0.1, how="stratified")
+    found = splits.assign(listed, shares, 2)
+    assert [item.key for item in found.splits["test"]] == ["held out"]
+    assert [item.key for item in found.rest] == ["heap"]
+    assert len(found.splits["validation"]) == 4
+    assert len(found.splits["train"]) == 36

@@ -37,7 +37,7 @@ def directory(request, tmp_path):
 
 
 def read_pixels(source) -> list[np.ndarray]:
-    listed = tuple(sources.list_checked(source))
+    listed = tuple(sources.list_checked(source).images)
     with source.reader(listed) as read:
         return [
             np.asarray(Image.open(io.BytesIO(read(item)))) for item in listed
@@ -47,14 +47,14 @@ def read_pixels(source) -> list[np.ndarray]:
 def test_idx_reads_both_pairs(directory):
     train = sources.open_source(f"idx:{directory}")
     np.testing.assert_array_equal(read_pixels(train), PICTURES)
-    listed = train.list_items()
+    listed = train.list_items().images
     assert [item.label for item in listed] == LABELS.tolist()
     assert [item.key for item in listed] == ["0", "1", "2", "3", "4"]
     assert train.class_names == ("0", "1", "2")
     test = sources.open_source(f"idx:{directory}#t10k")
     np.testing.assert_array_equal(read_pixels(test), PICTURES[:3])
     ids = {item.image_id for item in listed}
-    assert not ids & {item.image_id for item in test.list_items()}
+    assert not ids & {item.image_id for item in test.list_items().images}
 
 
 def test_idx_without_labels_has_no_classes(directory):
@@ -62,7 +62,7 @@ def test_idx_without_labels_has_no_classes(directory):
         path.unlink()
     source = sources.open_source(f"idx:{directory}")
     assert source.class_names == ()
-    assert [item.label for item in source.list_items()] == [None] * 5
+    assert [item.label for item in source.list_items().images] == [None] * 5
 
 
 def test_damaged_idx_is_an_error(directory):

@@ -7,7 +7,7 @@ from tests.data_prep import small_pictures
 
 def read_all(source) -> dict[str, tuple[int | None, bytes]]:
     """Return key -> (label, bytes) of a whole source."""
-    listed = tuple(sources.list_checked(source))
+    listed = tuple(sources.list_checked(source).images)
     with source.reader(listed) as read:
         return {item.key: (item.label, read(item)) for item in listed}
 
@@ -17,7 +17,7 @@ def test_folder_reads_pictures_at_any_depth_below_a_class(tmp_path):
         small_pictures.write(f"{tmp_path}/birds/{path}", path.encode())
     small_pictures.write(f"{tmp_path}/birds/readme.txt", b"")
     source = sources.open_source(f"folder:{tmp_path}/birds/")
-    first = source.list_items()[0]
+    first = source.list_items().images[0]
     assert first.image_id == schema.make_id("birds", "cat/x/y/a.png")
     assert source.class_names == ("cat", "dog")
     assert read_all(source) == {
@@ -52,37 +52,106 @@ def test_folder_without_pictures_is_an_error(tmp_path):
             sources.list_checked(source)
 
 
-@pytest.mark.parametrize("heading", ["", "path,label\n", "\ufeffPath, Label\n"])
-def test_csv_reads_paths_relative_to_itself(tmp_path, heading):
-    small_pictures.write(f"{tmp_path}/deep/a.png", b"a")
-    small_pictures.write(f"{tmp_path}/b.png", b"b")
-    text = heading + 'deep/a.png,owl\n\n"b.png", cat\n'
-    (tmp_path / "list.csv").write_text(text)
-    source = sources.open_source(f"csv:{tmp_path}/list.csv")
-    assert source.class_names == ("cat", "owl")
-    assert read_all(source) == {"deep/a.png": (1, b"a"), "b.png": (0, b"b")}
+def test_splits_are_folders_of_class_folders(tmp_path):
+    for path in ("train/cat/a", "train/dog/b", "val/cat/c", "test/dog/d"):
+        small_pictures.write(f"{tmp_path}/set/{path}.png", path.encode())
+    small_pictures.write(f"{tmp_path}/set/unlabeled/e.png", b"e")
+    small_pictures.write(f"{tmp_path}/set/train/stray.png", b"f")
+    source = sources.open_source(f"splits:{tmp_path}/set")
+    assert source.class_names == ("cat", "dog")
+    listing = source.list_items()
+    found = {item.key: (item.label, item.split) for item in listing.images}
+    assert found == {
+        "train/cat/a.png": (0, "train"),
+        "train/dog/b.png": (1, "train"),
+        "val/cat/c.png": (0, "validation"),
+        "test/dog/d.png": (1, "test"),
+        "unlabeled/e.png": (None, "unlabeled"),
+    }
+    assert listing.ignored == {"in no class folder": 1}
+    chosen = sources.open_source(f"splits:{tmp_path}/set#test")
+    assert [(i.key, i.split) for i in chosen.list_items().images] == [
+        ("test/dog/d.png", "")
+    ]
+    # The same images have the same ids, alone and among others.
+    ids = {item.image_id for item in listing.images}
+    assert {item.image_id for item in chosen.list_items().images} <= ids
 
 
-def test_csv_of_paths_alone_has_no_classes(tmp_path):
-    (tmp_path / "list.csv").write_text("path\na.png\n")
-    source = sources.open_source(f"csv:{tmp_path}/list.csv")
+def test_splits_without_class_folders_have_no_classes(tmp_path):
+    for path in ("train/a.png", "test/b.png"):
+        small_pictures.write(f"{tmp_path}/{path}", b"x")
+    source = sources.open_source(f"splits:{tmp_path}")
     assert source.class_names == ()
-    assert [item.label for item in source.list_items()] == [None]
+    assert [i.label for i in source.list_items().images] == [None, None]
 
 
-def test_csv_with_a_field_too_few_is_an_error(tmp_path):
-    (tmp_path / "list.csv").write_text("path,label\na.png,cat\nb.png\n")
-    with pytest.raises(ValueError, match=r"line 3 is \['b.png'\]; accepted"):
-        sources.open_source(f"csv:{tmp_path}/list.csv")
+def test_pictures_beside_labeled_splits_are_unlabeled(tmp_path):
+    for path in ("train/cat/a.png", "train/dog/b.png", "test/1.png"):
+        small_pictures.write(f"{tmp_path}/{path}", b"x")
+    listing = sources.open_source(f"splits:{tmp_path}").list_items()
+    assert {item.key: item.split for item in listing.images}["test/1.png"] == (
+        "unlabeled"
+    )
 
 
-def test_two_images_with_the_same_id_are_an_error(tmp_path):
-    (tmp_path / "list.csv").write_text("a.png,cat\nb.png,dog\na.png,dog\n")
-    source = sources.open_source(f"csv:{tmp_path}/list.csv")
-    with pytest.raises(
-        ValueError, match=r"'a.png' and 'a.png' have the same id [0-9a-f]{32}"
-    ):
-        sources.list_checked(source)
+def test_folders_of_splits_are_no_classes(tmp_path):
+    for path in ("train/cat/a.png", "val/cat/b.png"):
+        small_pictures.write(f"{tmp_path}/{path}", b"x")
+    with pytest.raises(ValueError, match=f"Write splits:{tmp_path}"):
+        sources.open_source(f"folder:{tmp_path}")
+    # Following the advice.
+    assert sources.open_source(f"splits:{tmp_path}").class_names == ("cat",)
+    # Classes may have such names, if pictures are in them.
+    small_pictures.write(f"{tmp_path}/train/c.png", b"x")
+    assert sources.open_source(f"folder:{tmp_path}").class_names == (
+        "train",
+        "val",
+    )
+
+
+def test_missing_split_is_an_error(tmp_path):
+    small_pictures.write(f"{tmp_path}/cat/a.png", b"x")
+    with pytest.raises(ValueError, match="no folder of a split is in it"):
+        sources.open_source(f"splits:{tmp_path}")
+    with pytest.raises(ValueError, match="no folder test is in it"):
+        sources.open_source(f"splits:{tmp_path}#test")
+
+
+def test_home_directory_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    small_pictures.write(f"{tmp_path}/birds/cat/a.png", b"x")
+    source = sources.open_source("folder:~/birds")
+    assert list(read_all(source)) == ["cat/a.png"]
+
+
+def test_brackets_and_commas_in_names_are_no_pattern(tmp_path):
+    for name in ("a [1].tar", "b,c.tar"):
+        path = tmp_path / "run [2]" / name
+        path.parent.mkdir(exist_ok=True)
+        small_pictures.write_tar(path, {"cat/1.png": b"1"})
+        assert len(read_all(sources.open_source(f"tar:{path}"))) == 1
+    pattern = f"tar:{tmp_path}/run [2]/*.tar"
+    assert len(read_all(sources.open_source(pattern))) == 2
+
+
+def test_class_with_a_line_break_in_its_name_is_an_error(tmp_path):
+    small_pictures.write(f"{tmp_path}/ca\nt/a.png", b"x")
+    with pytest.raises(ValueError, match=r"class 'ca\\nt' has a line break"):
+        sources.open_source(f"folder:{tmp_path}")
+
+
+def test_ignored_files_are_named_with_what_to_do(tmp_path, caplog):
+    for name in ("a.png", "b.HEIC", "c.HEIC", "d.txt"):
+        small_pictures.write(f"{tmp_path}/{name}", b"x")
+    listing = sources.list_checked(sources.open_source(f"files:{tmp_path}"))
+    assert listing.ignored == {".HEIC": 2, ".txt": 1}
+    assert "3 files ignored: 2 .HEIC (convert them to JPEG), 1 .txt." in (
+        caplog.text
+    )
+    small_pictures.write(f"{tmp_path}/none/d.txt", b"x")
+    with pytest.raises(ValueError, match=r"no images.*1 file ignored: 1 .txt"):
+        sources.list_checked(sources.open_source(f"files:{tmp_path}/none"))
 
 
 def test_unknown_kind_is_answered_with_the_nearest():

@@ -5,7 +5,7 @@ from tests.data_prep.small_pictures import write_tar
 
 
 def read_all(source) -> dict[str, tuple[int | None, bytes]]:
-    listed = tuple(sources.list_checked(source))
+    listed = tuple(sources.list_checked(source).images)
     with source.reader(listed) as read:
         # Backward, since reading is at random.
         return {item.key: (item.label, read(item)) for item in listed[::-1]}

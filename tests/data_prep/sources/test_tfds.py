@@ -38,9 +38,9 @@ def test_mocked_data_set_is_built(tmp_path):
         source = sources.open_source("tfds:svhn_cropped")
         assert source.class_names == tuple("0123456789")
         held_out = sources.open_source("tfds:svhn_cropped/test")
-        first = held_out.list_items()[0]
+        first = held_out.list_items().images[0]
         assert first.image_id == schema.make_id("svhn_cropped/test", "0")
-        listed = tuple(sources.list_checked(source))
+        listed = tuple(sources.list_checked(source).images)
         with source.reader(listed[4:9]) as read:
             pictures = [read(item) for item in listed[4:9:2]]
         assert all(picture.startswith(b"\x89PNG") for picture in pictures)
@@ -59,7 +59,7 @@ def test_slices_of_a_prepared_data_set_are_in_order(tmp_path, monkeypatch):
     builder.download_and_prepare()
     monkeypatch.setattr(tfds, "builder", lambda *_, **__: builder)
     source = sources.open_source("tfds:tiny_pictures")
-    listed = tuple(sources.list_checked(source))
+    listed = tuple(sources.list_checked(source).images)
     with source.reader(listed) as read:
         everything = [read(item) for item in listed]
     assert len(set(everything)) == 20

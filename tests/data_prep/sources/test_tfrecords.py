@@ -1,10 +1,12 @@
 import dataclasses
+import gzip
 
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
 from data_prep import build_labeled, build_unlabeled, sources
+from data_prep.sources import tfrecords
 from noisy_student_tf import configs
 from noisy_student_tf.records import schema, shards
 from tests.data_prep import small_pictures
@@ -112,6 +114,7 @@ def test_unreadable_imagenet_pictures_are_left_out_up_to_the_limit(
     with tf.io.TFRecordWriter(str(foreign)) as writer:
         for record in records:
             writer.write(record)
+    data = dataclasses.replace(data, max_corrupt_fraction=0.0)
     with pytest.raises(
         ValueError, match=r"1 of 12 images .*validation-00001-of-00002/4"
     ):
@@ -204,9 +207,11 @@ def test_our_own_shards_keep_ids_labels_and_class_names(tmp_path):
         directory,
     )
     original = sources.open_source(f"folder:{tmp_path}/birds")
-    expected = {item.image_id: item.label for item in original.list_items()}
+    expected = {
+        item.image_id: item.label for item in original.list_items().images
+    }
     source = sources.open_source(directory)
-    listed = tuple(sources.list_checked(source))
+    listed = tuple(sources.list_checked(source).images)
     assert {item.image_id: item.label for item in listed} == expected
     assert source.class_names == ("cat", "dog", "owl")
     with source.reader(listed) as read:
@@ -214,4 +219,14 @@ def test_our_own_shards_keep_ids_labels_and_class_names(tmp_path):
     assert pictures == {small_pictures.png(seed) for seed in range(24)}
     num_test = shards.open_split(directory, "test").num_records
     for specification in (f"{directory}#test", f"{directory}/test-*.tfrecord"):
-        assert len(sources.open_source(specification).list_items()) == num_test
+        assert (
+            len(sources.open_source(specification).list_items().images)
+            == num_test
+        )
+
+
+def test_gzipped_file_is_named_as_that(tmp_path):
+    path = tmp_path / "train-0.gz"
+    path.write_bytes(gzip.compress(b"records"))
+    with pytest.raises(ValueError, match=r"is gzipped.*gunzip \S+train-0.gz\."):
+        next(tfrecords.read_examples(str(path)))

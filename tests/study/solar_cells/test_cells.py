@@ -51,7 +51,7 @@ def test_the_list_is_a_source_whose_ids_depend_on_no_machine(
     listed = []
     for name in ("here", "there"):
         source = folders.open_csv(cells.write(str(tmp_path / name)))
-        items = source.list_items()
+        items = source.list_items().images
         assert source.class_names == ("defective", "functional")
         assert all(os.path.exists(item.locator) for item in items)
         listed.append([(item.image_id, item.label) for item in items])
