@@ -3,7 +3,8 @@
 import tensorflow as tf
 from absl import flags, logging
 
-from noisy_student_tf.configs import config_tree
+from noisy_student_tf import configs
+from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.stages import runs
 from run_scripts import flags as config_flags
@@ -39,9 +40,20 @@ def run_from_flags() -> runs.Run:
     set_up_logging()
     config, workdir = config_flags.settings_from_flags()
     profile_steps = _profile_steps()
-    logging.info("Configuration:\n%s", config_tree.to_json(config))
+    logging.info("%s; whole in %s", describe(config), workdir.config)
     runtime.configure(config)
     return runs.begin(config, workdir, profile_steps=profile_steps)
+
+
+def describe(config: configs.Config) -> str:
+    """Return a configuration as what differs from its preset."""
+    preset = dict(config_tree.flatten(presets.preset(config.preset)))
+    differing = []
+    for name, value in config_tree.flatten(config):
+        if value != preset[name]:
+            parts = value if isinstance(value, tuple) else (value,)
+            differing.append(f"--{name}={','.join(map(str, parts))}")
+    return " ".join([f"Configuration: --preset={config.preset}", *differing])
 
 
 def _profile_steps() -> tuple[int, int] | None:

@@ -13,7 +13,15 @@ from tests import conftest
 ROOT = write_requirements.ROOT
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts", "study")
 
-BASE = {"configs", "files", "recipes", "records", "texts", "workdirs"}
+BASE = {
+    "configs",
+    "files",
+    "recipes",
+    "records",
+    "terminal",
+    "texts",
+    "workdirs",
+}
 PARTS = (
     "evaluation",
     "model",
@@ -28,6 +36,7 @@ ALLOWED_IMPORTS = {
     "configs": set(),
     "recipes": {"configs"},
     "records": {"files"},
+    "terminal": set(),
     "texts": set(),
     "workdirs": {"configs", "files", "recipes", "records.shards"},
     "devices": BASE,
