@@ -63,7 +63,11 @@ def build(*, data: configs.DataConfig, directory: str) -> None:
         # Before any work is done.
         labeled_plans.check_same_classes(data, class_names, test_class_names)
     shard_building.prepare_directory(directory, [*plans, *test_plans])
-    shard_building.run([*plans, *test_plans], beam_shards.Beam.of(data))
+    shard_building.run(
+        [*plans, *test_plans],
+        beam_shards.Beam.of(data),
+        title="labeled images",
+    )
     if class_names is None:
         class_names = labeled_plans.found_class_names(plans, data)
         labeled_plans.check_num_classes(class_names, data)

@@ -65,7 +65,9 @@ def build(
     chosen = sorted(sources.list_checked(opened), key=lambda i: i.image_id)
     chosen = chosen[: options.num_images or None]
     plans = _plan(opened.reader, chosen, directory, options)
-    beam_shards.run(plans, robustness_shards.write, beam)
+    beam_shards.run(
+        plans, robustness_shards.write, beam, title="corrupted images"
+    )
     num_images = len(chosen)
     num_sequences = min(options.num_sequences or num_images, num_images)
     content = {"class_names": list(opened.class_names)}

@@ -63,7 +63,9 @@ def build(
     planned = plan(data, directory, labeled_directory)
     plans = planned.plans
     shard_building.prepare_directory(directory, plans)
-    shard_building.run(plans, beam_shards.Beam.of(data))
+    shard_building.run(
+        plans, beam_shards.Beam.of(data), title="unlabeled images"
+    )
     manifest = manifests.summarize(
         plans,
         data=data,

@@ -72,7 +72,12 @@ def write(
         for index, paths in enumerate(inputs)
     ]
     files.make_directories(directory)
-    beam_shards.run(tasks, pseudo_labeled_shard.write_shard, beam)
+    beam_shards.run(
+        tasks,
+        pseudo_labeled_shard.write_shard,
+        beam,
+        title="pseudo-labeled shards",
+    )
     files.remove_temporaries(directory)
     inherited = _inherited(
         images_directory, selection_directory, predicted, iteration

@@ -61,8 +61,9 @@ class DataConfig:
         False, "Accept images that are in the training and held-out sets."
     )
     beam_runner: str = options.option(
-        "DirectRunner",
-        "Apache Beam runner of all work on shards.",
+        "local",
+        "Where work on shards is done: local, on all cores of this machine, or "
+        "an Apache Beam runner.",
         affects="nothing",
     )
     beam_options: str = options.option(
