@@ -229,7 +229,7 @@ def our_inference(case: Case, images: np.ndarray) -> Contender:
             training_fingerprint="",
             preprocess=served.Preprocess(
                 decode=decode.decode,
-                prepare=lambda image, encoded: decode.crop_and_resize(
+                prepare=lambda image: decode.crop_and_resize(
                     image, spec.resolution, crop="whole"
                 ),
             ),

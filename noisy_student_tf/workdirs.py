@@ -1,9 +1,8 @@
 """The folders of one run, and the check that a run goes on as it began."""
 
 import dataclasses
-from collections.abc import Iterator
 
-from noisy_student_tf import configs, files, heaps, recipes
+from noisy_student_tf import configs, files, recipes
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
@@ -117,25 +116,6 @@ def named(path: str) -> Workdir:
             f"of this name. Name another, such as --workdir={other!r}."
         )
     return Workdir(files.expand_home(path))
-
-
-def changed_sources(workdir: Workdir) -> Iterator[str]:
-    """Yield what has changed in the sources since their shards were made."""
-    before = {}
-    for directory in (workdir.labeled, workdir.unlabeled):
-        if shards.is_finished(directory):
-            manifest = shards.read_manifest(directory)
-            for role, snapshot in manifest.get("snapshots", {}).items():
-                before[manifest["source"][role]] = snapshot
-    for specification, snapshot in before.items():
-        now = heaps.snapshot(specification)
-        if change := heaps.describe_change(snapshot, now):
-            yield (
-                f"{specification} has changed since its shards were made "
-                f"({change}); the results are of what it was. For what it is "
-                "now give another --workdir, or remove "
-                f"{workdir.root}."
-            )
 
 
 def is_finished(config: configs.Config, workdir: Workdir) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from absl import app, flags
 
-from noisy_student_tf import configs, files, user_errors, workdirs
-from noisy_student_tf.configs import config_tree, other_images, presets
+from noisy_student_tf import configs, files, terminal, workdirs
+from noisy_student_tf.configs import config_tree, presets
 
 
 def define_run_flags() -> None:
@@ -77,7 +77,7 @@ def config_from_flags() -> configs.Config:
     base = presets.preset(flags.FLAGS["preset"].value)
     labeled = flags.FLAGS["data.labeled"]
     if labeled.present:
-        base = other_images.adapt(base, labeled.value or "")
+        base = presets.for_images(base, labeled.value or "")
     return override_from_flags(base)
 
 
@@ -173,7 +173,7 @@ def run(
             raise app.UsageError(
                 f"unexpected arguments {arguments[1:]}: flags begin with --."
             )
-        user_errors.guarded(main)(arguments)
+        terminal.guarded(main)(arguments)
 
     if {"--help", "-help", "-h", "-?"} & set(sys.argv[1:]):
         # Nothing else needs it.

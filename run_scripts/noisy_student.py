@@ -9,7 +9,7 @@ writes all stages, `results.json`, `report.html` and a SavedModel to
 
 from absl import flags, logging
 
-from noisy_student_tf import workdirs
+from noisy_student_tf import heaps, workdirs
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.evaluation.significance import cautions
 from noisy_student_tf.records import shards
@@ -45,7 +45,7 @@ def main(_: list[str]) -> None:
     print(results.format_comparisons(rows), end="")
     for note in (
         *cautions.of_run(workdir),
-        *workdirs.changed_sources(workdir),
+        *heaps.changed_sources(workdir.labeled, workdir.unlabeled),
     ):
         print(f"note: {note}")
     print(f"report: {workdir.report}")

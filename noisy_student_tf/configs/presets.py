@@ -333,6 +333,16 @@ _VALUES = {
     "tiny": _TINY,
 }
 
+# What a preset says of its own images, and not of how to learn from such.
+_OF_ITS_IMAGES = (
+    "unlabeled",
+    "evaluation",
+    "num_classes",
+    "labeled_per_class",
+    "evaluation_fraction",
+    "validation_fraction",
+)
+
 PRESETS = {
     name: config_tree.override(configs.Config(), {"preset": name, **values})
     for name, values in _VALUES.items()
@@ -353,3 +363,31 @@ def preset(name: str) -> configs.Config:
             f"{', '.join(PRESETS)}."
         )
     return PRESETS[name]
+
+
+def for_images(config: configs.Config, labeled: str) -> configs.Config:
+    """Return a preset for other images than its own, if it has some.
+
+    What it says of its own images does not hold of them: their number of
+    classes, held-out images and shares are those of no preset, and splits are
+    stratified.
+    """
+    if not config.data.labeled or config.data.labeled == labeled:
+        return config
+    plain = configs.DataConfig()
+    values = {f"data.{n}": getattr(plain, n) for n in _OF_ITS_IMAGES}
+    return config_tree.override(
+        config,
+        {**values, "data.labeled": labeled, "data.split": "stratified"},
+    )
+
+
+def describe(config: configs.Config) -> str:
+    """Return a configuration as what differs from its preset."""
+    values = dict(config_tree.flatten(preset(config.preset)))
+    differing = []
+    for name, value in config_tree.flatten(config):
+        if value != values[name]:
+            parts = value if isinstance(value, tuple) else (value,)
+            differing.append(f"--{name}={','.join(map(str, parts))}")
+    return " ".join([f"Configuration: --preset={config.preset}", *differing])

@@ -72,8 +72,9 @@ class DataConfig:
         affects="nothing",
     )
     beam_runner: str = options.option(
-        "DirectRunner",
-        "Apache Beam runner of all work on shards.",
+        "local",
+        "Where work on shards is done: local, on all cores of this machine, or "
+        "an Apache Beam runner.",
         affects="nothing",
     )
     beam_options: str = options.option(

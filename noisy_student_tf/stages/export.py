@@ -10,7 +10,7 @@ import tensorflow as tf
 from noisy_student_tf import files, texts
 from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.model import efficientnet, folding, saved, specs
-from noisy_student_tf.pipeline import decode, orientation
+from noisy_student_tf.pipeline import decode
 from noisy_student_tf.records import shards
 from noisy_student_tf.serving import conversion, exported, saved_model, served
 from noisy_student_tf.stages import model_training, runs
@@ -130,11 +130,9 @@ def convert(run: runs.Run, format: str) -> dict[str, Any]:
 def make_preprocess(spec: specs.ModelSpec) -> served.Preprocess:
     """Return what makes a model's image of a file, as models are tested."""
 
-    def prepare(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
+    def prepare(image: tf.Tensor) -> tf.Tensor:
         return decode.crop_and_resize(
-            orientation.upright(image, encoded),
-            spec.resolution,
-            crop=runs.test_crop(spec),
+            image, spec.resolution, crop=runs.test_crop(spec)
         )
 
     return served.Preprocess(decode=decode.decode, prepare=prepare)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from noisy_student_tf import configs, files, recipes, workdirs
-from noisy_student_tf.configs import config_tree
+from noisy_student_tf.configs import presets
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.model import saved, specs
 from noisy_student_tf.pipeline import decode, eval_stream
@@ -46,7 +46,7 @@ def start(
 ) -> Run:
     """Set this process up for a run, and begin it; see `begin`."""
     runtime.set_up_logging()
-    logging.info("Configuration:\n%s", config_tree.to_json(config))
+    logging.info("%s; whole in %s", presets.describe(config), workdir.config)
     runtime.configure(config)
     return begin(config, workdir, profile_steps=profile_steps)
 
@@ -81,8 +81,6 @@ def begin(
         profile_steps,
     )
     on_chief(run, lambda: workdirs.write_config(config, workdir))
-    for change in workdirs.changed_sources(workdir):
-        logging.warning("%s", change)
     return run
 
 

@@ -56,7 +56,7 @@ def test_digits_are_built_as_the_manifest_says(tmp_path):
         for record, row in zip(records, rows, strict=True):
             parsed = schema.parse_image(record)
             picture = parsed["image"].numpy()
-            assert tf.io.decode_png(picture).shape == (8, 8, 3)
+            assert tf.io.decode_png(picture).shape == (8, 8, 1)
             assert row == {
                 "image_id": parsed["image_id"].numpy(),
                 "image_sha256": hashlib.sha256(picture).digest(),
