@@ -26,7 +26,7 @@ _LAST_LINE_SECONDS = 60.0
 _REMARK = re.compile(
     rb"[IW]\d{4} \d\d:\d\d:|[IW]0000 |WARNING: All log messages before absl::"
     rb"|\d{4}-\d\d-\d\d [\d:.]+: [IW] "
-    rb"|E.*(cuInit|Unable to register cu|Could not find cuda)"
+    rb"|E.*(cuInit|Unable to register cu|Could not find cuda|oneDNN supports )"
     rb"|To enable the following instructions:"
 )
 # Anything else is ours, and shows its traceback.
