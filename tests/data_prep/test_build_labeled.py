@@ -322,7 +322,7 @@ def test_pictures_of_two_classes_are_named(data, tmp_path, caplog):
 
 
 def test_splits_of_the_source_are_kept(data, tmp_path):
-    for split, first in (("train", 0), ("val", 100), ("test", 200)):
+    for split, first in (("train", 50), ("val", 100), ("test", 200)):
         small_pictures.write_class_folders(
             f"{tmp_path}/set/{split}", num_per_class=3, first_seed=first
         )
