@@ -16,6 +16,10 @@ UNLABELED = "unlabeled"
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
+# JPEG, PNG, GIF; WebP has its name further on, and two letters are no sign of
+# BMP.
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+
 # What to do about pictures that are not read, by suffix.
 ADVICE = dict.fromkeys(
     (".heic", ".heif", ".avif", ".tif", ".tiff"), "convert them to JPEG"
@@ -157,6 +161,12 @@ def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
 def has_image_extension(path: str) -> bool:
     """Tell whether a file's name is that of a picture."""
     return path.lower().endswith(EXTENSIONS)
+
+
+def begins_as_picture(head: bytes) -> bool:
+    """Tell whether a file's first bytes are those of a picture."""
+    is_webp = head.startswith(b"RIFF") and head[8:12] == b"WEBP"
+    return is_webp or head.startswith(_BEGINNINGS)
 
 
 def base_name(path: str) -> str:
