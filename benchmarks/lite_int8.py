@@ -18,7 +18,7 @@ from sklearn import datasets, linear_model
 
 import dataclasses
 
-from noisy_student_tf.model import architectures, saved, starts
+from noisy_student_tf.model import architectures, saved, folding
 from noisy_student_tf.serving import conversion
 from noisy_student_tf.weights import packages
 
@@ -44,10 +44,10 @@ def main(_: list[str]) -> None:
     )
     spec = dataclasses.replace(spec, num_classes=10, class_names=())
     model = architectures.build(spec)
-    starts.copy_weights(model, source)
+    saved.copy_weights(model, source)
     set_head(model, features, labels[:split])
     content = conversion.convert(
-        architectures.fold(model, multiplies=False),
+        folding.fold(model, multiplies=False),
         format="tflite_int8",
         resolution=spec.resolution,
         representative_images=images[:_REPRESENTATIVE],

@@ -90,7 +90,7 @@ def make_step():
     import run_scripts  # noqa: F401  The switches of every run.
     from noisy_student_tf import configs
     from noisy_student_tf.model import architectures
-    from noisy_student_tf.training import schedules, state, step
+    from noisy_student_tf.training import optimizer, state, step
 
     keras.config.set_dtype_policy(flags.FLAGS.precision)
     side, batch_size = flags.FLAGS.resolution, flags.FLAGS.batch_size
@@ -110,7 +110,7 @@ def make_step():
         optimizer=None,
         trained=trained,
         decayed=state.decayed_variables(model, trained),
-        schedule=schedules.constant(0.0),
+        schedule=optimizer.constant(0.0),
     )
     settings = step.StepSettings(
         config=configs.Config(

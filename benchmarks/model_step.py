@@ -36,9 +36,9 @@ from keras.src.applications import efficientnet as keras_efficientnet
 
 from noisy_student_tf import configs
 from noisy_student_tf.serving import saved_model, served
-from noisy_student_tf.model import architectures, specs
+from noisy_student_tf.model import architectures, specs, folding
 from noisy_student_tf.pipeline import decode
-from noisy_student_tf.training import schedules, state, step
+from noisy_student_tf.training import state, step, optimizer
 
 flags.DEFINE_string("torch_python", "", "Python with torch and timm, or none.")
 flags.DEFINE_integer("rounds", 5, "Turns of each contender.")
@@ -141,7 +141,7 @@ def our_training(
         source=state.ModelSource(
             build=lambda: architectures.build(make_spec(case))
         ),
-        schedule=schedules.constant(1e-4),
+        schedule=optimizer.constant(1e-4),
     )
     train_steps = step.make_train_steps(train_state, settings, strategy)
     batch = {"labeled_images": images, "labels": labels.astype(np.int32)}
@@ -223,13 +223,13 @@ def our_inference(case: Case, images: np.ndarray) -> Contender:
     spec = make_spec(case)
     with tempfile.TemporaryDirectory() as directory:
         saved_model.export(
-            model=architectures.fold(architectures.build(spec)),
+            model=folding.fold(architectures.build(spec)),
             spec=dataclasses.asdict(spec),
             directory=os.path.join(directory, "saved_model"),
             training_fingerprint="",
             preprocess=served.Preprocess(
                 decode=decode.decode,
-                prepare=lambda image, encoded: decode.crop_and_resize(
+                prepare=lambda image: decode.crop_and_resize(
                     image, spec.resolution, crop="whole"
                 ),
             ),

@@ -5,9 +5,9 @@
 #     bash benchmarks/peer_environments.sh [DIRECTORY [NAME...]]
 #
 # DIRECTORY (default: .peers) gets garden: TensorFlow Model Garden; torch: timm
-# on CPU torch; and, if it is named, semilearn: FixMatch for the study. KerasCV
-# and Keras are measured in the project's own environment. What is there is left
-# alone.
+# on CPU torch; and, if they are named, semilearn: FixMatch for the study, and
+# webdataset: its writer for the builders. KerasCV, Keras and TFDS are measured in
+# the project's own environment. What is there is left alone.
 set -euo pipefail
 
 directory="${1:-.peers}"
@@ -15,9 +15,9 @@ names=("${@:2}")
 ((${#names[@]})) || names=(garden torch)
 for name in "${names[@]}"; do
   case "${name}" in
-    garden | torch | semilearn) ;;
+    garden | torch | semilearn | webdataset) ;;
     *)
-      echo "error: ${name}: no such peer; accepted: garden, torch, semilearn" >&2
+      echo "error: ${name}: no such peer; accepted: garden, torch, semilearn, webdataset" >&2
       exit 1
       ;;
   esac
@@ -62,6 +62,7 @@ make_environment() {
   touch "${mark}"
 }
 
+make_environment webdataset "webdataset==1.0.2"
 make_environment garden "tf-models-official==2.20.0"
 # With uv, a torch without CUDA; TORCH_OPTIONS says otherwise.
 has_uv && TORCH_OPTIONS="${TORCH_OPTIONS---torch-backend=cpu}"

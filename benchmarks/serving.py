@@ -31,7 +31,8 @@ from absl import app, flags, logging
 from noisy_student_tf.stages import export as export_stages
 from noisy_student_tf.serving import saved_model
 from noisy_student_tf.configs import presets
-from noisy_student_tf.model import architectures, efficientnet
+from noisy_student_tf.evaluation import evaluate
+from noisy_student_tf.model import architectures, efficientnet, folding
 from noisy_student_tf.model import specs
 from noisy_student_tf.serving import conversion, exported
 
@@ -124,7 +125,7 @@ def write_and_open(
 ) -> exported.Exported:
     path = os.path.join(directory, "saved_model")
     saved_model.export(
-        model=architectures.fold(model),
+        model=folding.fold(model),
         spec=dataclasses.asdict(spec),
         directory=path,
         training_fingerprint="",
@@ -139,9 +140,9 @@ def open_converted(
     model: efficientnet.EfficientNet,
     spec: specs.ModelSpec,
     images: np.ndarray,
-) -> conversion.LogitsFn:
+) -> evaluate.LogitsFn:
     content = conversion.convert(
-        architectures.fold(model, multiplies=False),
+        folding.fold(model, multiplies=False),
         format=name,
         resolution=spec.resolution,
         representative_images=images,
@@ -156,7 +157,7 @@ def open_converted(
 def make_contenders(
     opened: exported.Exported,
     model: efficientnet.EfficientNet,
-    converted: dict[str, conversion.LogitsFn],
+    converted: dict[str, evaluate.LogitsFn],
     images: np.ndarray,
 ) -> dict[str, Contender]:
     """Return one function a contender; all see the same pixels."""

@@ -39,13 +39,7 @@ from benchmarks import training_cases, training_endurance
 from noisy_student_tf import configs
 from noisy_student_tf.model import efficientnet
 from noisy_student_tf.pipeline import train_stream
-from noisy_student_tf.training import (
-    loop,
-    optimizer,
-    progress,
-    schedules,
-    state,
-)
+from noisy_student_tf.training import loop, optimizer, progress, state
 
 _PARTS = ("ratios", "memory", "restart")
 
@@ -84,7 +78,7 @@ def targets_of(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
 def bare_step(config: configs.Config, batch: Batch, seconds: float) -> Measure:
     """Return the measure of the bare step, in turns of some seconds."""
     model = training_cases.make_model(config)
-    rule = optimizer.make_optimizer(config.optimizer, schedules.constant(0.001))
+    rule = optimizer.make_optimizer(config.optimizer, optimizer.constant(0.001))
     rule.build(model.trainable_variables)
     images, targets = targets_of(batch)
 
@@ -240,7 +234,7 @@ def compare(name: str, rounds: int, seconds: float) -> dict[str, float]:
         # In a run, too, there is one checkpoint in several loops.
         config = _with_loops_of(config, per_loop, checkpoint_loops=3)
         taken = Rounds({"bare_step": bare, "fit": fit}, per_loop)
-        made = schedules.make_durations(
+        made = progress.make_durations(
             config,
             num_labeled=training_cases.NUM_IMAGES,
             epochs=1e6,

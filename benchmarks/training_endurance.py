@@ -19,7 +19,7 @@ from benchmarks import training_cases
 from noisy_student_tf import configs
 from noisy_student_tf.configs import presets
 from noisy_student_tf.pipeline import train_stream
-from noisy_student_tf.training import log, loop, progress, schedules, state
+from noisy_student_tf.training import log, loop, progress, state
 
 _MEGABYTE = 2**20
 _STEPS_BETWEEN_LOOKS = 100
@@ -40,7 +40,7 @@ def memory_slope(steps: int) -> dict[str, float]:
     seen: list[float] = []
     with tempfile.TemporaryDirectory() as directory:
         labeled, pseudo_labeled = training_cases.write_shards(directory, 8)
-        made = schedules.make_durations(
+        made = progress.make_durations(
             config,
             num_labeled=training_cases.NUM_IMAGES,
             epochs=1e6,

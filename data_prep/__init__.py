@@ -1,1 +1,7 @@
-"""From pictures to shards, as Apache Beam pipelines."""
+"""From pictures to shards: builders, each with a main of its own."""
+
+import sys
+
+from noisy_student_tf import terminal
+
+terminal.begin_program(sys.argv)

@@ -22,7 +22,7 @@ from data_prep.shards import (
     shard_building,
     splits,
 )
-from noisy_student_tf import configs, files, user_errors
+from noisy_student_tf import configs, files, terminal
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
@@ -61,7 +61,7 @@ def build(*, data: configs.DataConfig, directory: str) -> None:
     plans = [*labeled.plans, *held_out.plans]
     class_names, test_class_names = labeled.class_names, held_out.class_names
     shard_building.prepare_directory(directory, plans)
-    shard_building.run(plans, beam_shards.Beam.of(data))
+    shard_building.run(plans, beam_shards.Beam.of(data), title="labeled images")
     if class_names is None:
         class_names = labeled_plans.found_class_names(labeled.plans, data)
         labeled_plans.check_num_classes(class_names, data)
@@ -177,4 +177,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(user_errors.guarded(main))
+    app.run(terminal.guarded(main))

@@ -20,7 +20,7 @@ from data_prep import sources
 from data_prep.robustness import robustness_shards
 from data_prep.shards import beam_shards, manifests
 from data_prep.sources import items
-from noisy_student_tf import configs, files, user_errors
+from noisy_student_tf import configs, files, terminal
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import robustness_sets, shards
 
@@ -67,7 +67,9 @@ def build(
     )
     chosen = chosen[: options.num_images or None]
     plans = _plan(opened.reader, chosen, directory, options)
-    beam_shards.run(plans, robustness_shards.write, beam)
+    beam_shards.run(
+        plans, robustness_shards.write, beam, title="corrupted images"
+    )
     num_images = len(chosen)
     num_sequences = min(options.num_sequences or num_images, num_images)
     content = {"class_names": list(opened.class_names)}
@@ -148,4 +150,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(user_errors.guarded(main))
+    app.run(terminal.guarded(main))

@@ -27,7 +27,7 @@ from data_prep.shards import (
     splits,
 )
 from data_prep.sources import items
-from noisy_student_tf import configs, files, user_errors
+from noisy_student_tf import configs, files, terminal
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
@@ -65,7 +65,9 @@ def build(
     planned = plan(data, directory, labeled_directory)
     plans = planned.plans
     shard_building.prepare_directory(directory, plans)
-    shard_building.run(plans, beam_shards.Beam.of(data))
+    shard_building.run(
+        plans, beam_shards.Beam.of(data), title="unlabeled images"
+    )
     manifest = manifests.summarize(
         plans,
         data=data,
@@ -183,7 +185,7 @@ def _comparable_indexes(
         is_held_out_source = split == splits.TEST and data.evaluation
         origin = data.evaluation if is_held_out_source else data.labeled
         if data.unlabeled == origin:
-            paths += sidecars.split_indexes(labeled_directory, split)
+            paths += shards.index_paths(labeled_directory, split)
     return paths
 
 
@@ -228,4 +230,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(user_errors.guarded(main))
+    app.run(terminal.guarded(main))

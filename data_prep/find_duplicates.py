@@ -22,7 +22,7 @@ from absl import app, flags, logging
 
 from data_prep.duplicates import duplicate_shards
 from data_prep.shards import beam_shards
-from noisy_student_tf import configs, files, user_errors
+from noisy_student_tf import configs, files, terminal
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import duplicates, shards
 
@@ -62,7 +62,13 @@ def find(
     )
     labeled = _hash_tasks(labeled_directory, directory, labeling)
     unlabeled = _hash_tasks(unlabeled_directory, directory, labeling)
-    _run({**labeled, **unlabeled}, beam)
+    num_images = sum(
+        split["num_records"]
+        for each in (labeled_directory, unlabeled_directory)
+        for split in shards.read_manifest(each)["splits"].values()
+    )
+    title = "what images look like"
+    _run({**labeled, **unlabeled}, beam, title, num_images)
     _compare([*unlabeled], [*labeled], directory, labeling, beam)
     _finish(directory, made_from, [*unlabeled])
 
@@ -86,7 +92,7 @@ def _compare(
             mask=mask,
             max_bits=max_bits,
         )
-    _run(repeats, beam)
+    _run(repeats, beam, "images that look alike")
     repeat_paths = [*repeats]
     matches: _Tasks = {}
     for index in range(len(hash_paths)):
@@ -99,13 +105,17 @@ def _compare(
             repeat_paths=repeat_paths,
             max_bits=max_bits,
         )
-    _run(matches, beam)
+    _run(matches, beam, "images that look like held-out ones")
 
 
-def _run(tasks: _Tasks, beam: beam_shards.Beam) -> None:
+def _run(
+    tasks: _Tasks, beam: beam_shards.Beam, title: str, num_images: int = 0
+) -> None:
     """Write the files that are not there."""
     unfinished = [task for task in tasks.items() if not files.exists(task[0])]
-    beam_shards.run(unfinished, _write, beam)
+    beam_shards.run(
+        unfinished, _write, beam, title=title, num_images=num_images
+    )
 
 
 def _write(task: tuple[str, Callable[[str], None]]) -> None:
@@ -237,4 +247,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(user_errors.guarded(main))
+    app.run(terminal.guarded(main))

@@ -24,7 +24,7 @@ from absl import app, flags
 from data_prep import write_pseudo_labeled
 from data_prep.shards import beam_shards, manifests
 from data_prep.sources import items, pictures, tfrecords
-from noisy_student_tf import configs, files, user_errors
+from noisy_student_tf import configs, files, terminal
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import schema, shards
 
@@ -206,4 +206,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(user_errors.guarded(main))
+    app.run(terminal.guarded(main))

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from absl import app, flags, logging
 
-from data_prep.shards import beam_shards, pseudo_labeled_shard, sidecars
-from noisy_student_tf import configs, files, user_errors
+from data_prep.shards import beam_shards, pseudo_labeled_shard
+from noisy_student_tf import configs, files, terminal
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import parquet_files, predictions, shards
 
@@ -72,7 +72,12 @@ def write(
         for index, paths in enumerate(inputs)
     ]
     files.make_directories(directory)
-    beam_shards.run(tasks, pseudo_labeled_shard.write_shard, beam)
+    beam_shards.run(
+        tasks,
+        pseudo_labeled_shard.write_shard,
+        beam,
+        title="pseudo-labeled shards",
+    )
     files.remove_temporaries(directory)
     inherited = _inherited(
         images_directory, selection_directory, predicted, iteration
@@ -96,7 +101,7 @@ def _join(
             for name in shards.read_manifest(selection_directory)["shards"]
         ]
     else:
-        selected = sidecars.split_indexes(images_directory, SPLIT)
+        selected = shards.index_paths(images_directory, SPLIT)
     split = UNLABELED if selection_directory else SPLIT
     paths = shards.open_split(images_directory, split).paths
     found = shards.manifest_fingerprint(images_directory)
@@ -244,4 +249,4 @@ def main(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(user_errors.guarded(main))
+    app.run(terminal.guarded(main))

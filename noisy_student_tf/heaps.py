@@ -8,10 +8,11 @@ import collections
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from noisy_student_tf import files
+from noisy_student_tf.records import shards
 
 # Of network drives, archivers and file systems; compared without case.
 _SYSTEM_FOLDERS = (
@@ -255,3 +256,25 @@ def describe_change(
         if old.get(name) != new.get(name)
     ]
     return "; ".join(changes) or "files have other names"
+
+
+def changed_sources(*directories: str) -> Iterator[str]:
+    """Yield what has changed in the sources since their shards were made.
+
+    Args:
+        *directories: The labeled and the unlabeled directory of a run.
+    """
+    before = {}
+    for directory in directories:
+        if shards.is_finished(directory):
+            manifest = shards.read_manifest(directory)
+            for role, found in manifest.get("snapshots", {}).items():
+                before[manifest["source"][role]] = found, directory
+    for specification, (found, directory) in before.items():
+        if change := describe_change(found, snapshot(specification)):
+            yield (
+                f"{specification} has changed since its shards were made "
+                f"({change}); the results are of what it was. For what it is "
+                "now give another --workdir, or remove "
+                f"{os.path.dirname(directory)}."
+            )

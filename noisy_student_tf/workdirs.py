@@ -1,9 +1,8 @@
 """The folders of one run, and the check that a run goes on as it began."""
 
 import dataclasses
-from collections.abc import Iterator
 
-from noisy_student_tf import configs, files, heaps, recipes
+from noisy_student_tf import configs, files, recipes
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
@@ -44,14 +43,6 @@ class Workdir:
         """The first teacher, trained on labeled images."""
         return self.folder("teacher")
 
-    def student(self, iteration: int) -> str:
-        """Return the folder of a student, counted from 1."""
-        return self.folder(f"student_{iteration}")
-
-    def model(self, iteration: int) -> str:
-        """Return the folder of a student, or of the teacher for 0."""
-        return self.student(iteration) if iteration else self.teacher
-
     def predictions(self, iteration: int) -> str:
         """Return what the student's teacher predicts."""
         return self.folder(f"predictions_{iteration}")
@@ -68,11 +59,6 @@ class Workdir:
     def duplicates(self) -> str:
         """Return which unlabeled images are left out, and why."""
         return self.folder("duplicates")
-
-    @property
-    def fixres(self) -> str:
-        """The last student, fine-tuned at the higher resolution."""
-        return self.folder("fixres")
 
     @property
     def folds(self) -> str:
@@ -130,25 +116,6 @@ def named(path: str) -> Workdir:
             f"of this name. Name another, such as --workdir={other!r}."
         )
     return Workdir(files.expand_home(path))
-
-
-def changed_sources(workdir: Workdir) -> Iterator[str]:
-    """Yield what has changed in the sources since their shards were made."""
-    before = {}
-    for directory in (workdir.labeled, workdir.unlabeled):
-        if shards.is_finished(directory):
-            manifest = shards.read_manifest(directory)
-            for role, snapshot in manifest.get("snapshots", {}).items():
-                before[manifest["source"][role]] = snapshot
-    for specification, snapshot in before.items():
-        now = heaps.snapshot(specification)
-        if change := heaps.describe_change(snapshot, now):
-            yield (
-                f"{specification} has changed since its shards were made "
-                f"({change}); the results are of what it was. For what it is "
-                "now give another --workdir, or remove "
-                f"{workdir.root}."
-            )
 
 
 def is_finished(config: configs.Config, workdir: Workdir) -> bool:

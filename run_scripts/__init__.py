@@ -4,7 +4,11 @@ Importing the package sets what TensorFlow reads while it is imported.
 """
 
 import os
+import sys
 
+from noisy_student_tf import terminal
+
+terminal.begin_program(sys.argv)
 # Its C++ library greets every start with a page of remarks about devices that
 # are not there. Errors stay.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from absl import flags
 
 from noisy_student_tf import files, texts
+from noisy_student_tf.records import pictures
 from noisy_student_tf.serving import exported
 from noisy_student_tf.stages import export
 from run_scripts import flags as config_flags
@@ -60,8 +61,8 @@ def main(arguments: list[str]) -> None:
     num_invalid = sum(not prediction.is_valid for _, prediction in rows)
     if num_invalid:
         print(
-            f"{num_invalid} could not be decoded: accepted are JPEG, PNG, "
-            "WebP, BMP and GIF.",
+            f"{num_invalid} could not be decoded: accepted are "
+            f"{pictures.ACCEPTED}.",
             file=sys.stderr,
         )
 
@@ -70,8 +71,8 @@ def classify(opened: exported.Exported, paths: list[str]) -> Iterator[Row]:
     """Yield every path with what the model says of it."""
     for start in range(0, len(paths), _CHUNK):
         chunk = paths[start : start + _CHUNK]
-        pictures = [files.read_bytes(path) for path in chunk]
-        yield from zip(chunk, exported.classify(opened, pictures), strict=True)
+        encoded = [files.read_bytes(path) for path in chunk]
+        yield from zip(chunk, exported.classify(opened, encoded), strict=True)
 
 
 def format_table(rows: Iterable[Row]) -> str:

@@ -25,9 +25,8 @@ from noisy_student_tf.devices import runtime
 from noisy_student_tf.evaluation import adversarial, results
 from noisy_student_tf.report import evaluation_page
 from noisy_student_tf.report.robustness import robustness_tables
-from noisy_student_tf.stages import classifiers, measuring, robustness
+from noisy_student_tf.stages import classifiers, measuring, robustness, runs
 from run_scripts import flags as config_flags
-from run_scripts import stage
 
 FLAGS = flags.FLAGS
 
@@ -76,7 +75,7 @@ def main(_: list[str]) -> None:
     if FLAGS.sets:
         _measure_sets()
         return
-    run = stage.run_from_flags()
+    run = runs.start(*config_flags.run_settings())
     if FLAGS.robustness:
         robustness.measure(run)
     rows = self_training.write_results(run)
@@ -91,7 +90,7 @@ def _measure_sets() -> None:
             "where results.json and evaluation.html go."
         )
     sets = [measuring.parse_set(text) for text in FLAGS.sets]
-    stage.set_up_logging()
+    runtime.set_up_logging()
     config = config_flags.override_from_flags(configs.Config())
     files.make_directories(FLAGS.output_dir)
     options = _options(config)

@@ -10,9 +10,8 @@ what each format's accuracy on held-out images is beside the checkpoint's.
 from absl import flags
 
 from noisy_student_tf.records import shards
-from noisy_student_tf.stages import export
+from noisy_student_tf.stages import export, runs
 from run_scripts import flags as config_flags
-from run_scripts import stage
 
 
 def define_flags() -> None:
@@ -29,7 +28,7 @@ def define_flags() -> None:
 def main(_: list[str]) -> None:
     """Export the final model."""
     formats = export.check_formats(flags.FLAGS.formats)
-    run = stage.run_from_flags()
+    run = runs.start(*config_flags.run_settings())
     export.export(run)
     rows = [export.convert(run, name) for name in formats]
     print(export.format_table(rows))

@@ -5,9 +5,8 @@ Reads the last student in `--workdir` and writes `fixres/` there.
     python -m run_scripts.finetune_fixres --workdir=runs/digits
 """
 
-from noisy_student_tf.stages import models
+from noisy_student_tf.stages import models, runs
 from run_scripts import flags as config_flags
-from run_scripts import stage
 
 
 def define_flags() -> None:
@@ -17,7 +16,7 @@ def define_flags() -> None:
 
 def main(_: list[str]) -> None:
     """Fine-tune the last student."""
-    run = stage.run_from_flags()
+    run = runs.start(*config_flags.run_settings())
     finetuned = run.recipe.finetuned
     if finetuned is None:
         raise ValueError(

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from absl import app, flags
 
-from noisy_student_tf import configs, files, user_errors, workdirs
-from noisy_student_tf.configs import config_tree, other_images, presets
+from noisy_student_tf import configs, files, terminal, workdirs
+from noisy_student_tf.configs import config_tree, presets
 
 
 def define_run_flags() -> None:
@@ -77,7 +77,7 @@ def config_from_flags() -> configs.Config:
     base = presets.preset(flags.FLAGS["preset"].value)
     labeled = flags.FLAGS["data.labeled"]
     if labeled.present:
-        base = other_images.adapt(base, labeled.value or "")
+        base = presets.for_images(base, labeled.value or "")
     return override_from_flags(base)
 
 
@@ -117,6 +117,37 @@ def settings_from_flags() -> tuple[configs.Config, workdirs.Workdir]:
     return config_from_flags(), workdir
 
 
+def run_settings() -> tuple[
+    configs.Config, workdirs.Workdir, tuple[int, int] | None
+]:
+    """Return what a stage's run is started with; see `stages.runs.start`.
+
+    Raises:
+        ValueError, FileNotFoundError: See `settings_from_flags`, or
+            --profile_steps is not accepted.
+    """
+    return *settings_from_flags(), _profile_steps()
+
+
+def _profile_steps() -> tuple[int, int] | None:
+    """Return the two steps of --profile_steps, or None.
+
+    Raises:
+        ValueError: They are none.
+    """
+    given = flags.FLAGS.profile_steps
+    if not given:
+        return None
+    if len(given) == 2 and all(part.isdigit() for part in given):
+        first, last = map(int, given)
+        if first < last:
+            return first, last
+    raise ValueError(
+        f"--profile_steps={','.join(given)}: accepted are two numbers of "
+        "steps, the second one larger, such as 100,120."
+    )
+
+
 def require(name: str, example: str) -> None:
     """Check that a flag has a value.
 
@@ -142,7 +173,7 @@ def run(
             raise app.UsageError(
                 f"unexpected arguments {arguments[1:]}: flags begin with --."
             )
-        user_errors.guarded(main)(arguments)
+        terminal.guarded(main)(arguments)
 
     if {"--help", "-help", "-h", "-?"} & set(sys.argv[1:]):
         # Nothing else needs it.

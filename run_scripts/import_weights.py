@@ -14,7 +14,7 @@ from typing import Any
 from absl import flags
 
 from noisy_student_tf import files
-from noisy_student_tf.model import architectures, starts
+from noisy_student_tf.model import architectures
 from noisy_student_tf.weights import read_foreign, weight_file
 from run_scripts import flags as config_flags
 
@@ -59,7 +59,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "head_initializer",
         "published",
-        starts.INITIALIZERS,
+        architectures.INITIALIZERS,
         "Of a fresh classifier.",
     )
     flags.DEFINE_integer("seed", 0, "Of a fresh classifier.", lower_bound=0)

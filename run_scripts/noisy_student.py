@@ -9,7 +9,7 @@ writes all stages, `results.json`, `report.html` and a SavedModel to
 
 from absl import flags, logging
 
-from noisy_student_tf import workdirs
+from noisy_student_tf import heaps, workdirs
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.evaluation.significance import cautions
 from noisy_student_tf.records import shards
@@ -45,7 +45,7 @@ def main(_: list[str]) -> None:
     print(results.format_comparisons(rows), end="")
     for note in (
         *cautions.of_run(workdir),
-        *workdirs.changed_sources(workdir),
+        *heaps.changed_sources(workdir.labeled, workdir.unlabeled),
     ):
         print(f"note: {note}")
     print(f"report: {workdir.report}")
@@ -58,9 +58,9 @@ def main(_: list[str]) -> None:
 def _run() -> None:
     # A finished run is shown without these: their imports take seconds.
     from noisy_student_tf import self_training
-    from run_scripts import stage
+    from noisy_student_tf.stages import runs
 
-    self_training.run_all(stage.run_from_flags())
+    self_training.run_all(runs.start(*config_flags.run_settings()))
 
 
 def console_entry() -> None:

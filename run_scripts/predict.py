@@ -9,9 +9,8 @@ Several machines share the shards by `--shard_index` of
 
 from absl import flags
 
-from noisy_student_tf.stages import labels
+from noisy_student_tf.stages import labels, runs
 from run_scripts import flags as config_flags
-from run_scripts import stage
 
 
 def define_flags() -> None:
@@ -28,7 +27,7 @@ def define_flags() -> None:
 
 def main(_: list[str]) -> None:
     """Predict this worker's shards."""
-    run = stage.run_from_flags()
+    run = runs.start(*config_flags.run_settings())
     labels.predict(
         run,
         run.recipe.labeling(flags.FLAGS.iteration),

@@ -8,9 +8,8 @@ student's `pseudo_labeled_N/` shards.
 
 from absl import flags
 
-from noisy_student_tf.stages import labels
+from noisy_student_tf.stages import labels, runs
 from run_scripts import flags as config_flags
-from run_scripts import stage
 
 
 def define_flags() -> None:
@@ -21,7 +20,7 @@ def define_flags() -> None:
 
 def main(_: list[str]) -> None:
     """Select, and write the pseudo-labeled shards."""
-    run = stage.run_from_flags()
+    run = runs.start(*config_flags.run_settings())
     labeling = run.recipe.labeling(flags.FLAGS.iteration)
     labels.select(run, labeling)
     labels.write_pseudo_labeled(run, labeling)

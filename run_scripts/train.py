@@ -9,9 +9,8 @@ Reads the shards in `--workdir` and writes `teacher/`, `student_N/` or
 from absl import flags
 
 from noisy_student_tf import recipes
-from noisy_student_tf.stages import models
+from noisy_student_tf.stages import models, runs
 from run_scripts import flags as config_flags
-from run_scripts import stage
 
 
 def define_flags() -> None:
@@ -29,7 +28,7 @@ def define_flags() -> None:
 
 def main(_: list[str]) -> None:
     """Train the model that the flags name."""
-    run = stage.run_from_flags()
+    run = runs.start(*config_flags.run_settings())
     model = run.recipe.model(flags.FLAGS.iteration)
     if flags.FLAGS.supervised:
         model = _supervised(run.recipe)

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from absl import flags
 
+from noisy_student_tf.devices import runtime
 from noisy_student_tf.planning import dry_run
 from run_scripts import flags as config_flags
-from run_scripts import stage
 from study import catalog, runner, studies
 
 
@@ -80,7 +80,7 @@ def main(_: list[str]) -> None:
                 )
             )
         return
-    stage.set_up_logging()
+    runtime.set_up_logging()
     for study in chosen:
         if not values.tables_only:
             runner.run(_jobs(study), records)

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from noisy_student_tf import files, heaps
+from noisy_student_tf.records import shards
 
 
 def write(root, *paths):
@@ -169,3 +170,21 @@ def test_large_sources_are_not_listed_again(tmp_path, monkeypatch):
 )
 def test_other_sources_have_no_snapshot(source):
     assert heaps.snapshot(source) is None
+
+
+def test_changed_source_is_named_with_the_ways_on(tmp_path):
+    root = str(tmp_path / "run")
+    labeled = f"{root}/labeled"
+    source = f"files:{tmp_path}/birds"
+    files.make_directories(f"{tmp_path}/birds")
+    manifest = {
+        "source": {"labeled": source, "evaluation": ""},
+        "snapshots": {"labeled": heaps.snapshot(source)},
+    }
+    files.make_directories(labeled)
+    shards.write_manifest(labeled, manifest)
+    assert [*heaps.changed_sources(labeled)] == []
+    files.write_bytes(f"{tmp_path}/birds/a.jpg", b"x")
+    (change,) = heaps.changed_sources(labeled)
+    assert f"{source} has changed" in change
+    assert f"another --workdir, or remove {root}" in change

@@ -95,7 +95,7 @@ def test_every_row_follows_from_what_was_said_of_each_image(finished):
         choices = held_out.read_choices(
             held_out.path(directory, row["split"], resolution=resolution)
         )
-        indexes = sidecars.split_indexes(root.labeled, row["split"])
+        indexes = shards.index_paths(root.labeled, row["split"])
         assert sidecars.read_ids(indexes) == {
             image_id.tobytes() for image_id in choices.ids
         }
@@ -241,7 +241,7 @@ def test_missing_teacher_is_named_before_anything_is_built(start, tmp_path):
 
 
 def test_student_of_another_run_teaches_a_remote_one(finished):
-    source = finished.workdir.student(1)
+    source = finished.workdir.folder("student_1")
     run = make_run(
         "ram://another-run",
         **{

@@ -2,9 +2,8 @@ import dataclasses
 
 import pytest
 
-from noisy_student_tf import configs, files, heaps, workdirs
+from noisy_student_tf import configs, files, workdirs
 from noisy_student_tf.configs import config_tree
-from noisy_student_tf.records import shards
 
 
 def test_written_configuration_is_read_back(tmp_path):
@@ -80,20 +79,3 @@ def test_name_that_tensorflow_takes_for_a_pattern_is_refused(name):
 def test_home_directory_is_found(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert workdirs.named("~/run").root == "/home/me/run"
-
-
-def test_changed_source_is_named_with_the_ways_on(tmp_path):
-    folder = workdirs.Workdir(str(tmp_path / "run"))
-    source = f"files:{tmp_path}/birds"
-    files.make_directories(f"{tmp_path}/birds")
-    manifest = {
-        "source": {"labeled": source, "evaluation": ""},
-        "snapshots": {"labeled": heaps.snapshot(source)},
-    }
-    files.make_directories(folder.labeled)
-    shards.write_manifest(folder.labeled, manifest)
-    assert [*workdirs.changed_sources(folder)] == []
-    files.write_bytes(f"{tmp_path}/birds/a.jpg", b"x")
-    (change,) = workdirs.changed_sources(folder)
-    assert f"{source} has changed" in change
-    assert f"another --workdir, or remove {folder.root}" in change

@@ -5,11 +5,11 @@ transform. Scaled, recompressed and slightly edited copies differ from their
 original in a few of the bits.
 """
 
-import io
-
 import imagehash
 import numpy as np
 from PIL import Image
+
+from noisy_student_tf.records import pictures
 
 # JPEG is decoded no larger than four times the 32 pixels that are hashed.
 _DECODED_SIDE = 128
@@ -30,15 +30,15 @@ def hash_picture(encoded: bytes, *, min_side: int) -> int | None:
         None, too, for pictures without contrast and unreadable ones.
     """
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            if min(image.size) < min_side:
-                return None
-            image.draft("L", (_DECODED_SIDE, _DECODED_SIDE))
-            gray = image.convert("L")
-    # Pillow's decoders raise whatever they trip over on damaged files, which
-    # the later stages name.
-    except Exception:
+        if min(pictures.read_header(encoded).size) < min_side:
+            return None
+        picture = pictures.open_upright(
+            encoded, draft_side=_DECODED_SIDE, draft_mode="L"
+        )
+    # The later stages name damaged files.
+    except pictures.CorruptImageError:
         return None
+    gray = picture.convert("L")
     coarse = gray.resize((_CONTRAST_SIDE,) * 2, Image.Resampling.BOX)
     if np.asarray(coarse, np.float32).std() < _MIN_CONTRAST:
         return None

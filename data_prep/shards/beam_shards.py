@@ -1,4 +1,4 @@
-"""Apache Beam pipelines whose elements are shards."""
+"""Work on shards: on this machine, or as a pipeline of Apache Beam."""
 
 import dataclasses
 import functools
@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from data_prep.shards import local_shards
 from noisy_student_tf import configs, files
 
 # Beam's DirectRunner first tries to download another runner and to start it;
@@ -18,20 +19,23 @@ _RUNNERS = {
     "DaskRunner": "apache_beam.runners.dask.dask_runner.DaskRunner",
 }
 
+# Not one of Beam's: all cores of this machine.
+LOCAL_RUNNER = "local"
+
 _MERGED = "merged.pickle"
 _MAX_PACKS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class Beam:
-    """Where pipelines run.
+    """Where work on shards is done.
 
     Attributes:
-        runner: Name of a Beam runner.
-        options: Further options of the runner, as on a command line.
+        runner: `LOCAL_RUNNER`, or the name of a Beam runner.
+        options: Further options of Beam's, as on a command line.
     """
 
-    runner: str = "DirectRunner"
+    runner: str = LOCAL_RUNNER
     options: Sequence[str] = ()
 
     @classmethod
@@ -44,13 +48,29 @@ LOCAL = Beam()
 
 
 def run(
-    elements: Sequence[Any], function: Callable[[Any], None], beam: Beam
+    elements: Sequence[Any],
+    function: Callable[[Any], None],
+    beam: Beam,
+    *,
+    title: str = "shards",
+    num_images: int | None = 0,
 ) -> None:
-    """Call a function for each element, on as many workers as Beam has.
+    """Call a function for each element, on all cores or Beam's workers.
 
-    Elements are small: a shard's plan each, and no pictures.
+    Args:
+        elements: Small ones: a shard's plan each, and no pictures.
+        function: A module's function.
+        beam: Where it runs.
+        title: What the shards hold, as progress names it.
+        num_images: How many images; None: not known to be few.
     """
     if not elements:
+        return
+    if beam.runner == LOCAL_RUNNER:
+        for _ in local_shards.run(
+            elements, function, title=title, num_images=num_images
+        ):
+            pass
         return
     with _pipeline(beam) as pipeline:
         # Beam's operators build the graph; there is nothing to keep.
@@ -64,6 +84,7 @@ def map_reduce(
     *,
     directory: str,
     beam: Beam,
+    title: str = "shards",
 ) -> Any:
     """Return the merged results of a function over shards.
 
@@ -75,7 +96,13 @@ def map_reduce(
         merge: Two results to one; in any order.
         directory: Where the workers leave the merged result, for a moment.
         beam: Where it runs.
+        title: What is done, as progress names it.
     """
+    if beam.runner == LOCAL_RUNNER:
+        return functools.reduce(
+            merge,
+            local_shards.run(elements, function, title=title, num_images=0),
+        )
     import apache_beam
 
     path = files.join(directory, _MERGED)

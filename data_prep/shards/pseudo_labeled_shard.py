@@ -143,7 +143,7 @@ def _read_labels(
     soft = np.zeros((len(ids), column.type.list_size), np.float16)
     is_found = np.zeros(len(ids), bool)
     reassigned = _REASSIGNED if task.reassigns else ()
-    for batch in predictions.read_batches(
+    for batch in parquet_files.read_batches(
         task.predictions_path,
         [predictions.IMAGE_ID, predictions.PROBABILITIES, *reassigned],
         rows_per_batch=_PREDICTIONS_PER_BATCH,

@@ -9,17 +9,21 @@ import dataclasses
 import functools
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from absl import logging
 
-from data_prep.shards import beam_shards, sidecars, splits
+from data_prep.shards import beam_shards, progress, sidecars, splits
 from data_prep.sources import items, pictures
 from noisy_student_tf import files
 from noisy_student_tf.records import schema, shards
 
 PLAN = "plan.json"
+
+# Pictures that are read and checked at once.
+_CHUNK_IMAGES = 256
+_CHUNK_BYTES = 32 * 2**20
 
 _SHARD_PATTERN = re.compile(
     r"[a-z_]+-\d{5,}-of-\d{5,}\.(tfrecord|index\.parquet)"
@@ -122,16 +126,10 @@ class ListedPlan(ShardPlan):
             self.reader(tuple(wanted)) as read,
             shards.open_writer(path) as writer,
         ):
-            for item in wanted:
-                try:
-                    picture = pictures.normalize(
-                        read(item), max_side=self.max_side
-                    )
-                except _unusable() as error:
-                    if files.is_passing(error):
-                        raise
+            for item, picture in _normalized(wanted, read, self.max_side):
+                if isinstance(picture, Exception):
                     summary.corrupt.append(
-                        {"key": item.key, "reason": _reason(error)}
+                        {"key": item.key, "reason": _reason(picture)}
                     )
                     continue
                 digest = hashlib.sha256(picture).digest()
@@ -148,11 +146,6 @@ class ListedPlan(ShardPlan):
         sidecars.write_index(self.index_path, rows=rows, summary=summary)
 
 
-def _unusable() -> tuple[type[Exception], ...]:
-    """Return what is raised where one picture cannot be used."""
-    return (pictures.CorruptImageError, *files.errors())
-
-
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
@@ -161,11 +154,45 @@ def _reason(error: Exception) -> str:
     return f"cannot be read ({error})"
 
 
+def _normalized(
+    wanted: Iterable[items.Item], read: items.ReadItem, max_side: int
+) -> Iterator[tuple[items.Item, bytes | Exception]]:
+    """Yield pictures as they are stored, or why they are not, in order."""
+    for chunk in _read_in_chunks(wanted, read):
+        encoded = [each for _, each in chunk if isinstance(each, bytes)]
+        stored = iter(pictures.normalize_all(encoded, max_side=max_side))
+        for item, each in chunk:
+            yield item, next(stored) if isinstance(each, bytes) else each
+        progress.advance(len(chunk))
+
+
+def _read_in_chunks(
+    wanted: Iterable[items.Item], read: items.ReadItem
+) -> Iterator[list[tuple[items.Item, bytes | Exception]]]:
+    """Yield files, and what went wrong, as many as are checked at once."""
+    chunk: list[tuple[items.Item, bytes | Exception]] = []
+    num_bytes = 0
+    for item in wanted:
+        try:
+            content: bytes | Exception = read(item)
+        except files.errors() as error:
+            if files.is_passing(error):
+                raise
+            content = error
+        chunk.append((item, content))
+        num_bytes += len(content) if isinstance(content, bytes) else 0
+        if len(chunk) == _CHUNK_IMAGES or num_bytes >= _CHUNK_BYTES:
+            yield chunk
+            chunk, num_bytes = [], 0
+    if chunk:
+        yield chunk
+
+
 def write(plan: ShardPlan) -> None:
     """Make one shard, unless it is done."""
     if not files.exists(plan.index_path):
         plan.write()
-        logging.info("%s is written.", plan.index_path)
+        logging.debug("%s is written.", plan.index_path)
 
 
 def _read_hashes(directory: str) -> frozenset[bytes]:
@@ -180,7 +207,7 @@ def _read_hashes(directory: str) -> frozenset[bytes]:
 def _hashes(directory: str, _: str) -> frozenset[bytes]:
     paths: list[str] = []
     for split in shards.read_manifest(directory)["splits"]:
-        paths += sidecars.split_indexes(directory, split)
+        paths += shards.index_paths(directory, split)
     return frozenset(sidecars.read_column(paths, "image_sha256").to_pylist())
 
 
@@ -205,7 +232,16 @@ def prepare_directory(directory: str, plans: Sequence[ShardPlan]) -> None:
     files.write_json(path, digest)
 
 
-def run(plans: Sequence[ShardPlan], beam: beam_shards.Beam) -> None:
-    """Write the shards of all plans that are not finished."""
+def run(
+    plans: Sequence[ShardPlan], beam: beam_shards.Beam, *, title: str
+) -> None:
+    """Write the shards of all plans that are not finished.
+
+    `title` names them where progress is shown.
+    """
     unfinished = [p for p in plans if not files.exists(p.index_path)]
-    beam_shards.run(unfinished, write, beam)
+    listed = [p for p in unfinished if isinstance(p, ListedPlan)]
+    # Files that list their own pictures are not known to be few.
+    is_known = all(type(plan) is ListedPlan for plan in unfinished)
+    num_images = sum(len(plan.listed) for plan in listed) if is_known else None
+    beam_shards.run(unfinished, write, beam, title=title, num_images=num_images)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from noisy_student_tf import files
-from noisy_student_tf.records import parquet_files, schema, shards
+from noisy_student_tf.records import parquet_files, schema
 
 _METADATA_KEY = b"noisy_student"
 _HASH_BYTES = hashlib.sha256().digest_size
@@ -89,15 +89,6 @@ def _write(
 def read_summary(table: pa.Table) -> ShardSummary:
     """Return the summary in an index's metadata."""
     return ShardSummary(**json.loads(table.schema.metadata[_METADATA_KEY]))
-
-
-def split_indexes(directory: str, split: str) -> list[str]:
-    """Return the paths of a finished split's indexes, in shard order."""
-    paths = shards.read_manifest(directory)["splits"][split]["paths"]
-    return [
-        files.join(directory, shards.index_name(split, index, len(paths)))
-        for index in range(len(paths))
-    ]
 
 
 def read_column(paths: Sequence[str], column: str) -> pa.ChunkedArray:

@@ -12,23 +12,21 @@ import dataclasses
 from typing import Any
 
 from noisy_student_tf.configs import options
-from noisy_student_tf.configs.data import (
-    AugmentationConfig,
-    DataConfig,
-    PolicyConfig,
-)
 from noisy_student_tf.configs.self_training import (
+    DataConfig,
     EvaluationConfig,
     FixResConfig,
     LabelingConfig,
+    RuntimeConfig,
     SelectionConfig,
     SelfTrainingConfig,
 )
 from noisy_student_tf.configs.training import (
+    AugmentationConfig,
     LossConfig,
     ModelConfig,
     OptimizerConfig,
-    RuntimeConfig,
+    PolicyConfig,
     TrainingConfig,
 )
 

@@ -230,9 +230,8 @@ _FASHION_MNIST = {
 }
 
 # Photographs, some 20 to 1,000 of them labeled: released weights that are
-# fine-tuned. Numbers were chosen on validation images; docs/photographs.md
-# has the search. An epoch of few images is a few steps: the least length
-# decides, up to 1,000 labels.
+# fine-tuned. docs/study_solar_cells.md has the search. An epoch of few images
+# is a few steps: the least length decides, up to 1,000 labels.
 _PHOTOS = {
     "data.split": "stratified",
     # 224 pixels of the test crop are 256 of the picture.
@@ -248,7 +247,10 @@ _PHOTOS = {
     "training.frozen_blocks": 5,
     # With few classes the published head begins over-confident.
     "model.head_initializer": "fan_in",
-    **_noise(magnitude=10),
+    # RandAugment costs fine-tuning on few labels more than it gives, and the
+    # published magnitudes hide small defects.
+    "augmentation.labeled.policy": "none",
+    "augmentation.unlabeled.magnitude": 5.0,
     "optimizer.name": "adamw",
     "optimizer.schedule": "cosine",
     # 3e-4 for batches of 16.
@@ -331,6 +333,16 @@ _VALUES = {
     "tiny": _TINY,
 }
 
+# What a preset says of its own images, and not of how to learn from such.
+_OF_ITS_IMAGES = (
+    "unlabeled",
+    "evaluation",
+    "num_classes",
+    "labeled_per_class",
+    "evaluation_fraction",
+    "validation_fraction",
+)
+
 PRESETS = {
     name: config_tree.override(configs.Config(), {"preset": name, **values})
     for name, values in _VALUES.items()
@@ -351,3 +363,31 @@ def preset(name: str) -> configs.Config:
             f"{', '.join(PRESETS)}."
         )
     return PRESETS[name]
+
+
+def for_images(config: configs.Config, labeled: str) -> configs.Config:
+    """Return a preset for other images than its own, if it has some.
+
+    What it says of its own images does not hold of them: their number of
+    classes, held-out images and shares are those of no preset, and splits are
+    stratified.
+    """
+    if not config.data.labeled or config.data.labeled == labeled:
+        return config
+    plain = configs.DataConfig()
+    values = {f"data.{n}": getattr(plain, n) for n in _OF_ITS_IMAGES}
+    return config_tree.override(
+        config,
+        {**values, "data.labeled": labeled, "data.split": "stratified"},
+    )
+
+
+def describe(config: configs.Config) -> str:
+    """Return a configuration as what differs from its preset."""
+    values = dict(config_tree.flatten(preset(config.preset)))
+    differing = []
+    for name, value in config_tree.flatten(config):
+        if value != values[name]:
+            parts = value if isinstance(value, tuple) else (value,)
+            differing.append(f"--{name}={','.join(map(str, parts))}")
+    return " ".join([f"Configuration: --preset={config.preset}", *differing])

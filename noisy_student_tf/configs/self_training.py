@@ -1,9 +1,97 @@
-"""Settings of the loop and of what follows it: fine-tuning, measuring."""
+"""Settings of a run: images, the loop, what is measured, and the machine."""
 
 import dataclasses
 from typing import Literal
 
 from noisy_student_tf.configs import options
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where images come from, and how one source is split."""
+
+    labeled: str = options.option(
+        "",
+        "Source of labeled images, such as folder:DIR or a glob of our own "
+        "shards. An unknown kind is answered with the list of all.",
+    )
+    unlabeled: str = options.option(
+        "",
+        "Source of unlabeled images, such as files:DIR. Empty: what the splits "
+        "leave of the labeled source.",
+    )
+    evaluation: str = options.option(
+        "",
+        "Source of held-out labeled images. Empty: a split of the labeled "
+        "source.",
+    )
+    num_classes: int = options.option(
+        0, "Number of classes. 0: as many as the labeled source has."
+    )
+    labeled_per_class: int = options.option(
+        0, "Labeled images per class to train on. 0: all."
+    )
+    evaluation_fraction: float = options.share_below_one(
+        0.2,
+        "Share of the labeled source held out for evaluation, where no "
+        "evaluation source is given.",
+    )
+    validation_fraction: float = options.share_below_one(
+        0.1, "Share of the labeled source held out for choices (validation)."
+    )
+    split: Literal["stratified", "hashed"] = options.option(
+        "hashed",
+        "stratified: those shares of every class, and a test image of each "
+        "that has three; hashed: an image's id alone decides, whatever other "
+        "images there are.",
+    )
+    split_seed: int = options.option(
+        0,
+        "Another number splits and draws the labeled images anew.",
+        accepts=("in [0, 10^7)", lambda value: 0 <= value < 10**7),
+    )
+    unlabeled_by_file: bool = options.option(
+        False,
+        "Unlabeled shards of whole tar or TFRecord files, which the workers "
+        "list: for heaps whose listing fits no memory (300 million images: "
+        "117 GB). Files are not mixed, and true labels are not kept.",
+    )
+    num_shards: int = options.positive(8, "TFRecord shards per split.")
+    max_corrupt_fraction: float = options.share(
+        0.01,
+        "Unreadable images tolerated, as a share of each source; one always "
+        "is, unless this is 0.",
+        affects="nothing",
+    )
+    max_stored_side: int = options.option(
+        0, "Longest side of stored images in pixels. 0: stored as they are."
+    )
+    allow_overlap: bool = options.option(
+        False,
+        "Accept images that are in the training and held-out sets.",
+        affects="nothing",
+    )
+    beam_runner: str = options.option(
+        "local",
+        "Where work on shards is done: local, on all cores of this machine, or "
+        "an Apache Beam runner.",
+        affects="nothing",
+    )
+    beam_options: str = options.option(
+        "",
+        "Beam's own options, as on a command line: '--option=value ...'.",
+        affects="nothing",
+    )
+
+    def __post_init__(self) -> None:
+        options.check_fields(self, "data.")
+        options.check(
+            self.evaluation_fraction + self.validation_fraction < 1,
+            "data.evaluation_fraction",
+            self.evaluation_fraction,
+            "a share that leaves training images beside "
+            f"--data.validation_fraction={self.validation_fraction}",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,8 +191,7 @@ class SelfTrainingConfig:
     selection_teacher_directory: str = options.option(
         "",
         "A trained model whose predictions select the images; the teachers "
-        "only label what it selected (paper: an EfficientNet-B0). Empty: the "
-        "teacher.",
+        "only label what it selected (paper: B0). Empty: the teacher.",
     )
     keep_selection: bool = options.option(
         False,
@@ -178,9 +265,7 @@ class FixResConfig:
         0, "Blocks frozen with the stem by --trainable=after_frozen_blocks."
     )
     base_learning_rate: float = options.option(
-        0.0,
-        "Constant rate per 256 labeled images. 0: what the student's schedule "
-        "ended with.",
+        0.0, "Constant rate per 256 labeled images. 0: the student's last."
     )
 
     def __post_init__(self) -> None:
@@ -203,14 +288,12 @@ class EvaluationConfig:
     robustness_sequences: int = options.option(
         0, "Held-out images that become sequences. 0: all."
     )
-
     supervised_baseline: bool = options.option(
         False,
         "Train the last student once more on labeled images alone, with the "
         "same noise, first weights and number of steps, and compare with it.",
         affects="nothing",
     )
-
     teacher_folds: int = options.option(
         0,
         "Folds of the labeled images that as many teachers, each trained "
@@ -221,3 +304,59 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         options.check_fields(self, "evaluation.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RuntimeConfig:
+    """Devices and arithmetic."""
+
+    strategy: Literal[
+        "auto", "one_device", "mirrored", "multi_worker", "tpu"
+    ] = options.option(
+        "auto",
+        "auto: mirrored over several GPUs, else one device; multi_worker "
+        "reads TF_CONFIG.",
+        affects="rounding",
+    )
+    num_devices: int = options.option(
+        0, "Devices of --runtime.strategy=mirrored. 0: all.", affects="rounding"
+    )
+    tpu_address: str = options.option(
+        "local", "Name or address of the TPU.", affects="rounding"
+    )
+    precision: Literal["float32", "mixed_bfloat16"] = options.option(
+        "float32", "Arithmetic of the layers; weights stay float32."
+    )
+    deterministic: bool = options.option(
+        False, "Deterministic operations, for a whole run or not at all."
+    )
+    worker_timeout_seconds: float = options.positive(
+        300.0,
+        "How long the workers of TF_CONFIG are waited for at the start.",
+        affects="nothing",
+    )
+    stall_seconds: float = options.positive(
+        300.0,
+        "Without a step for so long, the log says what it waits for.",
+        affects="nothing",
+    )
+    cache_megabytes: int = options.option(
+        256,
+        "Shard sets up to this size are held in memory for training.",
+        affects="nothing",
+    )
+    cache_directory: str = options.option(
+        "",
+        "Local folder that larger shard sets are copied to before training, "
+        "for remote ones. Empty: they are read where they lie.",
+        affects="nothing",
+    )
+    host_sharding: Literal["rows", "files"] = options.option(
+        "rows",
+        "rows: every host reads its part of each batch from all shards, and "
+        "batches do not depend on the number of hosts; files: every host "
+        "reads shards of its own.",
+    )
+
+    def __post_init__(self) -> None:
+        options.check_fields(self, "runtime.")

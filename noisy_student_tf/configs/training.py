@@ -1,4 +1,4 @@
-"""Settings of network, optimizer, losses, durations and devices."""
+"""Settings of one training: network, image noise, optimizer, losses, length."""
 
 import dataclasses
 from typing import Literal
@@ -86,6 +86,75 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         options.check_fields(self, "model.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """The image noise of one stream."""
+
+    crop: Literal["inception", "pad", "none"] = options.option(
+        "inception",
+        "inception: random area and aspect; pad: reflect padding and a random "
+        "crop; none: the test crop.",
+    )
+    pad_pixels: int = options.option(4, "Padding of --crop=pad, in pixels.")
+    horizontal_flip: bool = options.option(True, "Mirror half of the images.")
+    policy: Literal["none", "randaugment", "keras_cv"] = options.option(
+        "randaugment", "What follows crop and flip."
+    )
+    num_ops: int = options.option(2, "RandAugment's N: operations per image.")
+    magnitude: float = options.option(
+        27.0, "RandAugment's M; 10 is the nominal top."
+    )
+    translate_pixels: float = options.option(
+        100.0, "Shift at magnitude 10, in pixels of the training image."
+    )
+    cutout_pixels: float = options.option(
+        40.0, "Half the side of cutout's square at magnitude 10, in pixels."
+    )
+    extra_cutout_pixels: int = options.option(
+        0, "Half the side of a square cut from every image. 0: none."
+    )
+    level_range: Literal["published", "clipped"] = options.option(
+        "published",
+        "published: magnitudes above 10 leave the operations' nominal ranges, "
+        "as they did in the paper's runs; clipped: they count as 10.",
+    )
+    contrast: Literal["published", "corrected"] = options.option(
+        "published",
+        "published: blend with a constant that follows from the image's size; "
+        "corrected: with the mean gray level.",
+    )
+    scaled_decoding: bool = options.option(
+        False,
+        "Decode JPEGs at 1/2, 1/4 or 1/8 of their size where the crop stays "
+        "larger than the result: faster for large photographs, not the "
+        "published pixels.",
+    )
+
+    def __post_init__(self) -> None:
+        options.check_fields(self, "augmentation.*.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """The image noise, separately for labeled and unlabeled images."""
+
+    labeled: PolicyConfig = PolicyConfig()
+    unlabeled: PolicyConfig = PolicyConfig()
+    mixup_alpha: float = options.option(
+        0.0,
+        "Mixup: images and labels of two images are blended, with a share "
+        "drawn from Beta(alpha, alpha). 0: never.",
+    )
+    cutmix_alpha: float = options.option(
+        0.0,
+        "CutMix: a box of another image is pasted, labels are blended by "
+        "area; beside mixup, each image gets one of the two. 0: never.",
+    )
+
+    def __post_init__(self) -> None:
+        options.check_fields(self, "augmentation.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -273,59 +342,3 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         options.check_fields(self, "training.")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RuntimeConfig:
-    """Devices and arithmetic."""
-
-    strategy: Literal[
-        "auto", "one_device", "mirrored", "multi_worker", "tpu"
-    ] = options.option(
-        "auto",
-        "auto: mirrored over several GPUs, else one device; multi_worker "
-        "reads TF_CONFIG.",
-        affects="rounding",
-    )
-    num_devices: int = options.option(
-        0, "Devices of --runtime.strategy=mirrored. 0: all.", affects="rounding"
-    )
-    tpu_address: str = options.option(
-        "local", "Name or address of the TPU.", affects="rounding"
-    )
-    precision: Literal["float32", "mixed_bfloat16"] = options.option(
-        "float32", "Arithmetic of the layers; weights stay float32."
-    )
-    deterministic: bool = options.option(
-        False, "Deterministic operations, for a whole run or not at all."
-    )
-    worker_timeout_seconds: float = options.positive(
-        300.0,
-        "How long the workers of TF_CONFIG are waited for at the start.",
-        affects="nothing",
-    )
-    stall_seconds: float = options.positive(
-        300.0,
-        "Without a step for so long, the log says what it waits for.",
-        affects="nothing",
-    )
-    cache_megabytes: int = options.option(
-        256,
-        "Shard sets up to this size are held in memory for training.",
-        affects="nothing",
-    )
-    cache_directory: str = options.option(
-        "",
-        "Local folder that larger shard sets are copied to before training, "
-        "for remote ones. Empty: they are read where they lie.",
-        affects="nothing",
-    )
-    host_sharding: Literal["rows", "files"] = options.option(
-        "rows",
-        "rows: every host reads its part of each batch from all shards, and "
-        "batches do not depend on the number of hosts; files: every host "
-        "reads shards of its own.",
-    )
-
-    def __post_init__(self) -> None:
-        options.check_fields(self, "runtime.")

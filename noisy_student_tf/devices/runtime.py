@@ -12,9 +12,19 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from noisy_student_tf import configs
 
+# They log at the level of a run's own progress.
+_CHATTY_MODULES = (
+    "bigquery.py",
+    "builder_impl.py",
+    "fingerprinting_utils.py",
+    "functional_saver.py",
+    "signature_serialization.py",
+    "statecache.py",
+)
 _VARIABLE = "TF_CONFIG"
 _TASKS = ("chief", "worker")
 _RETRY_SECONDS = 0.2
@@ -22,6 +32,15 @@ _EXAMPLE = (
     '{"cluster": {"worker": ["HOST_A:PORT", "HOST_B:PORT"]}, "task": {"type": '
     '"worker", "index": 0}}'
 )
+
+
+def set_up_logging() -> None:
+    """Show what the stages say, without the libraries' own chatter."""
+    logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))
+    logging.get_absl_handler().addFilter(
+        lambda record: record.filename not in _CHATTY_MODULES
+    )
+    tf.get_logger().setLevel("ERROR")
 
 
 def configure(configuration: configs.Config) -> None:

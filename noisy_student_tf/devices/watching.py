@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from noisy_student_tf import files
+from noisy_student_tf import files, terminal
 
 Batch = dict[str, tf.Tensor]
 # (iterator, num_steps) -> float32 [num_steps, num_metrics], float64 seconds.
@@ -182,7 +182,14 @@ class DeviceCalls:
         most_steps = self._profiler.most_steps(step, steps_left)
         num_steps = min(self.next_num_steps, most_steps)
         started = time.perf_counter()
-        with self._watchdog.watching_a_call():
+        # Compiling takes up to a minute; later calls are short.
+        is_first = not self._has_traced
+        shown = (
+            terminal.working("compiling the training step")
+            if is_first
+            else contextlib.nullcontext()
+        )
+        with shown, self._watchdog.watching_a_call():
             rows, waited_seconds = self._train_steps(
                 self._iterator, tf.constant(num_steps)
             )

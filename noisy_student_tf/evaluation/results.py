@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from noisy_student_tf import files, texts
-from noisy_student_tf.evaluation.significance import chance
+from noisy_student_tf.evaluation import metrics
 
 Row = dict[str, Any]
 
@@ -141,7 +141,7 @@ def is_shown(row: Row) -> bool:
     few images tell the models apart the bootstrap is too sure.
     """
     low, high = row["interval_95"]
-    return (low > 0 or high < 0) and row["p_value"] < chance.SIGNIFICANCE
+    return (low > 0 or high < 0) and row["p_value"] < metrics.SIGNIFICANCE
 
 
 def format_comparisons(rows: Sequence[Row]) -> str:

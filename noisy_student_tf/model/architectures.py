@@ -1,4 +1,4 @@
-"""Every architecture: its variants, and what builds, counts and folds it.
+"""Every architecture: its variants, and what builds and counts it.
 
 Another architecture is a module and one entry here. All else reaches a model
 through these functions, and through what every network has: `spec`, `blocks`,
@@ -8,18 +8,21 @@ through these functions, and through what every network has: `spec`, `blocks`,
 import difflib
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import keras
 import tensorflow as tf
 
 from noisy_student_tf import configs
 from noisy_student_tf.model import (
+    convolutions,
     efficientnet,
     efficientnet_variants,
-    folding,
     specs,
 )
+
+HeadInitializer = Literal["published", "fan_in", "zeros"]
+INITIALIZERS: tuple[str, ...] = get_args(HeadInitializer)
 
 
 class Architecture(NamedTuple):
@@ -29,13 +32,11 @@ class Architecture(NamedTuple):
         variants: Name -> multipliers, image side and dropout.
         network: A keras.Model of a specification and the options of `build`.
         parts: What a specification's parts cost at a resolution.
-        fold: Makes a model's twin for inference; see `fold`.
     """
 
     variants: Mapping[str, efficientnet_variants.Variant]
     network: Callable[..., keras.Model]
     parts: Callable[[specs.ModelSpec, int], list[specs.Part]]
-    fold: Callable[..., tf.Module]
 
 
 ARCHITECTURES = (
@@ -43,7 +44,6 @@ ARCHITECTURES = (
         variants=efficientnet_variants.VARIANTS,
         network=efficientnet.EfficientNet,
         parts=efficientnet_variants.parts,
-        fold=folding.FoldedEfficientNet,
     ),
 )
 
@@ -142,22 +142,6 @@ def _create_placeholder(next_creator: Any, **options: Any) -> tf.Variable:
     return next_creator(**options)
 
 
-def fold(model: keras.Model, *, multiplies: bool = True) -> tf.Module:
-    """Return what a model computes without noise, its normalization folded.
-
-    Args:
-        model: Its present weights are folded; later changes do not show.
-        multiplies: 1 x 1 convolutions of small maps are products of matrices,
-            which TensorFlow is faster at. Other runtimes are faster with
-            convolutions, which they recognize.
-
-    Returns:
-        Images as the model takes them -> logits; with `features`,
-        `classifier` and `variables`, float32.
-    """
-    return _find(model.spec).fold(model, multiplies=multiplies)
-
-
 def parts(
     spec: specs.ModelSpec, resolution: int | None = None
 ) -> list[specs.Part]:
@@ -168,3 +152,28 @@ def parts(
         resolution: Side of the image in pixels; None: the spec's own.
     """
     return _find(spec).parts(spec, resolution or spec.resolution)
+
+
+def initialize(model: keras.Model, name: HeadInitializer, *, seed: int) -> None:
+    """Give a model a fresh classifier.
+
+    The published initializer is uniform within 1 / sqrt(num_classes): right
+    for a thousand classes, over-confident with two. `fan_in`, uniform within
+    1 / sqrt(num_features), does not depend on the number of classes.
+
+    Args:
+        model: Whose classifier is set; its bias becomes zero.
+        name: Which initializer.
+        seed: Of the weights.
+    """
+    classifier = model.classifier
+    initializers: dict[str, keras.initializers.Initializer] = {
+        "published": convolutions.dense_initializer(seed),
+        "fan_in": keras.initializers.VarianceScaling(
+            scale=1 / 3, mode="fan_in", distribution="uniform", seed=seed
+        ),
+        "zeros": keras.initializers.Zeros(),
+    }
+    kernel = classifier.kernel
+    kernel.assign(initializers[name](tuple(kernel.shape)))
+    classifier.bias.assign(keras.ops.zeros_like(classifier.bias))

@@ -17,7 +17,6 @@ from noisy_student_tf.model import (
     convolutions,
     efficientnet_variants,
     layers,
-    noise,
     normalization,
     specs,
 )
@@ -201,10 +200,10 @@ class EfficientNet(keras.Model):
             )
         x = self.features(images, training, noise_seed, noised)
         if noise_seed is not None:
-            x = noise.dropout(
+            x = layers.dropout(
                 x,
                 rate=self.spec.dropout_rate,
-                seed=noise.layer_seed(noise_seed, len(self.blocks)),
+                seed=layers.layer_seed(noise_seed, len(self.blocks)),
                 noised=noised,
             )
         return self.classifier(x)

@@ -39,7 +39,7 @@ class FoldedEfficientNet(tf.Module):
         Args:
             model: What is folded.
             multiplies: 1 x 1 convolutions of small maps are products of
-                matrices; see `architectures.fold`.
+                matrices; see `fold`.
         """
         super().__init__()
         self._activation = model.activation
@@ -205,3 +205,44 @@ def _factor_and_shift(
     )
     factor = gamma / np.sqrt(variance + norm.epsilon)
     return factor, beta - mean * factor
+
+
+# A network's twin for inference.
+class _Unfolded(tf.Module):
+    """A network that has no twin here, as it is at inference."""
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self._model = model
+        self.classifier = model.classifier
+
+    @property
+    def variables(self) -> tuple[tf.Variable, ...]:
+        return tuple(variable.value for variable in self._model.variables)
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        return self.classifier(self.features(images))
+
+    def features(self, images: tf.Tensor) -> tf.Tensor:
+        return self._model.features(images)
+
+
+_FOLDED = {efficientnet.EfficientNet: FoldedEfficientNet}
+
+
+def fold(model: keras.Model, *, multiplies: bool = True) -> tf.Module:
+    """Return what a model computes without noise, its normalization folded.
+
+    Args:
+        model: Its present weights are folded; later changes do not show.
+        multiplies: 1 x 1 convolutions of small maps are products of matrices,
+            which TensorFlow is faster at. Other runtimes are faster with
+            convolutions, which they recognize.
+
+    Returns:
+        Images as the model takes them -> logits; with `features`,
+        `classifier` and `variables`, float32. A network without a twin in
+        this module is served as it is.
+    """
+    folded = _FOLDED.get(type(model))
+    return folded(model, multiplies=multiplies) if folded else _Unfolded(model)

@@ -24,8 +24,8 @@ from typing import Any
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.pipeline import record_store, remote_rows
-from noisy_student_tf.records import shards
+from noisy_student_tf.pipeline import record_store
+from noisy_student_tf.records import schema, shards
 
 # Finished batches that wait; one more is being made.
 _BATCHES_AHEAD = 2
@@ -35,6 +35,14 @@ _NUM_ROUNDS = 6
 _MIN_HALF_BITS = 4
 # Odd multipliers of a well-mixing 64-bit hash (splitmix64), as signed numbers.
 _MULTIPLIERS = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
+
+# Remote shards read at once. Part of the order of records: not to be tuned by
+# tf.data.
+_CYCLE_LENGTH = 16
+# Times that an epoch reads them if images are repeated, so that copies of an
+# image lie apart: each passing gives a part of them.
+_NUM_PASSES = 4
+_HASH_BUCKETS = 2**30
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +105,7 @@ def make_rows(
     store = record_store.open_store(shard_set, runtime)
     if store is not None:
         return _store_rows(store, seed, part, first_number, chunk_size)
-    records = remote_rows.make_stream(
+    records = _remote_records(
         shard_set,
         seed=seed,
         start_position=start_step * part.batch_size,
@@ -136,6 +144,95 @@ def _store_rows(
 
     chunks = tf.data.Dataset.range(first_number, tf.int64.max, chunk_size)
     return map_in_order(chunks, read)
+
+
+def _remote_records(
+    shard_set: shards.ShardSet,
+    *,
+    seed: int,
+    start_position: int,
+    shuffle_buffer_size: int,
+) -> tf.data.Dataset:
+    """Return the rows of remote shards from a position on.
+
+    A start within an epoch reads, and does not decode, what the epoch gave
+    before.
+
+    Returns:
+        Endless records, string [].
+    """
+    num_rows = shard_set.num_copies
+    first_epoch, num_skipped = divmod(start_position, num_rows)
+    root = tf.constant([seed % 2**31, 0], tf.int32)
+
+    @tf.autograph.experimental.do_not_convert
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        # Holds for this function's graph alone: the order of a shuffle shall
+        # not depend on a global seed.
+        tf.random.set_seed(1)
+        skip = tf.where(epoch == first_epoch, num_skipped, 0)
+        rows = _remote_epoch(
+            shard_set, tf.random.fold_in(root, epoch), shuffle_buffer_size
+        )
+        return rows.skip(tf.cast(skip, tf.int64))
+
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+    return epochs.flat_map(one_epoch)
+
+
+def _remote_epoch(
+    shard_set: shards.ShardSet, seed: tf.Tensor, shuffle_buffer_size: int
+) -> tf.data.Dataset:
+    num_rows = shard_set.num_copies
+    has_copies = num_rows != shard_set.num_records
+
+    def one_pass(index: tf.Tensor) -> tf.data.Dataset:
+        pass_seed = tf.random.fold_in(seed, index)
+        paths = tf.random.experimental.stateless_shuffle(
+            tf.constant(shard_set.paths), pass_seed
+        )
+        cycle_length = min(_CYCLE_LENGTH, len(shard_set.paths))
+        records = tf.data.Dataset.from_tensor_slices(paths).interleave(
+            tf.data.TFRecordDataset,
+            cycle_length=cycle_length,
+            num_parallel_calls=cycle_length,
+            deterministic=True,
+        )
+        if not has_copies:
+            return records
+        return records.flat_map(
+            lambda record: _copies_of_pass(record, seed, index)
+        )
+
+    passes = tf.data.Dataset.range(_NUM_PASSES if has_copies else 1)
+    # Another number would move every later position.
+    rows = passes.flat_map(one_pass).apply(
+        tf.data.experimental.assert_cardinality(num_rows)
+    )
+    buffer_seed = tf.random.stateless_uniform(
+        [], seed, maxval=None, minval=None, dtype=tf.int64
+    )
+    return rows.shuffle(
+        min(shuffle_buffer_size, num_rows),
+        seed=buffer_seed,
+        reshuffle_each_iteration=False,
+    )
+
+
+def _copies_of_pass(
+    record: tf.Tensor, seed: tf.Tensor, pass_index: tf.Tensor
+) -> tf.data.Dataset:
+    """Return a record as often as one pass of an epoch gives it.
+
+    Which pass is the first to give it is a hash of its id and the epoch.
+    """
+    copies = schema.parse_copies(record)
+    image_id = schema.parse_image(record)["image_id"]
+    salted = tf.strings.join([image_id, tf.strings.as_string(seed[0])])
+    bucket = tf.strings.to_hash_bucket_fast(salted, _HASH_BUCKETS)
+    turn = (pass_index - bucket) % _NUM_PASSES
+    count = (copies + _NUM_PASSES - 1 - turn) // _NUM_PASSES
+    return tf.data.Dataset.from_tensors(record).repeat(count)
 
 
 def shuffled(
@@ -204,72 +301,6 @@ def check(problems: tf.Tensor, names: tf.Tensor) -> tf.Operation:
     lines = tf.strings.join([names, ": ", problems])
     first = tf.concat([tf.boolean_mask(lines, problems != ""), [""]], 0)[0]
     return tf.debugging.Assert(tf.reduce_all(problems == ""), [first])
-
-
-def map_rows(
-    function: Callable[..., dict[str, tf.Tensor]],
-    names: tf.Tensor,
-    *arguments: tf.Tensor,
-) -> dict[str, tf.Tensor]:
-    """Call a function of each row's picture; one that fails is named.
-
-    Only tf.data can go on after an error: the rows are a small pipeline inside
-    the function of a larger one. Where it gives nothing, another one looks for
-    the row.
-
-    Args:
-        function: One row of each argument -> tensors of static shapes.
-        names: string [n], of the rows.
-        *arguments: [n, ...] each.
-
-    Returns:
-        The results, [n, ...] each.
-    """
-    num_rows = names.shape[0]
-    traced = tf.function(function, autograph=False)
-    signature = tf.nest.map_structure(
-        lambda result: tf.TensorSpec(result.shape, result.dtype),
-        traced.get_concrete_function(
-            *(tf.TensorSpec(rows.shape[1:], rows.dtype) for rows in arguments)
-        ).structured_outputs,
-    )
-
-    @tf.autograph.experimental.do_not_convert
-    def call_all(*rows: tf.Tensor) -> dict[str, tf.Tensor]:
-        return tf.map_fn(
-            lambda row: traced(*row), rows, fn_output_signature=signature
-        )
-
-    at_once = tf.data.Dataset.from_tensors(arguments).map(call_all)
-    one_by_one = _rows_or_failure(traced, names, arguments)
-    made = at_once.ignore_errors().concatenate(
-        one_by_one.batch(num_rows, drop_remainder=True)
-    )
-    return made.take(1).get_single_element()
-
-
-def _rows_or_failure(
-    traced: Callable[..., dict[str, tf.Tensor]],
-    names: tf.Tensor,
-    arguments: tuple[tf.Tensor, ...],
-) -> tf.data.Dataset:
-    """Return each row's results, and fail at the one that has none."""
-
-    @tf.autograph.experimental.do_not_convert
-    def fail(name: tf.Tensor, *row: tf.Tensor) -> dict[str, tf.Tensor]:
-        problem = "the picture cannot be decoded. " + record_store.MEND
-        failed = check(tf.constant([problem]), name[tf.newaxis])
-        with tf.control_dependencies([failed]):
-            return traced(*map(tf.identity, row))
-
-    @tf.autograph.experimental.do_not_convert
-    def call_or_fail(name: tf.Tensor, *row: tf.Tensor) -> tf.data.Dataset:
-        made = tf.data.Dataset.from_tensors(row).map(traced)
-        failed = tf.data.Dataset.from_tensors((name, *row)).map(fail)
-        return made.ignore_errors(log_warning=True).concatenate(failed).take(1)
-
-    rows = tf.data.Dataset.from_tensor_slices((names, *arguments))
-    return rows.flat_map(call_or_fail)
 
 
 def map_in_order(

@@ -23,6 +23,7 @@ they are asked for.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -33,7 +34,7 @@ from noisy_student_tf.pipeline import (
     record_store,
     train_sources,
 )
-from noisy_student_tf.pipeline.augmentation import augment, mixing, randaugment
+from noisy_student_tf.pipeline.augmentation import augment, randaugment
 from noisy_student_tf.records import shards
 
 # Rows are made some at once: the more, the less each costs; the fewer, the
@@ -152,7 +153,7 @@ def _half(
         shuffle_buffer_size=config.training.shuffle_buffer_size,
     )
     batches = _noise(rows, source, view, part)
-    mix = mixing.make_mixer(
+    mix = augment.make_mixer(
         config.augmentation,
         num_classes=view.num_classes,
         batch_size=source.batch_size,
@@ -186,7 +187,7 @@ def _noise(
             stride=part.num_hosts,
         )
         make_one = functools.partial(_make_images, source, view)
-        images = raw_stream.map_rows(make_one, names, encoded, positions, draws)
+        images = _map_rows(make_one, names, encoded, positions, draws)
         key = source.images_key
         if randaugment.is_small(view.resolution):
             images[key] = augment.noise(images[key], source.policy, draws)
@@ -238,3 +239,69 @@ def _merge(*halves: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         for key, value in half.items()
         if key != "position"
     }
+
+
+def _map_rows(
+    function: Callable[..., dict[str, tf.Tensor]],
+    names: tf.Tensor,
+    *arguments: tf.Tensor,
+) -> dict[str, tf.Tensor]:
+    """Call a function of each row's picture; one that fails is named.
+
+    Only tf.data can go on after an error: the rows are a small pipeline inside
+    the function of a larger one. Where it gives nothing, another one looks for
+    the row.
+
+    Args:
+        function: One row of each argument -> tensors of static shapes.
+        names: string [n], of the rows.
+        *arguments: [n, ...] each.
+
+    Returns:
+        The results, [n, ...] each.
+    """
+    num_rows = names.shape[0]
+    traced = tf.function(function, autograph=False)
+    signature = tf.nest.map_structure(
+        lambda result: tf.TensorSpec(result.shape, result.dtype),
+        traced.get_concrete_function(
+            *(tf.TensorSpec(rows.shape[1:], rows.dtype) for rows in arguments)
+        ).structured_outputs,
+    )
+
+    @tf.autograph.experimental.do_not_convert
+    def call_all(*rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        return tf.map_fn(
+            lambda row: traced(*row), rows, fn_output_signature=signature
+        )
+
+    at_once = tf.data.Dataset.from_tensors(arguments).map(call_all)
+    one_by_one = _rows_or_failure(traced, names, arguments)
+    made = at_once.ignore_errors().concatenate(
+        one_by_one.batch(num_rows, drop_remainder=True)
+    )
+    return made.take(1).get_single_element()
+
+
+def _rows_or_failure(
+    traced: Callable[..., dict[str, tf.Tensor]],
+    names: tf.Tensor,
+    arguments: tuple[tf.Tensor, ...],
+) -> tf.data.Dataset:
+    """Return each row's results, and fail at the one that has none."""
+
+    @tf.autograph.experimental.do_not_convert
+    def fail(name: tf.Tensor, *row: tf.Tensor) -> dict[str, tf.Tensor]:
+        problem = "the picture cannot be decoded. " + record_store.MEND
+        failed = raw_stream.check(tf.constant([problem]), name[tf.newaxis])
+        with tf.control_dependencies([failed]):
+            return traced(*map(tf.identity, row))
+
+    @tf.autograph.experimental.do_not_convert
+    def call_or_fail(name: tf.Tensor, *row: tf.Tensor) -> tf.data.Dataset:
+        made = tf.data.Dataset.from_tensors(row).map(traced)
+        failed = tf.data.Dataset.from_tensors((name, *row)).map(fail)
+        return made.ignore_errors(log_warning=True).concatenate(failed).take(1)
+
+    rows = tf.data.Dataset.from_tensor_slices((names, *arguments))
+    return rows.flat_map(call_or_fail)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from noisy_student_tf import configs, recipes
 from noisy_student_tf.model import architectures, cost, specs
-from noisy_student_tf.training import schedules
+from noisy_student_tf.training import progress
 
 # Forward, and two of the same size backward: for inputs and for weights.
 TRAINING_PASSES = 3
@@ -81,7 +81,7 @@ def stages(config: configs.Config, data: Data) -> Iterator[Stage]:
 
 
 def _trained(config: configs.Config, model: recipes.Model, data: Data) -> Stage:
-    durations = schedules.make_durations(
+    durations = progress.make_durations(
         config,
         num_labeled=data.num_labeled,
         epochs=model.epochs,

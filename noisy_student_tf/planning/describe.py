@@ -13,7 +13,7 @@ from noisy_student_tf.planning import (
     selection_model,
     storage,
 )
-from noisy_student_tf.training import ema, schedules
+from noisy_student_tf.training import progress, state
 
 _DAY = 86_400
 _HOUR = 3_600
@@ -214,18 +214,20 @@ def simulate_schedule(
         the next update's learning rate and decay of the averages, and the
         passes over the pseudo-labeled rows, by their headings.
     """
-    durations = schedules.make_durations(
+    durations = progress.make_durations(
         config,
         num_labeled=data.num_labeled,
         epochs=config.training.student_epochs,
         min_steps=config.training.min_steps,
         has_unlabeled=True,
     )
-    learning_rate = schedules.learning_rate(durations, config)
+    learning_rate = durations.learning_rate(config)
     points = []
     for index in range(num_points):
         step = round(index * durations.total_steps / (num_points - 1))
-        decay = ema.ramped_decay(config.optimizer.ema_decay, tf.constant(step))
+        decay = state.ramped_decay(
+            config.optimizer.ema_decay, tf.constant(step)
+        )
         unlabeled_images = step * durations.unlabeled_batch_size
         points.append(
             {

@@ -22,7 +22,7 @@ from noisy_student_tf import (
 )
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.evaluation.significance import cautions
-from noisy_student_tf.model import architectures, cost, specs, starts
+from noisy_student_tf.model import architectures, cost, saved, specs
 from noisy_student_tf.planning import compute, counting, storage
 from noisy_student_tf.records import shards
 from noisy_student_tf.weights import packages
@@ -61,7 +61,7 @@ def describe(
         FileNotFoundError: A source or the given teacher does not exist.
     """
     workdirs.check_config(config, workdir)
-    starts.check(config, packages.announced(config.model.initial_weights))
+    saved.check_starts(config, packages.announced(config.model.initial_weights))
     counts = counting.count_images(config, workdir, reads_all=reads_all)
     data = compute.Data(
         num_labeled=counts.train,

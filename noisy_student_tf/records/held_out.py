@@ -15,9 +15,9 @@ import pyarrow as pa
 from scipy import special
 
 from noisy_student_tf import files
-from noisy_student_tf.records import parquet_files, predictions, schema
+from noisy_student_tf.records import parquet_files, schema
 
-IMAGE_ID, LABEL, LOGITS = predictions.IMAGE_ID, "label", "logits"
+IMAGE_ID, LABEL, LOGITS = "image_id", "label", "logits"
 
 # Of a row group, and of what is held of the logits at once.
 _BYTES_AT_ONCE = 1 << 24
@@ -121,11 +121,11 @@ def read(path: str) -> Iterator[Rows]:
         ValueError: The file is damaged, or no file of held-out images.
     """
     rows_at_once = _rows_at_once(num_classes(path))
-    for batch in predictions.read_batches(
+    for batch in parquet_files.read_batches(
         path, [IMAGE_ID, LABEL, LOGITS], rows_per_batch=rows_at_once
     ):
         yield Rows(
-            ids=predictions.read_ids(batch, path),
+            ids=parquet_files.image_ids(batch["image_id"], path),
             labels=batch[LABEL].to_numpy(),
             logits=parquet_files.fixed_lists(batch[LOGITS]),
         )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from noisy_student_tf import files
-from noisy_student_tf.records import predictions, schema
+from noisy_student_tf.records import parquet_files, schema
 
 _ID_TEXT = f"S{schema.ID_BYTES}"
 
@@ -46,8 +46,10 @@ def read(path: str, column: str, *, dtype: Any, unknown: Any) -> Lookup:
     """Read a column of a Parquet file; a missing file knows nothing."""
     ids, values = [np.zeros(0, _ID_TEXT)], [np.zeros(0, dtype)]
     if files.exists(path):
-        for batch in predictions.read_batches(path, ["image_id", column]):
-            ids.append(sortable(predictions.read_ids(batch, path)))
+        for batch in parquet_files.read_batches(path, ["image_id", column]):
+            ids.append(
+                sortable(parquet_files.image_ids(batch["image_id"], path))
+            )
             found = batch[column].to_numpy(zero_copy_only=False)
             values.append(found.astype(dtype))
     all_ids = np.concatenate(ids)

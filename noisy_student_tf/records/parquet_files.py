@@ -1,4 +1,4 @@
-"""Parquet files wherever `files` reaches, and their fixed-size columns."""
+"""Parquet files wherever `files` reaches, their ids and fixed-size columns."""
 
 import contextlib
 import io
@@ -10,6 +10,9 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from noisy_student_tf import files
+from noisy_student_tf.records import schema
+
+_ROWS_PER_BATCH = 1 << 17
 
 
 class _RemoteFile(io.RawIOBase):
@@ -64,7 +67,7 @@ def opened(path: str, mode: str) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def open_writer(
-    path: str, schema: pa.Schema, *, compression: str | dict[str, str] = "NONE"
+    path: str, columns: pa.Schema, *, compression: str | dict[str, str] = "NONE"
 ) -> Iterator[parquet.ParquetWriter]:
     """Yield a writer; the file appears when the block succeeds.
 
@@ -75,7 +78,7 @@ def open_writer(
             # Ids and confidences hardly repeat: a dictionary of them would
             # only cost time.
             with parquet.ParquetWriter(
-                file, schema, use_dictionary=False, compression=compression
+                file, columns, use_dictionary=False, compression=compression
             ) as writer:
                 yield writer
 
@@ -124,6 +127,27 @@ def read_columns(path: str, columns: Sequence[str]) -> dict[str, pa.Array]:
     """
     table = read_table(path, columns)
     return {name: table[name].combine_chunks() for name in columns}
+
+
+def read_batches(
+    path: str, columns: Sequence[str], *, rows_per_batch: int = 0
+) -> Iterator[dict[str, pa.Array]]:
+    """Yield columns of a Parquet file in batches of bounded size.
+
+    Args:
+        path: Of the file.
+        columns: What is read of it.
+        rows_per_batch: 0: a number that suits a few columns of numbers.
+
+    Raises:
+        ValueError: A column is missing.
+    """
+    with open_reader(path) as reader:
+        check_columns(reader, path, columns)
+        for batch in reader.iter_batches(
+            batch_size=rows_per_batch or _ROWS_PER_BATCH, columns=list(columns)
+        ):
+            yield {name: batch.column(name) for name in columns}
 
 
 def check_columns(
@@ -195,3 +219,22 @@ def fixed_lists(column: pa.Array) -> np.ndarray:
         .to_numpy(zero_copy_only=False)
         .reshape(len(column), column.type.list_size)
     )
+
+
+def image_ids(column: pa.Array, path: str) -> np.ndarray:
+    """Return a column of image ids: uint8 [num_rows, 16].
+
+    Args:
+        column: What was read.
+        path: Where, for errors.
+
+    Raises:
+        ValueError: The ids are not 16 bytes each.
+    """
+    if column.type != pa.binary(schema.ID_BYTES) or column.null_count:
+        raise ValueError(
+            f"{path}: the ids are {column.type} with {column.null_count} "
+            f"nulls; accepted is fixed_size_binary[{schema.ID_BYTES}] without "
+            "nulls."
+        )
+    return fixed_bytes(column)

@@ -6,7 +6,7 @@ their position.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,6 @@ COPIES = schema.COPIES_COLUMN
 TEACHER = "teacher_fingerprint"
 UNLABELED = "unlabeled_fingerprint"
 UNLABELED_SHARD = "unlabeled_shard"
-
-_ROWS_PER_BATCH = 1 << 17
 
 # Of predictions and of selections.
 _COLUMNS = (
@@ -157,44 +155,16 @@ def read_rows(
     """
     columns = [CLASS_ID, CONFIDENCE] + ([IMAGE_ID] if with_ids else [])
     no_ids = np.zeros((0, schema.ID_BYTES), np.uint8)
-    for batch in read_batches(path, columns):
+    for batch in parquet_files.read_batches(path, columns):
         class_ids = batch[CLASS_ID].to_numpy()
         confidences = batch[CONFIDENCE].to_numpy()
         _check_rows(path, class_ids, confidences, num_classes)
-        ids = read_ids(batch, path) if with_ids else no_ids
-        yield PredictedRows(class_ids, confidences, ids)
-
-
-def read_batches(
-    path: str, columns: Sequence[str], *, rows_per_batch: int = _ROWS_PER_BATCH
-) -> Iterator[dict[str, pa.Array]]:
-    """Yield columns of a Parquet file in batches of bounded size.
-
-    Raises:
-        ValueError: A column is missing.
-    """
-    with parquet_files.open_reader(path) as reader:
-        parquet_files.check_columns(reader, path, columns)
-        for batch in reader.iter_batches(
-            batch_size=rows_per_batch, columns=list(columns)
-        ):
-            yield {name: batch.column(name) for name in columns}
-
-
-def read_ids(batch: dict[str, pa.Array], path: str) -> np.ndarray:
-    """Return the ids of a batch: uint8 [num_rows, 16].
-
-    Raises:
-        ValueError: The ids are not 16 bytes each.
-    """
-    column = batch[IMAGE_ID]
-    if column.type != pa.binary(schema.ID_BYTES) or column.null_count:
-        raise ValueError(
-            f"{path}: the ids are {column.type} with {column.null_count} "
-            f"nulls; accepted is fixed_size_binary[{schema.ID_BYTES}] without "
-            "nulls."
+        ids = (
+            parquet_files.image_ids(batch[IMAGE_ID], path)
+            if with_ids
+            else no_ids
         )
-    return parquet_files.fixed_bytes(column)
+        yield PredictedRows(class_ids, confidences, ids)
 
 
 def check_probabilities(probabilities: np.ndarray, path: str) -> None:

@@ -166,6 +166,15 @@ def open_split(directory: str, split: str) -> ShardSet:
     return dataclasses.replace(stored, paths=paths)
 
 
+def index_paths(directory: str, split: str) -> list[str]:
+    """Return the paths of a finished split's indexes, in shard order."""
+    count = len(read_manifest(directory)["splits"][split]["paths"])
+    return [
+        files.join(directory, index_name(split, index, count))
+        for index in range(count)
+    ]
+
+
 def check_not_empty(shard_set: ShardSet) -> None:
     """Refuse shards without an image.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from noisy_student_tf import recipes, workdirs
-from noisy_student_tf.evaluation import results
+from noisy_student_tf.evaluation import metrics, results
 from noisy_student_tf.evaluation.significance import chance
 from noisy_student_tf.records import shards
 from noisy_student_tf.report import pages, run_sections
@@ -88,7 +88,7 @@ def _comparison(
 
 
 def verdict(
-    found: dict[str, Any], standings: Mapping[str, chance.Standing]
+    found: dict[str, Any], standings: Mapping[str, metrics.Standing]
 ) -> str:
     """Say in two or three words what a headline may announce.
 
@@ -129,7 +129,7 @@ def read_comparisons(workdir: workdirs.Workdir) -> list[results.Row]:
     ]
 
 
-def read_standings(workdir: workdirs.Workdir) -> dict[str, chance.Standing]:
+def read_standings(workdir: workdirs.Workdir) -> dict[str, metrics.Standing]:
     """Return how the finished models do beside naming one class, by name."""
     found = {}
     for model in recipes.of(workdirs.read_config(workdir)).models:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from noisy_student_tf import files, workdirs
-from noisy_student_tf.records import lookups, predictions, schema, shards
+from noisy_student_tf.records import lookups, parquet_files, schema, shards
 
 NUM_BINS = 50
 _EDGES = np.linspace(0.0, 1.0, NUM_BINS + 1, dtype=np.float32)[1:-1]
@@ -175,11 +175,11 @@ def _read_predictions(
         workdir.predictions(iteration), "predictions-*.parquet"
     )
     for path in files.glob(pattern):
-        for batch in predictions.read_batches(path, columns):
+        for batch in parquet_files.read_batches(path, columns):
             class_ids, confidences = (
                 batch[name].to_numpy() for name in columns[1:]
             )
-            labels = truth.of(predictions.read_ids(batch, path))
+            labels = truth.of(parquet_files.image_ids(batch["image_id"], path))
             is_above = confidences >= np.float32(threshold)
             # A softmax may exceed 1 by its rounding: the last bin is open.
             bins = np.digitize(confidences, _EDGES)
@@ -210,8 +210,8 @@ def _read_selection(
     columns = ["image_id", "class_id", "confidence", "copies"]
     paths = files.glob(files.join(directory, "selection-*.parquet"))
     for shard_index, path in enumerate(paths):
-        for batch in predictions.read_batches(path, columns):
-            ids = predictions.read_ids(batch, path)
+        for batch in parquet_files.read_batches(path, columns):
+            ids = parquet_files.image_ids(batch["image_id"], path)
             class_ids, confidences, copies = (
                 batch[name].to_numpy() for name in columns[1:]
             )

@@ -44,11 +44,15 @@ def _count(value: float) -> str:
 
 def points(value: float) -> str:
     """Return a signed number of percentage points."""
-    return f"{value:+.1f}".replace("-", "\u2212")
+    return _signed(value, digits=1)
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "\u2212")
+def _signed(value: float, digits: int = 3) -> str:
+    text = f"{value:+.{digits}f}"
+    if not float(text):
+        # What is rounded to nothing has no direction.
+        return text[1:]
+    return text.replace("-", "\u2212")
 
 
 def _number(value: float | None, digits: int = 3) -> str:

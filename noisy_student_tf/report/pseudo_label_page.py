@@ -82,12 +82,7 @@ def write_page(
     contents = iterations.read_iteration(workdir, iteration, shown)
     gathered = _gather(workdir, iteration, shown)
     pairs = _pairs(workdir)
-    found = [pick for pick, _ in looked_up]
-    for picks in (*gathered.bands.values(), *gathered.dropped.values()):
-        found += picks
-    pictures = thumbnails.read(
-        workdir.unlabeled, [pick.place for pick in found]
-    )
+    pictures = _pictures(workdir, gathered, looked_up)
     text = pages.render(
         "pseudo_labels.html",
         name=run_sections.name(workdir),
@@ -98,10 +93,7 @@ def write_page(
         why=_WHY,
         bands=[f"{a:g} \u2013 {b:g}" for a, b in itertools.pairwise(BANDS)],
         others={"pictures": pictures, "class_names": class_names},
-        copies_plot=gathered.copies
-        and svg_plots.copies_histogram(
-            gathered.copies, description="Images by their number of copies"
-        ),
+        copies_plot=_copies_plot(gathered),
         cuts=_cuts(workdir, iteration, contents),
         pairs=pairs[:_PAIRS_SHOWN],
         num_pairs=len(pairs),
@@ -111,6 +103,26 @@ def write_page(
         settings=_settings(run_config),
     )
     files.write_text(path, text)
+
+
+def _pictures(
+    workdir: workdirs.Workdir,
+    gathered: _Gathered,
+    looked_up: Sequence[tuple[label_counts.Pick, dict[str, Any]]],
+) -> dict[bytes, str]:
+    """Return the pictures of all images that are shown or asked for."""
+    found = [pick for pick, _ in looked_up]
+    for picks in (*gathered.bands.values(), *gathered.dropped.values()):
+        found += picks
+    return thumbnails.read(workdir.unlabeled, [pick.place for pick in found])
+
+
+def _copies_plot(gathered: _Gathered) -> str:
+    if not gathered.copies:
+        return ""
+    return svg_plots.copies_histogram(
+        gathered.copies, description="Images by their number of copies"
+    )
 
 
 def class_numbers(

@@ -10,7 +10,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from noisy_student_tf import files, workdirs
-from noisy_student_tf.records import duplicates, lookups, predictions, shards
+from noisy_student_tf.records import (
+    duplicates,
+    lookups,
+    parquet_files,
+    predictions,
+    shards,
+)
 from noisy_student_tf.report import label_counts
 
 SELECTED = "selected"
@@ -85,10 +91,10 @@ def read(workdir: workdirs.Workdir, iteration: int) -> Iterator[LabeledImages]:
             unknown=0,
         )
         path = files.join(directory, name)
-        for batch in predictions.read_batches(
+        for batch in parquet_files.read_batches(
             path, ["image_id", "class_id", "confidence"]
         ):
-            ids = predictions.read_ids(batch, path)
+            ids = parquet_files.image_ids(batch["image_id"], path)
             confidences = batch["confidence"].to_numpy()
             yield LabeledImages(
                 shard_index=index,

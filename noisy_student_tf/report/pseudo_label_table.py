@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from noisy_student_tf import files, workdirs
-from noisy_student_tf.records import parquet_files, predictions, schema, shards
+from noisy_student_tf.records import parquet_files, schema, shards
 from noisy_student_tf.report import label_counts, pseudo_label_rows
 
 _COLUMNS = pa.schema(
@@ -197,10 +197,10 @@ def _probabilities(
     directory = workdir.predictions(iteration)
     name = shards.read_manifest(directory)["shards"][shard_index]
     path = files.join(directory, name)
-    for batch in predictions.read_batches(
+    for batch in parquet_files.read_batches(
         path, ["image_id", "probabilities"], rows_per_batch=8192
     ):
-        ids = predictions.read_ids(batch, path)
+        ids = parquet_files.image_ids(batch["image_id"], path)
         (places,) = np.nonzero((ids == wanted).all(axis=1))
         if places.size:
             row = batch["probabilities"].slice(int(places[0]), 1)

@@ -6,10 +6,14 @@ import io
 from collections.abc import Iterable
 
 import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
 
 from noisy_student_tf import files
-from noisy_student_tf.records import parquet_files, predictions, schema, shards
+from noisy_student_tf.records import (
+    parquet_files,
+    pictures,
+    schema,
+    shards,
+)
 
 # Twice the side on the page, for fine screens.
 THUMBNAIL_SIDE = 96
@@ -55,7 +59,7 @@ def _positions(path: str, wanted: set[bytes]) -> dict[int, bytes]:
     """Return record number -> id of the wanted images of one shard's index."""
     positions = {}
     start = 0
-    for batch in predictions.read_batches(path, ["image_id"]):
+    for batch in parquet_files.read_batches(path, ["image_id"]):
         ids = parquet_files.fixed_bytes(batch["image_id"])
         for row, image_id in enumerate(ids):
             if (key := image_id.tobytes()) in wanted:
@@ -86,10 +90,8 @@ def _read_shard(path: str, positions: dict[int, bytes]) -> dict[bytes, str]:
 def make(encoded: bytes) -> str | None:
     """Return a picture, made small, as a data URI; None if unreadable."""
     try:
-        with Image.open(io.BytesIO(encoded)) as opened:
-            opened.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-            picture = opened.convert("RGB")
-    except (UnidentifiedImageError, OSError):
+        picture = pictures.open_upright(encoded, draft_side=THUMBNAIL_SIDE)
+    except pictures.CorruptImageError:
         return None
     is_small = max(picture.size) <= THUMBNAIL_SIDE
     picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))

@@ -4,22 +4,23 @@ One picture at a time, one process, no batching and no accounts: for looking at
 a model, not for serving it. `docs/serving.md` says what is.
 """
 
-import io
 import pathlib
 from typing import Any
 
 import fastapi
 import numpy as np
 from fastapi import responses
-from PIL import Image
 from starlette import concurrency
 
+from noisy_student_tf.records import pictures
 from noisy_student_tf.serving import exported
 
 MAX_BYTES = 32 * 2**20
-# What Pillow refuses as a decompression bomb; its header tells.
-MAX_PIXELS = 89_478_485
 _NUM_SHOWN = 10
+_REFUSED = (
+    "This is not a picture that can be decoded. Accepted are "
+    f"{pictures.ACCEPTED}."
+)
 
 PAGE = pathlib.Path(__file__).with_name("page.html")
 # Nothing is loaded from elsewhere, and pictures stay in the page.
@@ -76,19 +77,18 @@ async def _read_picture(request: fastapi.Request) -> bytes:
 
 
 def _classify(export: exported.Exported, encoded: bytes) -> dict[str, Any]:
-    if _num_pixels(encoded) > MAX_PIXELS:
+    try:
+        decodable = pictures.to_decodable(encoded, is_kept=False)
+    except pictures.TooLargeError as error:
         raise fastapi.HTTPException(
             413,
-            f"The picture has more than {MAX_PIXELS} pixels. Send a smaller "
-            "one.",
-        )
-    (prediction,) = exported.classify(export, [encoded])
+            f"The picture is too large: {error}. Send a smaller one.",
+        ) from error
+    except pictures.CorruptImageError as error:
+        raise fastapi.HTTPException(415, f"{_REFUSED} ({error})") from error
+    (prediction,) = exported.classify(export, [decodable])
     if not prediction.is_valid:
-        raise fastapi.HTTPException(
-            415,
-            "This is not a picture that can be decoded. Accepted are JPEG, "
-            "PNG, WebP, BMP and GIF.",
-        )
+        raise fastapi.HTTPException(415, _REFUSED)
     order = np.argsort(-prediction.probabilities, kind="stable")[:_NUM_SHOWN]
     return {
         "class": prediction.class_index,
@@ -101,15 +101,3 @@ def _classify(export: exported.Exported, encoded: bytes) -> dict[str, Any]:
             for i in order
         ],
     }
-
-
-def _num_pixels(encoded: bytes) -> int:
-    """Return what a header says, 0 if Pillow cannot read it."""
-    try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            return image.width * image.height
-    except Image.DecompressionBombError:
-        return MAX_PIXELS + 1
-    # TensorFlow decides what a picture is; this only looks at its size.
-    except (OSError, ValueError, SyntaxError):
-        return 0

@@ -14,9 +14,11 @@ import tensorflow as tf
 from absl import logging
 
 from noisy_student_tf import files, heaps
+from noisy_student_tf.records import pictures as picture_files
 
-# Of signatures and assets. 1 had no such number, and ignored EXIF.
-VERSION = 2
+# Of signatures and assets. 1 had no such number, and ignored EXIF; 2 laid what
+# is transparent on black, and ignored EXIF but in JPEG.
+VERSION = 3
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 _SIGNATURES = ("serving_default", "images", "images_uint8", "features")
@@ -141,10 +143,14 @@ def _read_model(directory: str) -> dict[str, Any]:
 def classify(
     export: Exported, pictures: Sequence[bytes], *, batch_size: int = 32
 ) -> Iterator[Prediction]:
-    """Yield a prediction for every encoded picture, in their order."""
+    """Yield a prediction for every encoded picture, in their order.
+
+    Files that the graph does not decode are made ones that it does, as they
+    are where shards are built.
+    """
     serve = export.signatures["serving_default"]
     for start in range(0, len(pictures), batch_size):
-        batch = list(pictures[start : start + batch_size])
+        batch = [_decodable(p) for p in pictures[start : start + batch_size]]
         outputs = serve(image_bytes=tf.constant(batch, tf.string))
         columns = {name: value.numpy() for name, value in outputs.items()}
         for row in range(len(batch)):
@@ -154,6 +160,14 @@ def classify(
                 class_name=columns["class_names"][row].decode(),
                 probabilities=columns["probabilities"][row],
             )
+
+
+def _decodable(encoded: bytes) -> bytes:
+    """Return what the graph decodes, or nothing."""
+    try:
+        return picture_files.to_decodable(encoded, is_kept=False)
+    except picture_files.CorruptImageError:
+        return b""
 
 
 def list_pictures(paths: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ Assets: `class_names.txt`, a line a class; `preprocessing.json`; `model.json`,
 what the model is and the fingerprint of its weights.
 """
 
+import io
 import json
 import tempfile
 from collections.abc import Mapping
@@ -14,12 +15,15 @@ from typing import Any, Literal
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from noisy_student_tf import files
 from noisy_student_tf.serving import exported, served
 
 # Of probabilities.
 _TOLERANCE = 1e-3
+# EXIF: to be seen upright, what is stored is turned clockwise.
+_ORIENTATION_TAG, _TURNED_CLOCKWISE = 0x0112, 6
 
 
 def export(
@@ -84,7 +88,10 @@ def describe(
         "value_range": [0, 255],
         "mean_rgb": spec["mean_rgb"],
         "std_rgb": spec["std_rgb"],
-        "exif_orientation": "applied to JPEG, ignored in other formats",
+        "formats": "JPEG, PNG, WebP without animation, BMP of 24 bits",
+        "exif_orientation": "applied, as it stands before a PNG's pixels",
+        "transparency": "laid on white",
+        "16_bits": "high byte; of 12 bits in 16 the highest 8",
     }
     model = {
         "export_version": exported.VERSION,
@@ -125,6 +132,8 @@ def check(
 ) -> float:
     """Load a SavedModel again and compare it with the model it was made from.
 
+    It is given pictures in files of several kinds, the model their pixels.
+
     Args:
         directory: What `export` wrote.
         model: What it was made from.
@@ -138,18 +147,21 @@ def check(
         ValueError: A difference is too large, a good image is marked
             invalid, or a corrupt one is not.
     """
-    encoded = [tf.io.encode_png(image) for image in images]
-    pixels = tf.stack([preprocess(picture) for picture in encoded])
+    samples = _sample_files(images)
+    plain = [tf.io.encode_png(image) for image, _ in samples]
+    pixels = tf.stack([preprocess(picture) for picture in plain])
+    encoded = [tf.constant(content) for _, content in samples]
     expected = tf.nn.softmax(model(pixels, training=False)).numpy()
     signatures = tf.saved_model.load(directory).signatures
     answers = signatures["serving_default"](
         image_bytes=tf.stack([*encoded, tf.constant(b"corrupt")])
     )
-    if answers["valid"].numpy().tolist() != [True] * len(images) + [False]:
+    if answers["valid"].numpy().tolist() != [True] * len(encoded) + [False]:
         raise ValueError(
             f"{directory}: valid={answers['valid'].numpy().tolist()} for "
-            f"{len(images)} good images and a corrupt one. Export the model "
-            "again; if that does not help, `preprocess` cannot decode PNG."
+            f"{len(encoded)} good images and a corrupt one. Export the model "
+            "again; if that does not help, `preprocess` cannot decode PNG or "
+            "WebP."
         )
     logits = signatures["images"](images=pixels)["logits"]
     difference = max(
@@ -164,3 +176,38 @@ def check(
             "from the model that is compared."
         )
     return difference
+
+
+def _sample_files(images: np.ndarray) -> list[tuple[np.ndarray, bytes]]:
+    """Return pixels, and a file that is to be read as these pixels.
+
+    All images are PNG, and the first one is in files of other kinds, too:
+    turned, and with its left half transparent, above other colors.
+    """
+    samples = [(image, _encode(image)) for image in images]
+    image = images[0]
+    middle = image.shape[1] // 2
+    white, hidden = image.copy(), image.copy()
+    white[:, :middle] = 255
+    hidden[:, :middle] = 0
+    alpha = np.full((*image.shape[:2], 1), 255, np.uint8)
+    alpha[:, :middle] = 0
+    transparent = np.concatenate([hidden, alpha], axis=-1)
+    exif = Image.Exif()
+    exif[_ORIENTATION_TAG] = _TURNED_CLOCKWISE
+    stored = np.ascontiguousarray(np.rot90(image))
+    gray = np.repeat(image[..., :1], 3, axis=-1)
+    return [
+        *samples,
+        (white, _encode(transparent)),
+        (white, _encode(transparent, "WEBP", lossless=True, exact=True)),
+        (image, _encode(stored, exif=exif)),
+        (image, _encode(image, "BMP")),
+        (gray, _encode(image[..., 0].astype(np.uint16) * 257)),
+    ]
+
+
+def _encode(pixels: np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()

@@ -3,9 +3,13 @@
 Signatures:
     serving_default: `image_bytes`, string [batch], encoded images of any size
         -> `probabilities` float32 [batch, num_classes], `classes` int64
-        [batch], `class_names` string [batch], `valid` bool [batch]. An image
-        that cannot be decoded has `valid` false, probabilities of zero, class
-        -1 and an empty name; the others of its batch are not affected.
+        [batch], `class_names` string [batch], `valid` bool [batch]. Decoded are
+        JPEG, PNG, still WebP and BMP of 24 bits, turned upright as EXIF says,
+        and laid on white where they are transparent: the pixels that training
+        saw. An image that cannot be decoded has `valid` false, probabilities of
+        zero, class -1 and an empty name; the others of its batch are not
+        affected. Other formats are made one of these before, as
+        `records.pictures.to_decodable` does for the scripts.
     images: `images`, float32 [batch, height, width, 3] in [0, 255], any height
         and width -> `logits` float32 [batch, num_classes].
     images_uint8: the same from uint8.
@@ -40,19 +44,19 @@ class Preprocess:
     """What makes a model's image of an encoded picture, in the graph.
 
     Attributes:
-        decode: string [] -> uint8 [height, width, 3]; fails where the picture
-            is damaged.
-        prepare: That image and the string -> float32 [resolution, resolution,
-            3] in [0, 255]. It is not called on what could not be decoded, and
-            never fails.
+        decode: string [] -> uint8 [height, width, 3], upright and opaque;
+            fails where the picture is damaged.
+        prepare: That image -> float32 [resolution, resolution, 3] in
+            [0, 255]. It is not called on what could not be decoded, and never
+            fails.
     """
 
     decode: Callable[[tf.Tensor], tf.Tensor]
-    prepare: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    prepare: Callable[[tf.Tensor], tf.Tensor]
 
     def __call__(self, encoded: tf.Tensor) -> tf.Tensor:
         """Do both."""
-        return self.prepare(self.decode(encoded), encoded)
+        return self.prepare(self.decode(encoded))
 
 
 def in_memory(
@@ -206,7 +210,7 @@ def _preprocess_or_mark(
     shape = [resolution, resolution, 3]
     image = tf.cond(
         is_valid,
-        lambda: tf.ensure_shape(preprocess.prepare(picture, encoded), shape),
+        lambda: tf.ensure_shape(preprocess.prepare(picture), shape),
         lambda: tf.zeros(shape),
     )
     return image, is_valid

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from noisy_student_tf import files, texts
 from noisy_student_tf.evaluation import metrics
-from noisy_student_tf.model import architectures, efficientnet, saved, specs
-from noisy_student_tf.pipeline import decode, orientation
+from noisy_student_tf.model import efficientnet, folding, saved, specs
+from noisy_student_tf.pipeline import decode
 from noisy_student_tf.records import shards
 from noisy_student_tf.serving import conversion, exported, saved_model, served
 from noisy_student_tf.stages import model_training, runs
@@ -53,7 +53,7 @@ def export(run: runs.Run) -> None:
     source = _load(run)
     preprocess = make_preprocess(source.spec)
     saved_model.export(
-        model=architectures.fold(source.model),
+        model=folding.fold(source.model),
         spec=dataclasses.asdict(source.spec),
         directory=run.workdir.saved_model,
         training_fingerprint=source.fingerprint,
@@ -130,11 +130,9 @@ def convert(run: runs.Run, format: str) -> dict[str, Any]:
 def make_preprocess(spec: specs.ModelSpec) -> served.Preprocess:
     """Return what makes a model's image of a file, as models are tested."""
 
-    def prepare(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
+    def prepare(image: tf.Tensor) -> tf.Tensor:
         return decode.crop_and_resize(
-            orientation.upright(image, encoded),
-            spec.resolution,
-            crop=runs.test_crop(spec),
+            image, spec.resolution, crop=runs.test_crop(spec)
         )
 
     return served.Preprocess(decode=decode.decode, prepare=prepare)
@@ -152,7 +150,7 @@ def open_model(source: str) -> exported.Exported:
     """
     model, spec = saved.load(packages.directory_of(source, flag="model"))
     return served.in_memory(
-        model=architectures.fold(model),
+        model=folding.fold(model),
         spec=dataclasses.asdict(spec),
         preprocess=make_preprocess(spec),
     )
@@ -261,7 +259,7 @@ def _convert(
     """Write a format's files; return its size in bytes, and its logits."""
     spec = source.spec
     content = conversion.convert(
-        architectures.fold(source.model, multiplies=False),
+        folding.fold(source.model, multiplies=False),
         format=format,
         resolution=spec.resolution,
         representative_images=_representative_images(run, spec),

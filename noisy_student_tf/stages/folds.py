@@ -16,7 +16,6 @@ from absl import logging
 from noisy_student_tf import files, workdirs
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.evaluation import class_metrics, evaluate, metrics
-from noisy_student_tf.evaluation.significance import chance
 from noisy_student_tf.records import held_out, schema, shards
 from noisy_student_tf.stages import models, runs
 
@@ -184,7 +183,7 @@ def _close(run: runs.Run) -> None:
         100 * high,
     )
     choices = held_out.read_choices(held_out.path(directory, SPLIT))
-    standing = chance.standing(choices.labels, choices.classes)
+    standing = metrics.standing(choices.labels, choices.classes)
     shards.write_manifest(
         directory,
         {

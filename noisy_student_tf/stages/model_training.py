@@ -11,17 +11,11 @@ import tensorflow as tf
 from noisy_student_tf import configs, recipes, workdirs
 from noisy_student_tf.devices import replicas
 from noisy_student_tf.evaluation import evaluate
-from noisy_student_tf.model import architectures, saved, specs, starts
+from noisy_student_tf.model import architectures, saved, specs
 from noisy_student_tf.pipeline import train_stream
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import runs
-from noisy_student_tf.training import (
-    fixres,
-    loop,
-    losses,
-    progress,
-    schedules,
-)
+from noisy_student_tf.training import loop, losses, optimizer, progress
 from noisy_student_tf.training import state as states
 
 # What a validation writes into the curves.
@@ -124,14 +118,18 @@ def _finetuning_rate(
     """
     if config.fixres.base_learning_rate:
         return config.fixres.base_learning_rate
-    durations = schedules.make_durations(
+    durations = progress.make_durations(
         config,
         num_labeled=shards.open_split(workdir.labeled, "train").num_records,
         epochs=config.training.student_epochs,
         min_steps=config.training.min_steps,
         has_unlabeled=True,
     )
-    rate = schedules.last_base_learning_rate(durations, config)
+    rate = optimizer.last_base_learning_rate(
+        config,
+        total_steps=durations.total_steps,
+        steps_per_epoch=durations.steps_per_epoch,
+    )
     if config.optimizer.schedule == "cosine" or not rate:
         raise ValueError(
             "--fixres.base_learning_rate=0: the student's schedule "
@@ -143,8 +141,8 @@ def _finetuning_rate(
 
 def _durations(
     config: configs.Config, workdir: workdirs.Workdir, model: recipes.Model
-) -> schedules.Durations:
-    return schedules.make_durations(
+) -> progress.Durations:
+    return progress.make_durations(
         config,
         num_labeled=shards.open_split(workdir.labeled, "train").num_records,
         epochs=model.epochs,
@@ -208,17 +206,17 @@ def _model_source(
 ) -> states.ModelSource:
     load_weights = load_teacher = choose_trained = None
     if model.start:
-        load_weights = starts.load(runs.directory(run, model.start), spec)
+        load_weights = saved.start_from(runs.directory(run, model.start), spec)
     if model.online_teacher:
         teacher = runs.directory(run, model.online_teacher)
         load_teacher = lambda: saved.load(teacher)[0]  # noqa: E731
     if model.is_finetuned:
         choose_trained = functools.partial(
-            fixres.trainable_variables, settings=run.config.fixres
+            states.trained_by_fixres, settings=run.config.fixres
         )
     elif frozen := run.config.training.frozen_blocks:
         choose_trained = functools.partial(
-            fixres.after_frozen_blocks,
+            states.after_frozen_blocks,
             num_frozen=frozen,
             flag="training.frozen_blocks",
         )
@@ -242,7 +240,7 @@ def _build(run: runs.Run, spec: specs.ModelSpec, seed: int) -> keras.Model:
     )
     initializer = run.config.model.head_initializer
     if initializer != "published":
-        starts.initialize(model, initializer, seed=seed)
+        architectures.initialize(model, initializer, seed=seed)
     return model
 
 

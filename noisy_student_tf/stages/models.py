@@ -1,16 +1,21 @@
 """The stages that make a model: trained here, or adopted."""
 
 import dataclasses
+import math
 from typing import Any
 
 import keras
+import numpy as np
 
 from noisy_student_tf import files, recipes
 from noisy_student_tf.devices import runtime
-from noisy_student_tf.evaluation import evaluate
+from noisy_student_tf.evaluation import evaluate, metrics
 from noisy_student_tf.model import saved, specs
 from noisy_student_tf.records import held_out, shards
-from noisy_student_tf.stages import model_training, runs, standings
+from noisy_student_tf.stages import model_training, runs
+
+# Of the training images so many are looked at.
+_MAX_TRAINING_IMAGES = 10_000
 
 
 def make(run: runs.Run, model: recipes.Model) -> None:
@@ -106,7 +111,7 @@ def _close(
             ),
             "fingerprint": saved.fingerprint(directory),
             **content,
-            "standing": standings.measure(run, model, logits_fn, spec),
+            "standing": _standing(run, model, logits_fn, spec),
             "results": rows,
         },
     )
@@ -177,3 +182,31 @@ def _test_resolutions(run: runs.Run, spec: specs.ModelSpec) -> list[int]:
     if run.config.fixres.resolution:
         others = {run.config.model.resolution, run.config.fixres.resolution}
     return [spec.resolution, *sorted(others - {spec.resolution})]
+
+
+def _standing(
+    run: runs.Run,
+    model: recipes.Model,
+    logits_fn: evaluate.LogitsFn,
+    spec: specs.ModelSpec,
+) -> dict[str, dict[str, Any]]:
+    """Return how a measured model does on validation and training images.
+
+    What it says of the validation images lies in its folder.
+    """
+    found = {}
+    path = held_out.path(runs.directory(run, model), "validation")
+    if "validation" in shards.read_manifest(run.workdir.labeled)["splits"]:
+        choices = held_out.read_choices(path)
+        found["validation"] = metrics.standing(choices.labels, choices.classes)
+    stream = runs.test_stream(run, spec, split="train")
+    num_batches = math.ceil(
+        _MAX_TRAINING_IMAGES / run.config.training.evaluation_batch_size
+    )
+    batches = evaluate.valid_batches(
+        logits_fn, stream.take(num_batches), spec.num_classes
+    )
+    answers = [(labels, logits.argmax(-1)) for logits, labels, _ in batches]
+    labels, named = map(np.concatenate, zip(*answers, strict=True))
+    found["train"] = metrics.standing(labels, named)
+    return {split: dataclasses.asdict(each) for split, each in found.items()}

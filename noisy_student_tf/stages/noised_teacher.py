@@ -36,10 +36,37 @@ def predict_fn(
     def probabilities(images: tf.Tensor) -> tf.Tensor:
         root = tf.constant([seed, 0], tf.int32)
         batch_seed = fold_in(root, tf.bitcast(tf.reduce_sum(images), tf.int32))
-        noised = augment.noise_test_images(
-            decode.to_uint8(images), policy, batch_seed
-        )
+        noised = noise_test_images(decode.to_uint8(images), policy, batch_seed)
         logits = model(noised, training=True, noise_seed=batch_seed)
         return tf.nn.softmax(logits)
 
     return probabilities
+
+
+def noise_test_images(
+    images: tf.Tensor, policy: configs.PolicyConfig, seed: tf.Tensor
+) -> tf.Tensor:
+    """Flip test images and apply the policy.
+
+    Args:
+        images: uint8 [batch, side, side, 3] in [0, 255].
+        policy: Its flip and policy are read.
+        seed: int32 [2]. The same seed gives the same images.
+
+    Returns:
+        uint8 [batch, side, side, 3].
+    """
+    num_draws = augment.num_draws(policy)
+    draws = tf.random.stateless_uniform([tf.shape(images)[0], num_draws], seed)
+
+    def noise_one(arguments: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        image, own = (part[tf.newaxis] for part in arguments)
+        if policy.horizontal_flip:
+            image = augment.random_flip(image, own[:, 0])
+        return augment.apply_policy(image, policy, own)[0]
+
+    return tf.map_fn(
+        noise_one,
+        (images, draws),
+        fn_output_signature=tf.TensorSpec(images.shape[1:], tf.uint8),
+    )

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import logging
 
-from data_prep.shards import sidecars
 from noisy_student_tf import configs, files, recipes, workdirs
+from noisy_student_tf.configs import presets
 from noisy_student_tf.devices import runtime
-from noisy_student_tf.model import specs, starts
+from noisy_student_tf.model import saved, specs
 from noisy_student_tf.pipeline import decode, eval_stream
-from noisy_student_tf.records import shards
+from noisy_student_tf.records import parquet_files, shards
 from noisy_student_tf.weights import packages
 
 
@@ -39,6 +39,18 @@ class Run:
         return recipes.of(self.config)
 
 
+def start(
+    config: configs.Config,
+    workdir: workdirs.Workdir,
+    profile_steps: tuple[int, int] | None = None,
+) -> Run:
+    """Set this process up for a run, and begin it; see `begin`."""
+    runtime.set_up_logging()
+    logging.info("%s; whole in %s", presets.describe(config), workdir.config)
+    runtime.configure(config)
+    return begin(config, workdir, profile_steps=profile_steps)
+
+
 def begin(
     config: configs.Config,
     workdir: workdirs.Workdir,
@@ -60,7 +72,7 @@ def begin(
             model to begin with does not fit.
     """
     # Before anything is written: the workdir stays free for the mended flags.
-    starts.check(config, packages.announced(config.model.initial_weights))
+    saved.check_starts(config, packages.announced(config.model.initial_weights))
     workdirs.check_config(config, workdir)
     run = Run(
         config,
@@ -69,8 +81,6 @@ def begin(
         profile_steps,
     )
     on_chief(run, lambda: workdirs.write_config(config, workdir))
-    for change in workdirs.changed_sources(workdir):
-        logging.warning("%s", change)
     return run
 
 
@@ -182,8 +192,9 @@ def test_stream(
     shard_set = shards.open_split(directory, split)
     image_ids: list[bytes] = []
     if is_named and shard_set.schema == "imagenet":
-        indexes = sidecars.split_indexes(directory, split)
-        image_ids = sidecars.read_column(indexes, "image_id").to_pylist()
+        for path in shards.index_paths(directory, split):
+            index = parquet_files.read_columns(path, ["image_id"])
+            image_ids += index["image_id"].to_pylist()
     return eval_stream.make_eval_stream(
         shard_set,
         resolution=resolution or spec.resolution,

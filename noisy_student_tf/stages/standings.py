@@ -1,20 +1,11 @@
-"""Whether the models of a run have learned: measured, and asked of teachers."""
-
-import dataclasses
-import math
-from typing import Any
-
-import numpy as np
+"""Whether a teacher has learned enough to label, asked before it does."""
 
 from noisy_student_tf import recipes
-from noisy_student_tf.evaluation import evaluate
+from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.evaluation.significance import chance
-from noisy_student_tf.model import specs
-from noisy_student_tf.records import held_out, shards
+from noisy_student_tf.records import shards
 from noisy_student_tf.stages import runs
 
-# Of the training images so many are looked at.
-_MAX_TRAINING_IMAGES = 10_000
 # A teacher below has not even learned what it was trained on.
 _LEARNED_ACCURACY = 0.9
 
@@ -23,41 +14,6 @@ _IMAGES = {
     "folds": "training images, each judged by a teacher that never saw it",
     "train": "training images, without noise",
 }
-
-
-def measure(
-    run: runs.Run,
-    model: recipes.Model,
-    logits_fn: evaluate.LogitsFn,
-    spec: specs.ModelSpec,
-) -> dict[str, dict[str, Any]]:
-    """Return how a measured model does on validation and training images.
-
-    Args:
-        run: Whose images they are.
-        model: What it says of the validation images lies in its folder.
-        logits_fn: See `evaluate.evaluate`.
-        spec: The model's.
-
-    Returns:
-        What `chance.read` reads from the model's manifest.
-    """
-    found = {}
-    path = held_out.path(runs.directory(run, model), "validation")
-    if "validation" in shards.read_manifest(run.workdir.labeled)["splits"]:
-        choices = held_out.read_choices(path)
-        found["validation"] = chance.standing(choices.labels, choices.classes)
-    stream = runs.test_stream(run, spec, split="train")
-    num_batches = math.ceil(
-        _MAX_TRAINING_IMAGES / run.config.training.evaluation_batch_size
-    )
-    batches = evaluate.valid_batches(
-        logits_fn, stream.take(num_batches), spec.num_classes
-    )
-    answers = [(labels, logits.argmax(-1)) for logits, labels, _ in batches]
-    labels, named = map(np.concatenate, zip(*answers, strict=True))
-    found["train"] = chance.standing(labels, named)
-    return {split: dataclasses.asdict(each) for split, each in found.items()}
 
 
 def check_teacher(run: runs.Run, teacher: recipes.Model) -> None:
@@ -90,7 +46,7 @@ def check_teacher(run: runs.Run, teacher: recipes.Model) -> None:
 
 
 def _describe(
-    run: runs.Run, standings: dict[str, chance.Standing], split: str
+    run: runs.Run, standings: dict[str, metrics.Standing], split: str
 ) -> str:
     found = standings[split]
     name = runs.class_names(run)[found.most_frequent_class]
@@ -103,7 +59,7 @@ def _describe(
 def _advice(
     run: runs.Run,
     teacher: recipes.Model,
-    standings: dict[str, chance.Standing],
+    standings: dict[str, metrics.Standing],
 ) -> str:
     """Say what to change, from whether it knows its own training images."""
     if teacher.adopted_from:

@@ -8,12 +8,16 @@ Saving copies the variables to the host; a thread writes the copies while
 training goes on. It is one thread for the whole run: the memory allocator
 keeps what a thread freed for that thread, so that one per save would grow the
 process by the writer's buffers each time (130 MB were seen).
+
+`tf.train.Checkpoint` writes such files as well, but traces a graph at every
+save, and does not see layers in lists. Keras' names depend on what a process
+built before, so variables are named by their place: `model/00012`.
 """
 
 import concurrent.futures
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,31 +26,12 @@ from absl import logging
 
 from noisy_student_tf import files
 from noisy_student_tf.records import shards
-from noisy_student_tf.training import state, variable_files
+from noisy_student_tf.training import losses, state
 
 _DIRECTORY = re.compile(r"step-(\d{8,})")
 _MANIFEST = "manifest.json"
 _PREFIX = "state"
-
-ADVICE = (
-    "Lower --optimizer.base_learning_rate, set --optimizer.global_clip_norm, "
-    "or let the run go back by --training.max_rollbacks."
-)
-
-
-class NotFiniteError(FloatingPointError):
-    """A loss or a weight is not finite.
-
-    Attributes:
-        step: The first step known to be spoilt, counted from 1.
-        is_seen_by_all: Whether every worker of the run has noticed.
-    """
-
-    def __init__(self, message: str, *, step: int, is_seen_by_all: bool):
-        """Describe it; see the attributes."""
-        super().__init__(message)
-        self.step = step
-        self.is_seen_by_all = is_seen_by_all
+_DAMAGED = (ValueError, KeyError, FileNotFoundError, tf.errors.NotFoundError)
 
 
 class Checkpoints:
@@ -76,14 +61,7 @@ class Checkpoints:
         self._keep = keep
         self._is_writer = is_writer
         self._state = train_state
-        self._variables = {
-            part: [variable.value for variable in variables]
-            for part, variables in {
-                "model": train_state.model.weights,
-                "ema_model": train_state.ema_model.weights,
-                "optimizer": train_state.optimizer.variables,
-            }.items()
-        }
+        self._variables = train_state.variables()
         self._copies: dict[str, list[np.ndarray]] = {}
         self._writer = concurrent.futures.ThreadPoolExecutor(
             max_workers=1, thread_name_prefix="checkpoints"
@@ -137,9 +115,8 @@ class Checkpoints:
                 for part, variables in self._variables.items()
             }
         for part, variables in self._variables.items():
-            for copy, variable in zip(
-                self._copies[part], variables, strict=True
-            ):
+            pairs = zip(self._copies[part], variables, strict=True)
+            for copy, variable in pairs:
                 # Into the same memory each time: a tf.Variable would share
                 # the weights' memory and send the next step for new, until
                 # that lies in pieces.
@@ -165,7 +142,7 @@ class Checkpoints:
         step = content["step"]
         files.remove(self._path(step))
         files.make_directories(self._path(step))
-        variable_files.write(self._path(step, _PREFIX), self._copies)
+        write_variables(self._path(step, _PREFIX), self._copies)
         names = files.list_directory(self._path(step))
         checksums = {
             name: shards.fingerprint(self._path(step, name)) for name in names
@@ -241,12 +218,7 @@ class Checkpoints:
             for name, checksum in content["checksums"].items():
                 if shards.fingerprint(self._path(step, name)) != checksum:
                     raise ValueError(f"{name} is not as it was saved")
-        except (
-            ValueError,
-            KeyError,
-            FileNotFoundError,
-            tf.errors.NotFoundError,
-        ) as error:
+        except _DAMAGED as error:
             logging.error("%s: damaged checkpoint passed over: %s", path, error)
             return None
         return content
@@ -254,7 +226,7 @@ class Checkpoints:
     def _read(self, step: int, parts: Sequence[str]) -> None:
         prefix = self._path(step, _PREFIX)
         try:
-            variable_files.read(
+            read_variables(
                 prefix, {part: self._variables[part] for part in parts}
             )
         except ValueError as error:
@@ -287,10 +259,10 @@ class Checkpoints:
         weights = self._state.model.weights
         for weight, copy in zip(weights, self._copies["model"], strict=True):
             if not np.isfinite(copy).all():
-                raise NotFiniteError(
+                raise losses.NotFiniteError(
                     f"{weight.path} is not finite after step {step}; no "
                     f"checkpoint was saved, and {self._directory} keeps the "
-                    f"steps {self._steps()}. {ADVICE}",
+                    f"steps {self._steps()}. {losses.ADVICE}",
                     step=step,
                     is_seen_by_all=False,
                 )
@@ -308,3 +280,71 @@ class Checkpoints:
 
     def _path(self, step: int, *names: str) -> str:
         return files.join(self._directory, f"step-{step:08d}", *names)
+
+
+def write_variables(
+    prefix: str, parts: Mapping[str, Sequence[np.ndarray]]
+) -> None:
+    """Write values to `prefix.index` and `prefix.data-00000-of-00001`.
+
+    Raises:
+        tf.errors.OpError: They could not be written.
+    """
+    named = _named(parts)
+    with tf.device("/cpu:0"):
+        tf.raw_ops.SaveV2(
+            prefix=prefix,
+            tensor_names=list(named),
+            shape_and_slices=[""] * len(named),
+            tensors=list(named.values()),
+        )
+
+
+def read_variables(
+    prefix: str, parts: Mapping[str, Sequence[tf.Variable]]
+) -> None:
+    """Read variables; the files' other parts are left alone.
+
+    Raises:
+        ValueError: The files hold other variables, or cannot be read; nothing
+            was assigned then.
+    """
+    try:
+        # tf.train.load_checkpoint takes a prefix in ram:// for a directory.
+        reader = tf.compat.v1.train.NewCheckpointReader(prefix)
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise ValueError(f"{prefix} cannot be read: {error}") from error
+    named = _named(parts)
+    found = {
+        name: (shape, reader.get_variable_to_dtype_map()[name])
+        for name, shape in reader.get_variable_to_shape_map().items()
+        if name.split("/")[0] in parts
+    }
+    expected = {
+        name: (variable.shape.as_list(), variable.dtype)
+        for name, variable in named.items()
+    }
+    if found != expected:
+        raise ValueError(_difference(found, expected))
+    for name, variable in named.items():
+        variable.assign(reader.get_tensor(name))
+
+
+def _named(parts: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    return {
+        f"{part}/{index:05d}": value
+        for part, values in parts.items()
+        for index, value in enumerate(values)
+    }
+
+
+def _difference(
+    found: Mapping[str, object], expected: Mapping[str, object]
+) -> str:
+    differing = [
+        f"{name} is {found.get(name, 'missing')} in the files, "
+        f"{expected.get(name, 'missing')} in the run"
+        for name in sorted({*found, *expected})
+        if found.get(name) != expected.get(name)
+    ]
+    return f"{len(differing)} variables differ: {'; '.join(differing[:3])}"

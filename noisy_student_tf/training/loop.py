@@ -10,7 +10,7 @@ from absl import logging
 
 from noisy_student_tf import files
 from noisy_student_tf.devices import replicas, runtime, watching
-from noisy_student_tf.training import checkpoints, log, progress, state, step
+from noisy_student_tf.training import log, losses, progress, step
 
 
 def train(task: progress.Task) -> progress.TrainResult:
@@ -77,7 +77,7 @@ def _make_steps(run: progress.Progress) -> None:
     settings = step.StepSettings(
         config=task.config,
         unlabeled_batch_size=task.durations.unlabeled_batch_size,
-        seed=state.seed_of(task.config.seed, task.title) >> 1,
+        seed=progress.seed_of(task.config.seed, task.title) >> 1,
         class_weights=task.class_weights,
     )
     with contextlib.ExitStack() as stack:
@@ -111,7 +111,7 @@ def _make_steps(run: progress.Progress) -> None:
                     _stop_if_asked(run, calls, is_preempted.is_set())
                 run.saved.wait()
                 return
-            except checkpoints.NotFiniteError as error:
+            except losses.NotFiniteError as error:
                 run.go_back(error)
                 calls.go_on_with(iter(_stream(run)))
 
@@ -200,10 +200,10 @@ def _make_some(run: progress.Progress, calls: watching.DeviceCalls) -> None:
     rows = calls.make_steps(start, steps_left)
     if not np.isfinite(rows).all():
         i, column = np.argwhere(~np.isfinite(rows))[0]
-        raise checkpoints.NotFiniteError(
+        raise losses.NotFiniteError(
             f"{run.task.title}: {run.metric_names[column]} is "
             f"{rows[i, column]} at step {start + i + 1}. {run.task.directory} "
-            f"keeps the checkpoints from before it. {checkpoints.ADVICE}",
+            f"keeps the checkpoints from before it. {losses.ADVICE}",
             step=int(start + i + 1),
             is_seen_by_all=True,
         )

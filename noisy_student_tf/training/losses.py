@@ -14,6 +14,26 @@ from noisy_student_tf import configs
 _LABELED_METRICS = ("loss", "labeled_loss", "labeled_accuracy")
 _UNLABELED_METRICS = ("unlabeled_loss", "unlabeled_agreement")
 
+ADVICE = (
+    "Lower --optimizer.base_learning_rate, set --optimizer.global_clip_norm, "
+    "or let the run go back by --training.max_rollbacks."
+)
+
+
+class NotFiniteError(FloatingPointError):
+    """A loss or a weight is not finite.
+
+    Attributes:
+        step: The first step known to be spoilt, counted from 1.
+        is_seen_by_all: Whether every worker of the run has noticed.
+    """
+
+    def __init__(self, message: str, *, step: int, is_seen_by_all: bool):
+        """Describe it; see the attributes."""
+        super().__init__(message)
+        self.step = step
+        self.is_seen_by_all = is_seen_by_all
+
 
 def metric_names(unlabeled_batch_size: int) -> tuple[str, ...]:
     """Return the names of what `of_batch` returns, in order."""

@@ -1,17 +1,23 @@
-"""The optimizers: RMSProp as TensorFlow 1 computes it, and those of Keras.
+"""The optimizers, and their learning rates as pure functions of the step.
 
-RMSProp and SGD update a variable in one operation of TensorFlow, where Keras
-makes about ten: with a few hundred small variables those are a good part of a
-step.
+RMSProp is as TensorFlow 1 computes it. It and SGD update a variable in one
+operation of TensorFlow, where Keras makes about ten: with a few hundred small
+variables those are a good part of a step.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.training import schedules
+
+# An integer scalar, the number of updates made so far -> float32 scalar.
+Schedule = Callable[[tf.Tensor], tf.Tensor]
+
+# The published rates are per 256 labeled images of the global batch.
+_REFERENCE_BATCH_SIZE = 256
 
 
 class _Shared(keras.optimizers.Optimizer):
@@ -119,7 +125,7 @@ def decouples_weight_decay(optimizer: configs.OptimizerConfig) -> bool:
 
 def make_optimizer(
     optimizer: configs.OptimizerConfig,
-    schedule: schedules.Schedule,
+    schedule: Schedule,
     *,
     undecayed: Sequence[keras.Variable] = (),
     shares: Sequence[float] = (),
@@ -188,8 +194,121 @@ def clip_across_replicas(
 class _ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):
     """Hand a pure function of the step to a Keras optimizer."""
 
-    def __init__(self, schedule: schedules.Schedule) -> None:
+    def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         return self._schedule(tf.convert_to_tensor(step))
+
+
+def learning_rate(
+    config: configs.Config, *, total_steps: int, steps_per_epoch: float
+) -> Schedule:
+    """Return the configured schedule: a warm-up, then the decay.
+
+    Decays count from step 0, not from the end of the warm-up, as in the
+    authors' code. The peak is linear in the labeled images of a batch whose
+    loss counts; unlabeled ones do not, as in the authors' code.
+
+    Args:
+        config: Names the schedule, its rate per 256 labeled images and its
+            lengths in labeled epochs.
+        total_steps: Length of the run; cosine reaches zero at its end.
+        steps_per_epoch: Steps per pass over the labeled images, fractional.
+    """
+    optimizer = config.optimizer
+    kept = config.training.kept_labeled_batch_size
+    peak = optimizer.base_learning_rate * kept / _REFERENCE_BATCH_SIZE
+    if optimizer.schedule == "exponential":
+        decayed = exponential(
+            peak,
+            decay_steps=optimizer.decay_epochs * steps_per_epoch,
+            decay_rate=optimizer.decay_rate,
+        )
+    elif optimizer.schedule == "cosine":
+        decayed = cosine(peak, total_steps=total_steps)
+    else:
+        decayed = constant(peak)
+    warmup_steps = max(
+        int(optimizer.warmup_epochs * steps_per_epoch),
+        int(optimizer.warmup_share * total_steps),
+    )
+    return with_warmup(decayed, peak=peak, warmup_steps=warmup_steps)
+
+
+def last_base_learning_rate(
+    config: configs.Config, *, total_steps: int, steps_per_epoch: float
+) -> float:
+    """Return the rate of a run's last step, per 256 labeled images."""
+    schedule = learning_rate(
+        config, total_steps=total_steps, steps_per_epoch=steps_per_epoch
+    )
+    kept = config.training.kept_labeled_batch_size
+    last = float(schedule(tf.constant(total_steps - 1)))
+    return last / (kept / _REFERENCE_BATCH_SIZE)
+
+
+def constant(rate: float) -> Schedule:
+    """Return a schedule of one rate."""
+    return lambda step: tf.constant(rate, tf.float32)
+
+
+def exponential(
+    peak: float, *, decay_steps: float, decay_rate: float
+) -> Schedule:
+    """Return peak * decay_rate^floor(step / decay_steps)."""
+
+    def rate(step: tf.Tensor) -> tf.Tensor:
+        stairs = tf.floor(tf.cast(step, tf.float32) / decay_steps)
+        return peak * tf.pow(decay_rate, stairs)
+
+    return rate
+
+
+def cosine(peak: float, *, total_steps: int) -> Schedule:
+    """Return half a cosine from the peak to zero at `total_steps`."""
+
+    def rate(step: tf.Tensor) -> tf.Tensor:
+        share = tf.minimum(tf.cast(step, tf.float32) / total_steps, 1.0)
+        return 0.5 * peak * (1.0 + tf.cos(math.pi * share))
+
+    return rate
+
+
+def with_warmup(
+    schedule: Schedule, *, peak: float, warmup_steps: int
+) -> Schedule:
+    """Return a schedule that first rises linearly from 0 to the peak."""
+    if warmup_steps == 0:
+        return schedule
+
+    def rate(step: tf.Tensor) -> tf.Tensor:
+        rising = peak * tf.cast(step, tf.float32) / warmup_steps
+        return tf.where(step < warmup_steps, rising, schedule(step))
+
+    return rate
+
+
+def rate_shares(
+    model: keras.Model, trained: Sequence[keras.Variable], layer_decay: float
+) -> list[float]:
+    """Return the share of the learning rate that each variable gets.
+
+    The classifier gets 1, what is between the last block and it
+    `layer_decay`, the last block its square, and so on to the stem.
+
+    Args:
+        model: Has the attributes blocks and classifier.
+        trained: Its variables, in any order.
+        layer_decay: In (0, 1].
+    """
+    layers = list(model.layers)
+    first, last = (layers.index(model.blocks[place]) for place in (0, -1))
+    shares = {}
+    for place, layer in enumerate(layers):
+        distance = 1 + min(max(last + 1 - place, 0), last + 2 - first)
+        if layer is model.classifier:
+            distance = 0
+        for variable in layer.variables:
+            shares[id(variable)] = layer_decay**distance
+    return [shares[id(variable)] for variable in trained]

@@ -1,7 +1,9 @@
-"""Where a run stands: its models, checkpoints and record, and going back."""
+"""How long a run is, and where it stands: models, checkpoints, going back."""
 
 import contextlib
 import dataclasses
+import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ from absl import logging
 
 from noisy_student_tf import configs, files
 from noisy_student_tf.devices import replicas, runtime
-from noisy_student_tf.training import checkpoints, log, losses, schedules, state
+from noisy_student_tf.training import checkpoints, log, losses, optimizer, state
 
 # In a checkpoint's extra content.
 _ROWS = "rows_since_last_line"
@@ -20,6 +22,83 @@ _DETOUR = "detour"
 
 # What decides which checkpoint is the best.
 _SCORE = "ema_accuracy"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Durations:
+    """Lengths of one training run, and the batches that they follow from.
+
+    Attributes:
+        total_steps: Length of the run.
+        steps_per_epoch: Steps per pass over the labeled images, fractional.
+        labeled_batch_size: Labeled images of the global batch.
+        unlabeled_batch_size: Unlabeled images of the global batch, or 0.
+        steps_per_loop: Steps between log lines.
+        evaluate_every_steps: A multiple of `steps_per_loop`.
+        checkpoint_every_steps: A multiple of `steps_per_loop`.
+    """
+
+    total_steps: int
+    steps_per_epoch: float
+    labeled_batch_size: int
+    unlabeled_batch_size: int
+    steps_per_loop: int
+    evaluate_every_steps: int
+    checkpoint_every_steps: int
+
+    def learning_rate(self, config: configs.Config) -> optimizer.Schedule:
+        """Return the rate of each step, as is configured."""
+        return optimizer.learning_rate(
+            config,
+            total_steps=self.total_steps,
+            steps_per_epoch=self.steps_per_epoch,
+        )
+
+
+def make_durations(
+    config: configs.Config,
+    *,
+    num_labeled: int,
+    epochs: float,
+    has_unlabeled: bool,
+    min_steps: int = 0,
+) -> Durations:
+    """Turn durations in epochs into steps.
+
+    Args:
+        config: Names the batches and the intervals.
+        num_labeled: Labeled training images.
+        epochs: Length of the run in passes over them.
+        has_unlabeled: Whether batches hold pseudo-labeled images too.
+        min_steps: Least length of the run.
+
+    Raises:
+        ValueError: There is no labeled image.
+    """
+    if num_labeled < 1:
+        raise ValueError(
+            f"The training split holds {num_labeled} labeled images; at least "
+            "one is needed. Look at --data.labeled and the splits' fractions."
+        )
+    training = config.training
+    steps_per_epoch = num_labeled / training.kept_labeled_batch_size
+    total_steps = max(1, min_steps, round(epochs * steps_per_epoch))
+    steps_per_loop = min(training.steps_per_loop, total_steps)
+
+    def whole_loops(num_steps: int) -> int:
+        return math.ceil(num_steps / steps_per_loop) * steps_per_loop
+
+    return Durations(
+        total_steps=total_steps,
+        steps_per_epoch=steps_per_epoch,
+        labeled_batch_size=training.labeled_batch_size,
+        unlabeled_batch_size=(
+            training.unlabeled_batch_size if has_unlabeled else 0
+        ),
+        steps_per_loop=steps_per_loop,
+        evaluate_every_steps=whole_loops(training.evaluate_every_steps),
+        checkpoint_every_steps=whole_loops(training.checkpoint_every_steps),
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +121,7 @@ class Task:
     """
 
     config: configs.Config
-    durations: schedules.Durations
+    durations: Durations
     directory: str
     strategy: tf.distribute.Strategy
     models: state.ModelSource
@@ -130,7 +209,7 @@ class Progress:
         metrics = self.record.validation_of(self.train_state.step)
         self.saved.save(extra, score=metrics.get(_SCORE))
 
-    def go_back(self, error: checkpoints.NotFiniteError) -> None:
+    def go_back(self, error: losses.NotFiniteError) -> None:
         """Restore the last good checkpoint, to leave out what followed it.
 
         Raises:
@@ -142,7 +221,7 @@ class Progress:
             error.is_seen_by_all or is_alone
         ):
             raise error
-        with contextlib.suppress(checkpoints.NotFiniteError):
+        with contextlib.suppress(losses.NotFiniteError):
             self.saved.wait()
         extra = _restore(self.task, self.train_state, self.saved)
         if extra is None:
@@ -191,10 +270,10 @@ def begin(task: Task) -> Progress:
     """
     train_state = state.create(
         settings=task.config.optimizer,
-        seed=state.seed_of(task.config.seed, task.title),
+        seed=seed_of(task.config.seed, task.title),
         strategy=task.strategy,
         source=task.models,
-        schedule=schedules.learning_rate(task.durations, task.config),
+        schedule=task.durations.learning_rate(task.config),
     )
     saved = checkpoints.Checkpoints(
         files.join(task.directory, "checkpoints"),
@@ -251,3 +330,9 @@ def _open_record(task: Task, train_state: state.TrainState) -> log.TrainingLog:
         total_steps=task.durations.total_steps,
         is_writer=runtime.is_chief(task.strategy),
     )
+
+
+def seed_of(seed: int, title: str) -> int:
+    """Return a seed in [0, 2^32) for one of a run's models."""
+    digest = hashlib.blake2b(f"{seed}/{title}".encode(), digest_size=4)
+    return int.from_bytes(digest.digest(), "little")

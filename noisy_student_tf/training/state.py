@@ -1,17 +1,19 @@
-"""What changes while training: two models and an optimizer.
+"""What changes while training: a model, its averages and an optimizer.
+
+The averages are the variables of a second model of the same architecture, so
+that they are evaluated without swapping.
 
 Variables are chosen by the layers they belong to, never by their names.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.training import ema, optimizer, schedules
+from noisy_student_tf.training import optimizer
 
 BuildModel = Callable[[], keras.Model]
 ChooseTrained = Callable[[keras.Model], Sequence[keras.Variable]]
@@ -64,13 +66,25 @@ class TrainState:
     optimizer: keras.optimizers.Optimizer
     trained: Sequence[keras.Variable]
     decayed: Sequence[keras.Variable]
-    schedule: schedules.Schedule
+    schedule: optimizer.Schedule
     teacher: keras.Model | None = None
 
     @property
     def step(self) -> int:
         """The number of steps made."""
         return int(self.optimizer.iterations.numpy())
+
+    def variables(self) -> dict[str, list[tf.Variable]]:
+        """Return all that changes, by part: what a checkpoint holds."""
+        parts = {
+            "model": self.model.weights,
+            "ema_model": self.ema_model.weights,
+            "optimizer": self.optimizer.variables,
+        }
+        return {
+            part: [variable.value for variable in variables]
+            for part, variables in parts.items()
+        }
 
 
 def create(
@@ -79,7 +93,7 @@ def create(
     seed: int,
     strategy: tf.distribute.Strategy,
     source: ModelSource,
-    schedule: schedules.Schedule,
+    schedule: optimizer.Schedule,
 ) -> TrainState:
     """Build the models and the optimizer under a strategy.
 
@@ -100,21 +114,14 @@ def create(
         model, ema_model = source.build(), source.build()
         if source.load_weights:
             source.load_weights(model)
-        ema.start(ema_model, model)
+        start_averages(ema_model, model)
         choose = source.choose_trained or (lambda m: m.trainable_variables)
         trained = list(choose(model))
         check_model(model, strategy.num_replicas_in_sync)
         decayed = decayed_variables(model, trained)
-        update_rule = optimizer.make_optimizer(
-            settings,
-            schedule,
-            undecayed=without(trained, decayed),
-            shares=rate_shares(model, trained, settings.layer_decay)
-            if settings.layer_decay < 1
-            else (),
+        update_rule = _make_optimizer(
+            settings, schedule, model, trained, decayed
         )
-        # Slots made while tracing would be an error under a strategy.
-        update_rule.build(trained)
         teacher = source.load_teacher() if source.load_teacher else None
     if optimizer.decouples_weight_decay(settings):
         decayed = []
@@ -129,10 +136,83 @@ def create(
     )
 
 
-def seed_of(seed: int, title: str) -> int:
-    """Return a seed in [0, 2^32) for one of a run's models."""
-    digest = hashlib.blake2b(f"{seed}/{title}".encode(), digest_size=4)
-    return int.from_bytes(digest.digest(), "little")
+def _make_optimizer(
+    settings: configs.OptimizerConfig,
+    schedule: optimizer.Schedule,
+    model: keras.Model,
+    trained: Sequence[keras.Variable],
+    decayed: Sequence[keras.Variable],
+) -> keras.optimizers.Optimizer:
+    shares: list[float] = []
+    if settings.layer_decay < 1:
+        shares = optimizer.rate_shares(model, trained, settings.layer_decay)
+    made = optimizer.make_optimizer(
+        settings,
+        schedule,
+        undecayed=without(trained, decayed),
+        shares=shares,
+    )
+    # Slots made while tracing would be an error under a strategy.
+    made.build(trained)
+    return made
+
+
+def ramped_decay(decay: float, num_updates: tf.Tensor) -> tf.Tensor:
+    """Return min(decay, (1 + t) / (10 + t)), float32: TensorFlow 1's ramp.
+
+    Args:
+        decay: The final decay, in [0, 1).
+        num_updates: t, an integer scalar: 0 at the first update.
+    """
+    updates = tf.cast(num_updates, tf.float32)
+    return tf.minimum(decay, (1.0 + updates) / (10.0 + updates))
+
+
+def start_averages(averages: keras.Model, model: keras.Model) -> None:
+    """Set the averages to the model's weights."""
+    for average, weight in zip(averages.weights, model.weights, strict=True):
+        average.assign(weight)
+
+
+def update_averages(
+    averages: keras.Model, model: keras.Model, decay: tf.Tensor
+) -> None:
+    """Move the averages towards the model's weights.
+
+    Batch normalization's statistics are averaged too, as in the authors' code.
+    Runs in a replica's context; every replica updates its own copy, so that
+    nothing travels between devices.
+
+    Args:
+        averages: The model whose variables are the averages.
+        model: The trained model.
+        decay: float32 scalar in [0, 1]: what the averages keep.
+    """
+    pairs = [
+        (average.value, weight.value)
+        for average, weight in zip(averages.weights, model.weights, strict=True)
+    ]
+
+    def update_all(strategy: tf.distribute.Strategy, decays: tf.Tensor) -> None:
+        for average, weight in pairs:
+            strategy.extended.update(
+                average, _blend, args=(weight, decays), group=False
+            )
+
+    context = tf.distribute.get_replica_context()
+    if isinstance(context.strategy, tf.distribute.TPUStrategy):
+        # On a TPU each replica assigns within its own program.
+        update_all(context.strategy, decay)
+    else:
+        context.merge_call(update_all, args=(decay,))
+
+
+def _blend(average: tf.Variable, weight: tf.Variable, decay: tf.Tensor) -> None:
+    # average -= (1 - decay) * (average - weight), in few operations. In this
+    # form a weight that does not move leaves its average untouched.
+    tf.raw_ops.ResourceApplyGradientDescent(
+        var=average.handle, alpha=1.0 - decay, delta=average - weight
+    )
 
 
 def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
@@ -142,6 +222,66 @@ def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     their own; Keras walks its layers by this method as well.
     """
     yield from model._flatten_layers(include_self=False)
+
+
+def trained_by_fixres(
+    model: keras.Model, settings: configs.FixResConfig
+) -> list[keras.Variable]:
+    """Freeze the layers that stay, and return the variables that train.
+
+    Frozen batch normalization runs in inference mode: its statistics, and
+    with them the features below the trained layers, stay as they are.
+    Stochastic depth and dropout stay active where the model has them.
+
+    Args:
+        model: Has the attributes blocks, head_norm and classifier.
+        settings: `trainable` names the choice, `frozen_blocks` its depth.
+
+    Returns:
+        The trainable variables, in the model's order.
+
+    Raises:
+        ValueError: More blocks are to be frozen than the model has.
+    """
+    if settings.trainable == "classifier_and_last_norm":
+        # FixRes itself trains these two.
+        trained = (model.head_norm, model.classifier)
+        frozen = [layer for layer in model.layers if layer not in trained]
+        for layer in frozen:
+            layer.trainable = False
+        return list(model.trainable_variables)
+    return after_frozen_blocks(
+        model, settings.frozen_blocks, flag="fixres.frozen_blocks"
+    )
+
+
+def after_frozen_blocks(
+    model: keras.Model, num_frozen: int, *, flag: str
+) -> list[keras.Variable]:
+    """Freeze the stem and the first blocks, and return what trains.
+
+    Args:
+        model: Has the attribute blocks.
+        num_frozen: Blocks that stay.
+        flag: That says so, for errors.
+
+    Returns:
+        The trainable variables, in the model's order.
+
+    Raises:
+        ValueError: The model has fewer blocks.
+    """
+    num_blocks = len(model.blocks)
+    if num_frozen > num_blocks:
+        raise ValueError(
+            f"--{flag}={num_frozen}: the model has {num_blocks} blocks; "
+            f"accepted is 0 to {num_blocks}."
+        )
+    # Of the stem, whatever it is, too.
+    stem = model.layers[: model.layers.index(model.blocks[0])]
+    for layer in [*stem, *list(model.blocks)[:num_frozen]]:
+        layer.trainable = False
+    return list(model.trainable_variables)
 
 
 def decayed_variables(
@@ -158,31 +298,6 @@ def decayed_variables(
         for variable in layer.variables
     ]
     return without(trained, normalizing)
-
-
-def rate_shares(
-    model: keras.Model, trained: Sequence[keras.Variable], layer_decay: float
-) -> list[float]:
-    """Return the share of the learning rate that each variable gets.
-
-    The classifier gets 1, what is between the last block and it
-    `layer_decay`, the last block its square, and so on to the stem.
-
-    Args:
-        model: Has the attributes blocks and classifier.
-        trained: Its variables, in any order.
-        layer_decay: In (0, 1].
-    """
-    layers = list(model.layers)
-    first, last = (layers.index(model.blocks[place]) for place in (0, -1))
-    shares = {}
-    for place, layer in enumerate(layers):
-        distance = 1 + min(max(last + 1 - place, 0), last + 2 - first)
-        if layer is model.classifier:
-            distance = 0
-        for variable in layer.variables:
-            shares[id(variable)] = layer_decay**distance
-    return [shares[id(variable)] for variable in trained]
 
 
 def without(

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from noisy_student_tf import configs
 from noisy_student_tf.devices import watching
-from noisy_student_tf.training import ema, losses, optimizer, state
+from noisy_student_tf.training import losses, optimizer, state
 
 Batch = dict[str, tf.Tensor]
 
@@ -327,5 +327,5 @@ def _apply(
             gradients, rules.global_clip_norm
         )
     train_state.optimizer.apply(gradients, train_state.trained)
-    decay = ema.ramped_decay(rules.ema_decay, step)
-    ema.update(train_state.ema_model, train_state.model, decay)
+    decay = state.ramped_decay(rules.ema_decay, step)
+    state.update_averages(train_state.ema_model, train_state.model, decay)

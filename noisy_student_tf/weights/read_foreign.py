@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from noisy_student_tf import files
-from noisy_student_tf.model import architectures, cost, saved, specs, starts
+from noisy_student_tf.model import architectures, cost, saved, specs
 from noisy_student_tf.records import shards
 from noisy_student_tf.weights import (
     compare,
@@ -53,7 +53,7 @@ class Options:
     use_raw_variables: bool = False
     scope: str = ""
     num_classes: int | None = None
-    head_initializer: starts.HeadInitializer = "published"
+    head_initializer: architectures.HeadInitializer = "published"
     seed: int = 0
 
 
@@ -94,7 +94,9 @@ def import_weights(source: str, directory: str, options: Options) -> str:
     }
     model = architectures.build(spec, seed=options.seed)
     if not keeps_head:
-        starts.initialize(model, options.head_initializer, seed=options.seed)
+        architectures.initialize(
+            model, options.head_initializer, seed=options.seed
+        )
     _write(directory, model, sets)
     return _describe(
         file=file,

@@ -49,22 +49,9 @@ def export_weights(
         ValueError: The output exists, has another suffix, is of a library
             without such a model, or did not read back equal.
     """
-    if not output.endswith(_SUFFIXES):
-        raise ValueError(
-            f"--output={output}: accepted are names that end in "
-            f"{', '.join(_SUFFIXES)}: PyTorch, Keras 3, Keras 2."
-        )
-    if files.exists(output):
-        raise ValueError(f"--output={output} exists. Remove it, or rename.")
+    _check_free(output)
     model, spec = saved.load(directory, weights=weights)
-    naming = names.KERAS
-    if output.endswith(_PYTORCH):
-        naming = _NAMINGS[library]
-    elif not efficientnet_variants.design_of(spec).squeeze_excite_ratio:
-        raise ValueError(
-            f"--output={output}: keras.applications has no {spec.name}. Write "
-            "a .safetensors file, for timm or efficientnet_pytorch."
-        )
+    naming = _naming(output, library, spec)
     blocks = efficientnet_variants.blocks(spec)
     arrays = {
         naming.name(variable.path, blocks): naming.to_file(
@@ -83,6 +70,29 @@ def export_weights(
             "ImageNet's, and would give other logits."
         )
     return "\n".join(lines)
+
+
+def _check_free(output: str) -> None:
+    if not output.endswith(_SUFFIXES):
+        raise ValueError(
+            f"--output={output}: accepted are names that end in "
+            f"{', '.join(_SUFFIXES)}: PyTorch, Keras 3, Keras 2."
+        )
+    if files.exists(output):
+        raise ValueError(f"--output={output} exists. Remove it, or rename.")
+
+
+def _naming(
+    output: str, library: Library, spec: specs.ModelSpec
+) -> names.Naming:
+    if output.endswith(_PYTORCH):
+        return _NAMINGS[library]
+    if not efficientnet_variants.design_of(spec).squeeze_excite_ratio:
+        raise ValueError(
+            f"--output={output}: keras.applications has no {spec.name}. Write "
+            "a .safetensors file, for timm or efficientnet_pytorch."
+        )
+    return names.KERAS
 
 
 def _write(

@@ -1,5 +1,6 @@
 import pytest
 
+from noisy_student_tf import configs
 from noisy_student_tf.configs import config_tree, presets
 
 
@@ -70,3 +71,38 @@ def test_svhn_is_the_published_run():
     steps = svhn.training.student_epochs * 69_257 / 128
     assert steps == pytest.approx(109_474, rel=1e-3)
     assert svhn.selection.images_per_class == 53_113
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion_mnist", "svhn", "tiny"])
+def test_presets_of_small_images_serve_others(name):
+    preset = presets.preset(name)
+    adapted = presets.for_images(preset, "folder:birds")
+    changed = {
+        line.split(":")[0] for line in config_tree.differences(preset, adapted)
+    }
+    assert {each.split(".")[0] for each in changed} == {"data"}
+    plain = configs.DataConfig()
+    assert adapted.data.num_classes == 0
+    assert adapted.data.evaluation == adapted.data.unlabeled == ""
+    assert adapted.data.evaluation_fraction == plain.evaluation_fraction
+    assert adapted.data.split == "stratified"
+
+
+@pytest.mark.parametrize("name", ["photos", "imagenet_b0"])
+def test_presets_without_images_of_their_own_stay(name):
+    preset = presets.preset(name)
+    assert presets.for_images(preset, "folder:birds") == preset
+
+
+def test_the_presets_own_images_stay():
+    preset = presets.preset("digits")
+    assert presets.for_images(preset, "digits") == preset
+
+
+def test_a_configuration_is_shown_as_what_differs_from_its_preset():
+    preset = presets.preset("tiny")
+    changed = config_tree.override(preset, {"training.teacher_epochs": 3.0})
+    assert presets.describe(preset) == "Configuration: --preset=tiny"
+    assert presets.describe(changed) == (
+        "Configuration: --preset=tiny --training.teacher_epochs=3.0"
+    )

@@ -50,13 +50,13 @@ def test_digits_are_built_as_the_manifest_says(tmp_path):
     assert set(manifest["splits"]) == {"train", "validation", "test"}
     for split in manifest["splits"]:
         shard_set = shards.open_split(directory, split)
-        indexes = sidecars.split_indexes(directory, split)
+        indexes = shards.index_paths(directory, split)
         rows = parquet_files.read_table(indexes[0]).to_pylist()
         records = shards.read_records(shard_set.paths[0])
         for record, row in zip(records, rows, strict=True):
             parsed = schema.parse_image(record)
             picture = parsed["image"].numpy()
-            assert tf.io.decode_png(picture).shape == (8, 8, 3)
+            assert tf.io.decode_png(picture).shape == (8, 8, 1)
             assert row == {
                 "image_id": parsed["image_id"].numpy(),
                 "image_sha256": hashlib.sha256(picture).digest(),

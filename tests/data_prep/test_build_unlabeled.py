@@ -28,7 +28,7 @@ def read_truth(root) -> list[dict]:
 
 
 def read_column(directory, split, column) -> list:
-    paths = sidecars.split_indexes(directory, split)
+    paths = shards.index_paths(directory, split)
     return sidecars.read_column(paths, column).to_pylist()
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from noisy_student_tf import configs
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.devices import replicas, runtime
-from noisy_student_tf.training import schedules, state, step
+from noisy_student_tf.training import state, step
 from tests.training import tiny
 
 
@@ -105,7 +105,7 @@ def test_tpu_step_is_constructed(monkeypatch):
         source=state.ModelSource(
             build=lambda: tiny.build(synchronized=True, dropout_rate=0.5)
         ),
-        schedule=schedules.learning_rate(made, configuration),
+        schedule=made.learning_rate(configuration),
     )
     settings = step.StepSettings(
         config=configuration,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.model import architectures
+from noisy_student_tf.model import efficientnet, folding
 from tests import rounding
 from tests.model import small_specs
 
@@ -28,7 +28,7 @@ def test_folded_logits_are_the_models(name, small_image_strides, multiplies):
         if variable.name in ("gamma", "beta"):
             noise = generator.normal(0, 0.2, variable.shape)
             variable.assign(variable + noise)
-    folded = architectures.fold(model, multiplies=multiplies)
+    folded = folding.fold(model, multiplies=multiplies)
     images = generator.integers(0, 256, [8, 32, 32, 3], dtype=np.uint8)
     features = tf.function(folded.features)(images)
     logits, expected = folded.classifier(features), model(images)
@@ -40,9 +40,34 @@ def test_folded_logits_are_the_models(name, small_image_strides, multiplies):
     np.testing.assert_allclose(features, expected, rtol=0, atol=tolerance)
 
 
+def test_a_network_without_a_twin_is_served_as_it_is(tmp_path):
+    class Another(efficientnet.EfficientNet):
+        pass
+
+    model = Another(small_specs.make_spec(depth=0.3))
+    served = folding.fold(model)
+    images = np.random.default_rng(0).integers(
+        0, 256, [4, 32, 32, 3], dtype=np.uint8
+    )
+    expected = model(images)
+    np.testing.assert_array_equal(served(images), expected)
+    assert len(served.variables) == len(model.variables)
+    served.logits = tf.function(
+        served.__call__, input_signature=[tf.TensorSpec([None, 32, 32, 3])]
+    )
+    tf.saved_model.save(served, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    np.testing.assert_allclose(
+        loaded.logits(images.astype(np.float32)),
+        expected,
+        rtol=0,
+        atol=rounding.of_logits(model, expected),
+    )
+
+
 def test_nothing_of_normalization_is_left():
     model = small_specs.make_calibrated(small_specs.make_spec())
-    folded = architectures.fold(model)
+    folded = folding.fold(model)
     count = sum(np.prod(variable.shape) for variable in folded.variables)
     # A norm's four vectors become one bias.
     total = sum(np.prod(variable.shape) for variable in model.variables)

@@ -13,7 +13,7 @@ _COLORS = np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)
 PIXELS = _COLORS.repeat(8, axis=0).repeat(8, axis=1)  # [24, 40, 3]
 
 read = tf.function(
-    orientation.read, input_signature=[tf.TensorSpec([], tf.string)]
+    orientation.read_jpeg, input_signature=[tf.TensorSpec([], tf.string)]
 )
 
 
@@ -50,7 +50,7 @@ def test_every_orientation_is_pillow_s(value):
     encoded = oriented(value)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(encoded)))
     assert read(encoded).numpy() == value
-    turned = orientation.turn(decode.decode(encoded), tf.constant(value))
+    turned = decode.decode(tf.constant(encoded))
     # Decoders differ by a rounding; a wrong turn differs by much more.
     np.testing.assert_allclose(
         turned.numpy().astype(int), np.asarray(expected).astype(int), atol=6
@@ -98,9 +98,41 @@ def test_a_file_that_ends_anywhere_is_read_without_error(length):
     assert read(encode(exif_bytes(b"MM", 8))[:length]).numpy() in (1, 8)
 
 
-def test_other_formats_are_upright():
-    png = encode(exif_bytes(b"MM", 8), "PNG")
-    assert read(png).numpy() == orientation.UPRIGHT
+@pytest.mark.parametrize("value", range(1, 9))
+@pytest.mark.parametrize("place", [(0, 0, 24, 40), (2, 3, 5, 11)])
+def test_a_part_of_a_turned_picture_is_that_of_the_upright_one(value, place):
+    encoded = tf.constant(oriented(value))
+    whole = decode.decode(encoded).numpy()
+    top, left, height, width = place
+    height = min(height, whole.shape[0])
+    width = min(width, whole.shape[1])
+    part = decode.decode_box(
+        encoded, lambda size: tf.constant([top, left, height, width])
+    )
+    expected = whole[top : top + height, left : left + width]
+    np.testing.assert_array_equal(part, expected)
+
+
+@pytest.mark.parametrize("order", [b"II", b"MM"])
+@pytest.mark.parametrize("value", [1, 3, 6, 8])
+def test_other_formats_have_it_too(order, value):
+    exif = exif_bytes(order, value)
+    read_png = tf.function(orientation.read_png)
+    assert read_png(tf.constant(encode(exif, "PNG"))).numpy() == value
+    read_webp = tf.function(orientation.read_webp)
+    assert read_webp(tf.constant(encode(exif, "WEBP"))).numpy() == value
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+@pytest.mark.parametrize("length", [0, 12, 20, 30, 40, 60, 100, -10, -40])
+def test_other_files_may_end_anywhere(form, length):
+    content = encode(exif_bytes(b"MM", 8), form)[:length]
+    for read_one in (orientation.read_png, orientation.read_webp):
+        found = tf.function(read_one)(tf.constant(content))
+        assert found.numpy() in (1, 8)
+
+
+def test_nothing_is_upright():
     assert read(b"").numpy() == orientation.UPRIGHT
 
 
@@ -110,7 +142,9 @@ def test_a_turned_picture_is_cropped_as_the_upright_one():
     buffer = io.BytesIO()
     upright.save(buffer, "PNG")
     expected = decode.test_image(buffer.getvalue(), 16)
-    image = orientation.upright(decode.decode(encoded), tf.constant(encoded))
+    image = decode.decode(tf.constant(encoded))
     turned = decode.crop_and_resize(image, 16, crop="center")
     np.testing.assert_allclose(turned, expected, atol=6)
-    assert np.abs(decode.test_image(encoded, 16) - expected).max() > 30
+    np.testing.assert_allclose(
+        decode.test_image(tf.constant(encoded), 16), expected, atol=6
+    )

@@ -78,7 +78,7 @@ def read_selection(directory):
     copies = {}
     for name in sorted(os.listdir(directory)):
         if name.endswith(".parquet"):
-            for batch in predictions.read_batches(
+            for batch in parquet_files.read_batches(
                 os.path.join(directory, name), ["image_id", "copies"]
             ):
                 columns = (batch[key].to_pylist() for key in batch)

@@ -11,12 +11,7 @@ from pyarrow import parquet
 
 from noisy_student_tf import files
 from noisy_student_tf.pseudo_labels import predict
-from noisy_student_tf.records import (
-    parquet_files,
-    predictions,
-    schema,
-    shards,
-)
+from noisy_student_tf.records import parquet_files, predictions, schema, shards
 
 _BATCH = 4
 
@@ -89,7 +84,7 @@ def test_rows_are_the_teacher_s(unlabeled, tmp_path):
     manifest = predictions.read_manifest(str(tmp_path / "out"), num_classes=3)
     assert manifest["num_images_per_shard"] == [5, 0, 2]
     path = str(tmp_path / "out" / manifest["shards"][0])
-    (batch,) = predictions.read_batches(
+    (batch,) = parquet_files.read_batches(
         path, ["image_id", "class_id", "confidence", "probabilities"]
     )
     values = np.array([0.5, 1, 2, 3, 4], np.float32)

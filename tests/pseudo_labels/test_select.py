@@ -9,7 +9,7 @@ from hypothesis import strategies
 
 from noisy_student_tf import configs
 from noisy_student_tf.pseudo_labels import cuts, ranks, select
-from noisy_student_tf.records import predictions
+from noisy_student_tf.records import parquet_files, predictions
 from tests.pseudo_labels import synthetic
 
 _SEED = 5
@@ -107,7 +107,7 @@ def tight_memory(monkeypatch):
     """Force many passes with small histograms and few candidates."""
     monkeypatch.setattr(cuts, "_HISTOGRAM_SIZE", 64)
     monkeypatch.setattr(cuts, "_MAX_CANDIDATES", 4)
-    monkeypatch.setattr(predictions, "_ROWS_PER_BATCH", 100)
+    monkeypatch.setattr(parquet_files, "_ROWS_PER_BATCH", 100)
 
 
 @pytest.mark.parametrize("quota", [1, 7, 100, 313, 1000])

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf.pipeline.augmentation import operations
-from noisy_student_tf.training import ema
+from noisy_student_tf.training import state
 
 GOLDEN = np.load(
     pathlib.Path(__file__).parent.parent / "golden" / "tensorflow_addons.npz"
@@ -72,8 +72,8 @@ def test_the_average_of_the_weights_equals_its_moving_average():
     ):
         weights = weights - LEARNING_RATE * gradient
         model.set_weights([weights[np.newaxis]])
-        decay = ema.ramped_decay(AVERAGE_DECAY, tf.constant(step))
-        ema.update(averages, model, decay)
+        decay = state.ramped_decay(AVERAGE_DECAY, tf.constant(step))
+        state.update_averages(averages, model, decay)
         average = averages.get_weights()[0][0]
         np.testing.assert_allclose(average, expected, atol=1e-6)
 

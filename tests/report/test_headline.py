@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from noisy_student_tf import files, workdirs
-from noisy_student_tf.evaluation.significance import chance
+from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.records import shards
 from noisy_student_tf.report import headline, run_page, run_sections, svg_plots
 from tests.report import synthetic_run
 
 HALVES = np.repeat([0, 1], 40)
-LEARNED = chance.standing(HALVES, HALVES)
-ONE_CLASS = chance.standing(HALVES, np.zeros_like(HALVES))
+LEARNED = metrics.standing(HALVES, HALVES)
+ONE_CLASS = metrics.standing(HALVES, np.zeros_like(HALVES))
 
 
 @pytest.fixture

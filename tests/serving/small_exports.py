@@ -6,8 +6,8 @@ import io
 import numpy as np
 import PIL.Image
 
-from noisy_student_tf.model import architectures
-from noisy_student_tf.pipeline import decode, orientation
+from noisy_student_tf.model import folding
+from noisy_student_tf.pipeline import decode
 from noisy_student_tf.serving import saved_model, served
 from tests import rounding
 from tests.model import small_specs
@@ -24,14 +24,13 @@ def make_model():
     return small_specs.make_calibrated(spec)
 
 
-def prepare(image, encoded):
-    upright = orientation.upright(image, encoded)
-    return decode.crop_and_resize(upright, RESOLUTION, crop="whole")
+def prepare(image):
+    return decode.crop_and_resize(image, RESOLUTION, crop="whole")
 
 
 def write(model, directory: str) -> None:
     saved_model.export(
-        model=architectures.fold(model),
+        model=folding.fold(model),
         spec=dataclasses.asdict(model.spec),
         directory=directory,
         training_fingerprint="0123abcd4567efgh",

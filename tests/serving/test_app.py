@@ -1,10 +1,12 @@
 import io
+import time
 
 import numpy as np
 import pytest
 from fastapi import testclient
 from PIL import Image
 
+from noisy_student_tf.records import pictures
 from noisy_student_tf.serving import app, exported
 from tests.serving import small_exports
 
@@ -60,7 +62,7 @@ def test_a_large_file_is_refused(client, monkeypatch):
 def test_a_picture_of_many_pixels_is_refused_undecoded(
     client, monkeypatch, limit
 ):
-    monkeypatch.setattr(app, "MAX_PIXELS", limit)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", limit)
     picture = small_exports.encode(small_exports.IMAGES[0])
     response = client.post("/classify", content=picture)
     assert response.status_code == 413
@@ -70,9 +72,19 @@ def test_a_picture_of_many_pixels_is_refused_undecoded(
 def test_a_decompression_bomb_is_refused(client, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     buffer = io.BytesIO()
-    Image.new("RGB", (30, 30)).save(buffer, "PNG")
+    Image.new("RGB", (30, 30)).save(buffer, "TIFF")
     response = client.post("/classify", content=buffer.getvalue())
     assert response.status_code == 413
+
+
+def test_sixty_large_frames_are_answered_from_the_first(client):
+    frames = [Image.new("L", (3000, 3000), shade) for shade in range(60)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    started = time.process_time()
+    response = client.post("/classify", content=buffer.getvalue())
+    assert response.status_code == 200
+    assert time.process_time() - started < 1
 
 
 def test_the_model_is_described(client):

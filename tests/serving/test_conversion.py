@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from noisy_student_tf.model import architectures
+from noisy_student_tf.model import folding
 from noisy_student_tf.serving import conversion
 from tests import rounding
 from tests.serving import small_exports
@@ -18,7 +18,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def folded(model):
-    return architectures.fold(model, multiplies=False)
+    return folding.fold(model, multiplies=False)
 
 
 # Shares of the largest logit by which the rounding of weights may change it,

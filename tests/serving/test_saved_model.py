@@ -16,8 +16,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from noisy_student_tf import files
-from noisy_student_tf.model import architectures
-from noisy_student_tf.pipeline import decode, orientation
+from noisy_student_tf.model import folding
+from noisy_student_tf.pipeline import decode
 from noisy_student_tf.serving import exported, saved_model, served
 from tests import rounding
 from tests.model import small_specs
@@ -27,19 +27,14 @@ GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.integers(0, 256, (3, 20, 24, 3), dtype=np.uint8)
 
 
-def prepare(image, encoded):
+def prepare(image):
     resized = tf.raw_ops.ResizeBicubic(
         images=image[tf.newaxis], size=[RESOLUTION, RESOLUTION]
     )
     return resized[0]
 
 
-preprocess = served.Preprocess(
-    decode=lambda encoded: tf.io.decode_image(
-        encoded, 3, expand_animations=False
-    ),
-    prepare=prepare,
-)
+preprocess = served.Preprocess(decode=decode.decode, prepare=prepare)
 
 
 def encode(image):
@@ -225,7 +220,7 @@ def test_failed_export_leaves_the_earlier_one(model, tmp_path):
 
 
 def test_folded_model_serves_the_same_logits(model, tmp_path):
-    folded = architectures.fold(model)
+    folded = folding.fold(model)
     folded.spec = model.spec
     path = str(tmp_path / "saved_model")
     write(folded, path)
@@ -245,16 +240,13 @@ def test_folded_model_serves_the_same_logits(model, tmp_path):
 
 
 def test_exif_orientation_is_applied_inside(model, tmp_path):
-    def upright(image, encoded):
-        return prepare(orientation.upright(image, encoded), encoded)
-
     path = str(tmp_path / "saved_model")
     saved_model.export(
         model=model,
         spec=dataclasses.asdict(model.spec),
         directory=path,
         training_fingerprint="",
-        preprocess=served.Preprocess(decode=decode.decode, prepare=upright),
+        preprocess=served.Preprocess(decode=decode.decode, prepare=prepare),
         crop="whole",
     )
     # As stored by a camera held sideways; 6: turn it clockwise.

@@ -29,7 +29,7 @@ def finished(tmp_path_factory) -> runs.Run:
         num_classes=len(names), class_names=names, small_image_strides=True
     )
     model = small_specs.make_calibrated(spec)
-    directory = run.workdir.student(1)
+    directory = run.workdir.folder("student_1")
     saved.save(directory, model=model, ema_model=model, spec=spec)
     shards.write_manifest(directory, {"model": "student_1", "results": []})
     export.export(run)
@@ -37,7 +37,7 @@ def finished(tmp_path_factory) -> runs.Run:
 
 
 def test_the_export_says_which_model_it_is(finished):
-    fingerprint = saved.fingerprint(finished.workdir.student(1))
+    fingerprint = saved.fingerprint(finished.workdir.folder("student_1"))
     assert shards.read_manifest(finished.workdir.export) == {
         "model": "student_1",
         "reason": "the last one: there are no validation images to choose",
@@ -75,7 +75,7 @@ def test_a_format_lies_beside_what_describes_it(finished):
 
 
 def test_a_difference_is_measured(finished):
-    model, spec = saved.load(finished.workdir.student(1))
+    model, spec = saved.load(finished.workdir.folder("student_1"))
     row = export.compare(finished, model, spec, lambda images: -model(images))
     # The most probable class becomes the least probable one.
     assert row["agreement"] == 0

@@ -48,7 +48,7 @@ def fold(run, number) -> workdirs.Workdir:
 def test_every_labeled_image_is_judged_once(finished):
     path = held_out.path(finished.workdir.folds, "folds")
     judged = [each.tobytes() for each in held_out.read_choices(path).ids]
-    indexes = sidecars.split_indexes(finished.workdir.labeled, "train")
+    indexes = shards.index_paths(finished.workdir.labeled, "train")
     assert len(judged) == 40
     assert set(judged) == sidecars.read_ids(indexes)
 

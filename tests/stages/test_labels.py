@@ -41,7 +41,7 @@ def base(tmp_path_factory):
     data.build_labeled(run)
     data.build_unlabeled(run)
     save_model(run.workdir.teacher, seed=0)
-    save_model(run.workdir.student(1), seed=1)
+    save_model(run.workdir.folder("student_1"), seed=1)
     return run
 
 
@@ -114,7 +114,7 @@ def test_ensemble_flip_and_calibration_make_another_teacher(
         base,
         tmp_path,
         **{
-            "labeling.ensemble": base.workdir.student(1),
+            "labeling.ensemble": base.workdir.folder("student_1"),
             "labeling.flip": True,
             "labeling.calibrate": True,
         },
@@ -211,7 +211,7 @@ def test_a_kept_selection_is_relabeled_by_the_next_teacher(
     assert selected(run, 2) == selected(run, 1)
     assert not files.exists(run.workdir.selection(2))
     manifest = shards.read_manifest(run.workdir.pseudo_labeled(2))
-    teacher = saved.fingerprint(base.workdir.student(1))
+    teacher = saved.fingerprint(base.workdir.folder("student_1"))
     assert manifest[predictions.TEACHER] == teacher
     assert manifest["selected_by"] == saved.fingerprint(base.workdir.teacher)
     predicted = shards.read_manifest(run.workdir.predictions(2))
@@ -223,13 +223,17 @@ def test_another_model_selects_for_the_teacher(base, tmp_path):
         base,
         tmp_path,
         **{
-            "self_training.selection_teacher_directory": base.workdir.student(1)
+            "self_training.selection_teacher_directory": base.workdir.folder(
+                "student_1"
+            )
         },
     )
     labels.label(run, run.recipe.students[0])
     assert selected(run, 1) == selected(run, 0)
     manifest = shards.read_manifest(run.workdir.pseudo_labeled(1))
-    assert manifest["selected_by"] == saved.fingerprint(base.workdir.student(1))
+    assert manifest["selected_by"] == saved.fingerprint(
+        base.workdir.folder("student_1")
+    )
     with pytest.raises(ValueError, match="selection_teacher_directory"):
         again(base, tmp_path / "none").recipe.labeling(0)
 

@@ -25,3 +25,17 @@ def test_noised_labels_repeat_and_differ_from_clean_ones():
     # Labeling leaves the teacher as it was.
     for a, b in zip(statistics, tiny.weights_of(model.stem_norm), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_test_images_are_noised_by_their_seed():
+    policy = configs.PolicyConfig(
+        crop="none", policy="randaugment", horizontal_flip=True, num_ops=1
+    )
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    noise = tf.function(noised_teacher.noise_test_images, autograph=False)
+    images = tf.constant(np.stack([image] * 8))
+    first = noise(images, policy, tf.constant([3, 4]))
+    np.testing.assert_array_equal(
+        first, noise(images, policy, tf.constant([3, 4]))
+    )
+    assert len({image.tobytes() for image in first.numpy()}) > 3

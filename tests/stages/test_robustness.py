@@ -62,7 +62,7 @@ def run(tmp_path_factory):
     workdirs.write_config(config, run.workdir)
     data.build_labeled(run)
     write_model(run, run.workdir.teacher, 16, "teacher")
-    write_model(run, run.workdir.fixres, 24, "teacher_fixres")
+    write_model(run, run.workdir.folder("fixres"), 24, "teacher_fixres")
     load = classifiers.load
 
     def load_teacher_alone(path, **options):

@@ -41,9 +41,9 @@ def final_model(
     run: runs.Run, teacher: float, student: float, finetuned: float
 ) -> tuple[str, str]:
     write_accuracy(run.workdir.teacher, 16, teacher)
-    write_accuracy(run.workdir.student(1), 16, student)
+    write_accuracy(run.workdir.folder("student_1"), 16, student)
     if run.recipe.finetuned:
-        write_accuracy(run.workdir.fixres, 24, finetuned)
+        write_accuracy(run.workdir.folder("fixres"), 24, finetuned)
     return runs.final_model(run)
 
 
@@ -76,12 +76,12 @@ def test_a_student_worse_than_its_teacher_is_not_final(tmp_path):
 
 def test_without_validation_images_the_last_is_final(tmp_path):
     run = make_run(tmp_path, fixres_resolution=0)
-    tf.io.gfile.makedirs(run.workdir.student(1))
+    tf.io.gfile.makedirs(run.workdir.folder("student_1"))
     shards.write_manifest(
-        run.workdir.student(1), {"resolution": 16, "results": []}
+        run.workdir.folder("student_1"), {"resolution": 16, "results": []}
     )
     folder, reason = runs.final_model(run)
-    assert folder == run.workdir.student(1)
+    assert folder == run.workdir.folder("student_1")
     assert "no validation images" in reason
 
 
@@ -93,7 +93,7 @@ def test_the_supervised_baseline_is_never_final(tmp_path):
     )
     write_accuracy(run.workdir.folder("supervised"), 16, 0.99)
     folder, _ = final_model(run, 0.7, 0.8, 0.0)
-    assert folder == run.workdir.student(1)
+    assert folder == run.workdir.folder("student_1")
 
 
 def test_teacher_is_final_without_students(tmp_path):
@@ -127,7 +127,7 @@ def test_records_without_ids_are_named_by_their_indexes(tmp_path):
         )
         return next(iter(stream))
 
-    paths = sidecars.split_indexes(run.workdir.labeled, "test")
+    paths = shards.index_paths(run.workdir.labeled, "test")
     ids, labels = (
         sidecars.read_column(paths, name).to_pylist()
         for name in ("image_id", "label")

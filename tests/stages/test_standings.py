@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from noisy_student_tf import files, workdirs
 from noisy_student_tf.configs import config_tree, presets
-from noisy_student_tf.evaluation.significance import chance
+from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import labels, runs, standings
 
@@ -32,7 +32,7 @@ def write_model(directory: str, **named: np.ndarray) -> None:
     """Write the manifest of a model by what it names the halves."""
     files.make_directories(directory)
     found = {
-        split: dataclasses.asdict(chance.standing(HALVES, classes))
+        split: dataclasses.asdict(metrics.standing(HALVES, classes))
         for split, classes in named.items()
     }
     shards.write_manifest(directory, {"standing": found})
@@ -83,7 +83,9 @@ def test_labeling_begins_with_the_check(tmp_path):
 def test_a_student_is_checked_before_it_teaches(tmp_path):
     run = make_run(tmp_path, **{"self_training.num_iterations": 2})
     write_model(run.workdir.teacher, validation=HALVES)
-    write_model(run.workdir.student(1), validation=ONE_CLASS, train=ONE_CLASS)
+    write_model(
+        run.workdir.folder("student_1"), validation=ONE_CLASS, train=ONE_CLASS
+    )
 
     with pytest.raises(ValueError, match="Student 1 is not significantly"):
         labels.predict(run, run.recipe.labeling(2))
@@ -103,7 +105,7 @@ def test_few_validation_images_leave_it_to_the_training_images(tmp_path):
     run = make_run(tmp_path)
     few = {"validation": ONE_CLASS[:4], "train": HALVES}
     found = {
-        split: dataclasses.asdict(chance.standing(HALVES[: len(each)], each))
+        split: dataclasses.asdict(metrics.standing(HALVES[: len(each)], each))
         for split, each in few.items()
     }
     files.make_directories(run.workdir.teacher)
@@ -125,7 +127,7 @@ def test_a_good_teacher_passes_and_a_weak_one_if_allowed(tmp_path):
 def test_folds_decide_where_validation_images_are_few(tmp_path):
     run = make_run(tmp_path, **{"evaluation.teacher_folds": 2})
     write_model(run.workdir.teacher, train=HALVES)
-    found = dataclasses.asdict(chance.standing(HALVES, ONE_CLASS))
+    found = dataclasses.asdict(metrics.standing(HALVES, ONE_CLASS))
     files.make_directories(run.workdir.folds)
     shards.write_manifest(run.workdir.folds, {"standing": {"folds": found}})
 

@@ -150,7 +150,7 @@ def begin(job, *, num_students):
     )
     for iteration in range(num_students + 1):
         name = f"student_{iteration}" if iteration else "teacher"
-        folder = job.workdir.model(iteration)
+        folder = job.workdir.folder(name)
         files.make_directories(folder)
         row = fakes.row_of_test(name, 0.7)
         shards.write_manifest(folder, {"model": name, "results": [row]})

@@ -1,3 +1,4 @@
+import json
 import pathlib
 
 import keras
@@ -6,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.training import ema, optimizer
+from noisy_student_tf.training import optimizer, state
 from tests import strategies
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "rmsprop_and_ema.npz"
@@ -33,7 +34,7 @@ def test_rmsprop_and_averages_are_tensorflow_1s():
     @tf.function
     def update(gradient, step):
         update_rule.apply([gradient], model.trainable_variables)
-        ema.update(averages, model, ema.ramped_decay(0.9999, step))
+        state.update_averages(averages, model, state.ramped_decay(0.9999, step))
 
     for step in range(12):
         update(tf.constant(golden["gradients"][step]), tf.constant(step))
@@ -59,7 +60,7 @@ def test_sgd_has_plain_momentum():
 
 
 def test_ramp_ends_at_the_final_decay():
-    decays = [float(ema.ramped_decay(0.5, tf.constant(t))) for t in (0, 4, 9)]
+    decays = [float(state.ramped_decay(0.5, tf.constant(t))) for t in (0, 4, 9)]
     assert decays == pytest.approx([0.1, 5 / 14, 0.5])
 
 
@@ -151,3 +152,65 @@ def test_each_variable_steps_by_its_share_of_the_rate(name, momentum):
     first, second = first_step((1.0, 0.25))
     np.testing.assert_allclose(first, whole, rtol=1e-6)
     np.testing.assert_allclose(second, 0.25 * whole, rtol=1e-5)
+
+
+RATES = pathlib.Path(__file__).parents[1] / "golden" / "learning_rate.json"
+CASES = json.loads(RATES.read_text())
+
+
+def make_schedule(
+    *, batch_size=512, steps_per_epoch=10.0, total_steps=200, **options
+):
+    training = configs.TrainingConfig(labeled_batch_size=batch_size)
+    config = configs.Config(
+        optimizer=configs.OptimizerConfig(**options), training=training
+    )
+    return optimizer.learning_rate(
+        config, total_steps=total_steps, steps_per_epoch=steps_per_epoch
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_exponential_schedule_is_the_published_one(case):
+    settings = json.loads(case)
+    schedule = make_schedule(
+        batch_size=settings["batch"],
+        steps_per_epoch=settings["images"] / settings["batch"],
+        total_steps=218_949,
+        base_learning_rate=settings["base"],
+        decay_epochs=settings["decay_epochs"],
+    )
+    for step, rate in CASES[case]:
+        assert float(schedule(tf.constant(step))) == pytest.approx(
+            rate, rel=2e-6
+        ), step
+
+
+def test_cosine_falls_from_the_peak_to_zero():
+    schedule = make_schedule(
+        schedule="cosine", warmup_epochs=0.0, base_learning_rate=0.1
+    )
+    assert float(schedule(tf.constant(0))) == pytest.approx(0.2)
+    assert float(schedule(tf.constant(100))) == pytest.approx(0.1)
+    assert float(schedule(tf.constant(200))) == pytest.approx(0.0, abs=1e-7)
+
+
+def test_constant_keeps_the_rate_after_the_warmup():
+    schedule = make_schedule(
+        schedule="constant", warmup_epochs=1.0, base_learning_rate=0.1
+    )
+    rates = [float(schedule(tf.constant(step))) for step in (0, 5, 10, 199)]
+    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.2])
+
+
+def test_warmup_takes_its_share_of_a_short_training():
+    schedule = make_schedule(
+        schedule="constant",
+        base_learning_rate=0.256,
+        batch_size=256,
+        warmup_epochs=0.5,
+        warmup_share=0.1,
+    )
+    # A tenth of 200 steps, where half an epoch is 5.
+    rates = [float(schedule(tf.constant(step))) for step in (10, 20, 30)]
+    assert rates == pytest.approx([0.128, 0.256, 0.256])

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from noisy_student_tf.devices import replicas
-from noisy_student_tf.training import ema, schedules, state, step
+from noisy_student_tf.training import optimizer, state, step
 from tests import strategies
 from tests.training import tiny
 
@@ -34,7 +34,7 @@ def make_steps(
                 normalized=normalized,
             )
         ),
-        schedule=schedules.learning_rate(made, configuration),
+        schedule=made.learning_rate(configuration),
     )
     settings = make_settings(configuration, made)
     train_steps = step.make_train_steps(train_state, settings, strategy)
@@ -178,7 +178,7 @@ def test_replicas_draw_different_noise():
         seed=3,
         strategy=strategy,
         source=state.ModelSource(build=build),
-        schedule=schedules.constant(0.1),
+        schedule=optimizer.constant(0.1),
     )
     settings = make_settings(configuration, made)
     make_step = step._step_maker(train_state, settings, strategy)
@@ -211,7 +211,7 @@ def test_weight_decay_enters_through_the_gradient():
         seed=3,
         strategy=strategies.mirrored(1),
         source=state.ModelSource(build=tiny.build),
-        schedule=schedules.constant(0.1),
+        schedule=optimizer.constant(0.1),
     )
     batch = next(iter(tiny.make_stream(0)))
     seed = tf.constant([1, 2])
@@ -238,7 +238,7 @@ def test_gradients_compile_under_xla_with_static_shapes():
         seed=3,
         strategy=strategies.mirrored(1),
         source=state.ModelSource(build=lambda: tiny.build(dropout_rate=0.5)),
-        schedule=schedules.constant(0.1),
+        schedule=optimizer.constant(0.1),
     )
     settings = make_settings(configuration, made)
 
@@ -266,7 +266,7 @@ def one_state(configuration, build_model=tiny.build, load_teacher=None):
         seed=3,
         strategy=strategies.mirrored(1),
         source=state.ModelSource(build=build_model, load_teacher=load_teacher),
-        schedule=schedules.constant(0.1),
+        schedule=optimizer.constant(0.1),
     )
 
 
@@ -433,11 +433,11 @@ def test_replicas_get_every_second_row_of_the_batch():
 def test_frozen_statistics_leave_their_average_untouched():
     model, averages = tiny.build(), tiny.build()
     model.stem_norm.moving_mean.assign([0.1, 0.2, 0.3, 0.7])
-    ema.start(averages, model)
+    state.start_averages(averages, model)
 
     @tf.function
     def update(t):
-        ema.update(averages, model, ema.ramped_decay(0.9, t))
+        state.update_averages(averages, model, state.ramped_decay(0.9, t))
 
     for t in range(3):
         update(tf.constant(t))

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from noisy_student_tf import configs
 from noisy_student_tf.configs import config_tree
-from noisy_student_tf.training import schedules
+from noisy_student_tf.training import progress
 from tests import rounding
 
 NUM_CLASSES = 3
@@ -95,7 +95,7 @@ def make_config(**overrides):
 
 def make_durations(configuration, *, total_steps=4, has_unlabeled=True):
     """Return the durations of a run of a given number of steps."""
-    made = schedules.make_durations(
+    made = progress.make_durations(
         configuration, num_labeled=8, epochs=100.0, has_unlabeled=has_unlabeled
     )
     return dataclasses.replace(made, total_steps=total_steps)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from noisy_student_tf import configs
 from noisy_student_tf.configs import config_tree
-from noisy_student_tf.model import architectures, saved, starts
+from noisy_student_tf.model import folding, saved
 from noisy_student_tf.weights import packages
 from tests.weights import golden, torch_writer
 
@@ -44,7 +44,7 @@ def classes_of(name):
 @pytest.mark.parametrize("folds", [False, True])
 def test_logits_are_those_of_the_reference_implementation(cache, folds):
     model, _ = saved.load(packages.directory_of(LITE0))
-    logits_fn = architectures.fold(model) if folds else model
+    logits_fn = folding.fold(model) if folds else model
     logits = logits_fn(PHOTOGRAPHS["images"]).numpy()
     assert golden.relative_error(logits, PHOTOGRAPHS["logits"]) < 1e-3
 
@@ -103,7 +103,7 @@ def test_only_a_name_is_looked_up(cache, tmp_path, caplog):
 def test_what_the_weights_do_not_fit_is_told(cache, values, message):
     config = config_with(initial_weights=LITE0, **values)
     with pytest.raises(ValueError, match=message) as caught:
-        starts.check(config, packages.directory_of(LITE0))
+        saved.check_starts(config, packages.directory_of(LITE0))
     # As it was given, not where it was found.
     assert str(caught.value).startswith(f"--model.initial_weights={LITE0}: ")
 

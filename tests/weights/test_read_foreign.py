@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from noisy_student_tf.model import saved, starts
+from noisy_student_tf.model import architectures, saved
 from noisy_student_tf.records import shards
 from noisy_student_tf.weights import read_foreign, weight_file
 from tests.weights import golden
@@ -188,4 +188,4 @@ def test_a_directory_with_one_file_will_do(tmp_path):
 
 
 def test_initializers_are_those_of_the_configuration():
-    assert starts.INITIALIZERS == ("published", "fan_in", "zeros")
+    assert architectures.INITIALIZERS == ("published", "fan_in", "zeros")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from noisy_student_tf import recipes, workdirs
-from noisy_student_tf.evaluation import results
+from noisy_student_tf.evaluation import metrics, results
 from noisy_student_tf.evaluation.significance import chance
 from noisy_student_tf.records import shards
 
@@ -76,10 +76,10 @@ def of_data(labeled: Manifest) -> Iterator[str]:
             )
     yield from _of_contradictions(labeled.get("in_several_classes", []))
     num_validation = sum(counts.get("validation", []))
-    if num_validation < chance.MIN_IMAGES:
+    if num_validation < metrics.MIN_IMAGES:
         which = (
             f"There are {num_validation:,} validation images, fewer than "
-            f"{chance.MIN_IMAGES}: which model is exported is left to chance."
+            f"{metrics.MIN_IMAGES}: which model is exported is left to chance."
             if num_validation
             else "There are no validation images: the last model is exported, "
             "be it better or worse."

@@ -41,12 +41,12 @@ def build(data, root, name, **changes):
 
 
 def keys(root, name):
-    paths = sidecars.split_indexes(f"{root}/{name}", "unlabeled")
+    paths = shards.index_paths(f"{root}/{name}", "unlabeled")
     return [sidecars.read_column([path], "key").to_pylist() for path in paths]
 
 
 def ids(root, name):
-    paths = sidecars.split_indexes(f"{root}/{name}", "unlabeled")
+    paths = shards.index_paths(f"{root}/{name}", "unlabeled")
     return sorted(sidecars.read_column(paths, "image_id").to_pylist())
 
 

@@ -15,6 +15,7 @@ from tests.data_prep import test_write_pseudo_labeled
 from tests.pseudo_labels import synthetic
 
 _RUNNERS = {
+    "local": ("local", ()),
     "in process": ("DirectRunner", ()),
     "processes": (
         "DirectRunner",

@@ -5,7 +5,8 @@ import pytest
 
 from noisy_student_tf import configs, recipes
 from noisy_student_tf.configs import config_tree
-from noisy_student_tf.evaluation.significance import cautions, chance
+from noisy_student_tf.evaluation import metrics
+from noisy_student_tf.evaluation.significance import cautions
 
 NAMES = ["crack", "whole", "other"]
 
@@ -58,7 +59,7 @@ def test_no_validation_images_are_few():
 
 
 def of_model(labels, named):
-    standing = chance.standing(np.array(labels), np.array(named))
+    standing = metrics.standing(np.array(labels), np.array(named))
     manifest = {"standing": {"train": dataclasses.asdict(standing)}}
     return list(cautions.of_model("Student 1", manifest, NAMES))
 

@@ -17,7 +17,9 @@ def test_every_arm_is_a_valid_configuration_of_its_own_draw(arm):
     config = resolve(arm.name)
     assert config.seed == config.data.split_seed == 2
     assert config.data.labeled == "csv:somewhere/cells/cells.csv"
-    assert arm.name.endswith(f"_{config.data.labeled_per_class}")
+    assert arm.name == "all_labels_40" or arm.name.endswith(
+        f"_{config.data.labeled_per_class}"
+    )
     assert "{" not in config.self_training.teacher_directory
 
 
@@ -56,6 +58,17 @@ def test_supervised_fine_tuning_is_a_student_s_without_its_images(count):
     assert baseline.augmentation.labeled == main.augmentation.labeled
     assert baseline.optimizer == main.optimizer
     assert baseline.data == main.data
+
+
+def test_the_labels_of_all_images_train_on_as_many_as_a_student_sees():
+    every, main = map(resolve, ("all_labels_40", "noisy_student_40"))
+    assert every.data.labeled_per_class == 0
+    training = main.training
+    assert every.training.min_steps * training.labeled_batch_size == (
+        training.min_steps
+        * training.labeled_batch_size
+        * (1 + training.unlabeled_ratio)
+    )
 
 
 def test_a_larger_student_learns_from_the_same_teacher():
