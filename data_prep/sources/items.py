@@ -8,21 +8,20 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from noisy_student_tf import files
+from noisy_student_tf.records import pictures as picture_files
 from noisy_student_tf.records import schema
 
 # Splits of a run's data directories.
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 UNLABELED = "unlabeled"
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+EXTENSIONS = picture_files.EXTENSIONS
 
-# JPEG, PNG, GIF; WebP has its name further on, and two letters are no sign of
-# BMP.
-_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
-
-# What to do about pictures that are not read, by suffix.
+# What to do about pictures that are not read, by suffix: what cameras keep
+# beside JPEG or in its place.
 ADVICE = dict.fromkeys(
-    (".heic", ".heif", ".avif", ".tif", ".tiff"), "convert them to JPEG"
+    (".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"),
+    "convert them to JPEG",
 )
 
 
@@ -165,8 +164,7 @@ def has_image_extension(path: str) -> bool:
 
 def begins_as_picture(head: bytes) -> bool:
     """Tell whether a file's first bytes are those of a picture."""
-    is_webp = head.startswith(b"RIFF") and head[8:12] == b"WEBP"
-    return is_webp or head.startswith(_BEGINNINGS)
+    return bool(picture_files.kind_of(head))
 
 
 def base_name(path: str) -> str:

@@ -157,11 +157,11 @@ def test_class_with_a_line_break_in_its_name_is_an_error(tmp_path):
 
 
 def test_ignored_files_are_named_with_what_to_do(tmp_path, caplog):
-    for name in ("a.png", "b.HEIC", "c.HEIC", "d.txt"):
+    for name in ("a.png", "b.DNG", "c.DNG", "d.txt"):
         small_pictures.write(f"{tmp_path}/{name}", b"x")
     listing = sources.list_checked(sources.open_source(f"files:{tmp_path}"))
-    assert listing.ignored == {".HEIC": 2, ".txt": 1}
-    assert "3 files ignored: 2 .HEIC (convert them to JPEG), 1 .txt." in (
+    assert listing.ignored == {".DNG": 2, ".txt": 1}
+    assert "3 files ignored: 2 .DNG (convert them to JPEG), 1 .txt." in (
         caplog.text
     )
     small_pictures.write(f"{tmp_path}/none/d.txt", b"x")
