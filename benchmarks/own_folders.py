@@ -2,7 +2,8 @@
 
 Writes Fashion-MNIST (Debian: dataset-fashion-mnist) as `labeled/CLASS/N.png`,
 `unlabeled/N.png` and `test/CLASS/N.png`, and runs the preset on them by
-changing nothing but paths and the length. Flags after `--` go to the run.
+changing nothing but paths and the length: labels and splits are what the
+preset has for images of its own. Flags after `--` go to the run.
 
     python -m benchmarks.own_folders --workdir=runs/own_folders
 """
@@ -45,6 +46,10 @@ def main(arguments: list[str]) -> None:
             f"--data.labeled=folder:{images}/labeled",
             f"--data.unlabeled=files:{images}/unlabeled",
             f"--data.evaluation=folder:{images}/test",
+            # As many labels, and the splits, of the preset's own images.
+            "--data.labeled_per_class=100",
+            "--data.validation_fraction=0.05",
+            "--data.split=hashed",
             f"--workdir={root}/run",
             *arguments[1:],
         ],

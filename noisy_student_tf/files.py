@@ -159,7 +159,7 @@ def scan_directory(path: str) -> list[Entry]:
 
 def real_path(path: str) -> str:
     """Return what a path leads to when its links are followed."""
-    return path if is_remote(path) else os.path.realpath(path)
+    return path.rstrip("/") if is_remote(path) else os.path.realpath(path)
 
 
 def expand_home(path: str) -> str:

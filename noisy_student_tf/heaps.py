@@ -25,6 +25,8 @@ _SYSTEM_FOLDERS = (
     "lost+found",
 )
 
+_HEAD_BYTES = 64
+
 HIDDEN = "hidden"
 SPECIAL = "no regular file"
 
@@ -90,6 +92,7 @@ def find_pictures(
     folders: Sequence[str] = ("",),
     *,
     is_picture: Callable[[str], bool],
+    begins_as_picture: Callable[[bytes], bool] | None = None,
 ) -> Found:
     """Find the pictures at any depth below some folders of a directory.
 
@@ -97,6 +100,8 @@ def find_pictures(
         directory: What paths are relative to.
         folders: Names in it; "" is the directory itself.
         is_picture: Tells by a file's name whether it is one.
+        begins_as_picture: Tells the same of files without a suffix, by their
+            first bytes; None: they are none.
     """
     found = Found({name: [] for name in folders}, collections.Counter())
     seen = {files.real_path(directory)} - {
@@ -124,15 +129,41 @@ def find_pictures(
                 found.ignored[f"{entry.name}/" if is_folder else HIDDEN] += 1
             elif is_folder:
                 (linked if entry.is_link else pending).append((top, inside))
-            elif entry.is_special():
-                found.ignored[SPECIAL] += 1
-            elif is_picture(entry.name):
-                found.pictures[top].append(inside)
+            elif kind := _left_out_as(entry, is_picture, begins_as_picture):
+                found.ignored[kind] += 1
             else:
-                found.ignored[suffix_of(entry.name)] += 1
+                found.pictures[top].append(inside)
     for paths in found.pictures.values():
         paths.sort(key=lambda path: path.split("/"))
     return found
+
+
+def _left_out_as(
+    entry: files.Entry,
+    is_picture: Callable[[str], bool],
+    begins_as_picture: Callable[[bytes], bool] | None,
+) -> str:
+    """Return what a file is counted as; empty: it is a picture."""
+    if entry.is_special():
+        return SPECIAL
+    if is_picture(entry.name):
+        return ""
+    if (
+        begins_as_picture
+        and not os.path.splitext(entry.name)[1]
+        and begins_as_picture(_head(entry.path))
+    ):
+        return ""
+    return suffix_of(entry.name)
+
+
+def _head(path: str) -> bytes:
+    """Return a file's first bytes; none if it cannot be read."""
+    try:
+        with files.open_file(path, "rb") as file:
+            return file.read(_HEAD_BYTES)
+    except files.errors():
+        return b""
 
 
 def describe_ignored(

@@ -1,6 +1,7 @@
 import uuid
 
 import pytest
+import tensorflow as tf
 
 from noisy_student_tf import files
 
@@ -146,3 +147,42 @@ def test_free_space_is_known_of_local_disks_only(tmp_path):
     assert files.free_bytes("gs://bucket/run") is None
     assert files.is_remote("gs://bucket/run")
     assert not files.is_remote("/run")
+
+
+def test_a_name_that_exists_is_no_pattern(tmp_path):
+    root = f"{tmp_path}/run [1]"
+    files.make_directories(root)
+    for name in ("a,b.tar", "c*.tar", "cd.tar"):
+        files.write_bytes(f"{root}/{name}", b"x")
+    assert files.glob(f"{root}/a,b.tar") == [f"{root}/a,b.tar"]
+    assert files.glob(f"{root}/c*.tar") == [f"{root}/c*.tar"]
+    assert files.glob(f"{root}/*d.tar") == [f"{root}/cd.tar"]
+
+
+def test_scanned_names_say_what_they_are(directory):
+    files.make_directories(f"{directory}/folder.jpg")
+    for name in ("b.jpg", "a.jpg", "c.jpg.temporary-1"):
+        files.write_bytes(f"{directory}/{name}", b"x")
+    found = files.scan_directory(directory)
+    assert [(each.name, each.is_directory()) for each in found] == [
+        ("a.jpg", False),
+        ("b.jpg", False),
+        ("folder.jpg", True),
+    ]
+    assert not any(each.is_special() for each in found[:2])
+    assert files.real_path(f"{directory}/") == files.real_path(directory)
+
+
+def test_errors_of_a_network_pass_and_those_of_files_do_not():
+    assert files.is_passing(tf.errors.UnavailableError(None, None, "no route"))
+    for error in (
+        OSError("damaged"),
+        tf.errors.FailedPreconditionError(None, None, "a directory"),
+    ):
+        assert not files.is_passing(error)
+
+
+def test_home_directory_is_found(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert files.expand_home("~/birds") == "/home/me/birds"
+    assert files.expand_home("gs://bucket/~birds") == "gs://bucket/~birds"

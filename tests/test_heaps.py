@@ -27,6 +27,18 @@ def test_files_are_found_at_any_depth_and_others_counted_by_suffix(tmp_path):
     )
 
 
+def test_files_without_a_suffix_are_told_by_their_first_bytes(tmp_path):
+    write(tmp_path, "IMG_1", "README", "odd.dat", "b.jpg")
+    (tmp_path / "IMG_1").write_bytes(b"picture" + bytes(100))
+    found = heaps.find_pictures(
+        str(tmp_path),
+        is_picture=lambda name: name.endswith(".jpg"),
+        begins_as_picture=lambda head: head.startswith(b"picture"),
+    )
+    assert found.pictures == {"": ["IMG_1", "b.jpg"]}
+    assert found.ignored == {"without suffix": 1, ".dat": 1}
+
+
 def test_what_systems_leave_is_not_entered(tmp_path):
     write(
         tmp_path,
@@ -90,6 +102,8 @@ def test_remote_folders_are_walked(tmp_path):
         {"cat": ["cat/a.jpg", "cat/deep/b.jpg"], "dog": []},
         {".txt": 1, "hidden": 1},
     )
+    for directory in (root, f"{root}/"):
+        assert find(directory)[0] == {"": ["cat/a.jpg", "cat/deep/b.jpg"]}
 
 
 @pytest.mark.parametrize(

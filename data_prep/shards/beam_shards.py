@@ -66,6 +66,7 @@ def run(
     """
     if not elements:
         return
+    function = functools.partial(_call, function)
     if beam.runner == LOCAL_RUNNER:
         for _ in local_shards.run(
             elements, function, title=title, num_images=num_images
@@ -98,6 +99,7 @@ def map_reduce(
         beam: Where it runs.
         title: What is done, as progress names it.
     """
+    function = functools.partial(_call, function)
     if beam.runner == LOCAL_RUNNER:
         return functools.reduce(
             merge,
@@ -148,15 +150,15 @@ def _spread(
         | "Unpack" >> apache_beam.FlatMap(unpack)
         | "Spread" >> apache_beam.Reshuffle()
         # Beam cannot check a protocol.
-        | "Each"
-        >> apache_beam.Map(functools.partial(_call, function)).with_input_types(
-            Any
-        )
+        | "Each" >> apache_beam.Map(function).with_input_types(Any)
     )
 
 
 def _call(function: Callable[[Any], Any], element: Any) -> Any:
-    """Call a function; Beam shows no other errors than Python's own."""
+    """Call a function; errors of files become Python's own.
+
+    Others do not travel between processes as what they are.
+    """
     try:
         return function(element)
     except files.errors() as error:

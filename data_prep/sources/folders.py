@@ -186,7 +186,10 @@ def _list(
     """
     name = items.base_name(directory)
     found = heaps.find_pictures(
-        directory, tuple(places), is_picture=items.has_image_extension
+        directory,
+        tuple(places),
+        is_picture=items.has_image_extension,
+        begins_as_picture=items.begins_as_picture,
     )
     ignored = found.ignored + _count_outside(directory, around)
     images = [

@@ -8,17 +8,20 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from noisy_student_tf import files
+from noisy_student_tf.records import pictures as picture_files
 from noisy_student_tf.records import schema
 
 # Splits of a run's data directories.
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 UNLABELED = "unlabeled"
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+EXTENSIONS = picture_files.EXTENSIONS
 
-# What to do about pictures that are not read, by suffix.
+# What to do about pictures that are not read, by suffix: what cameras keep
+# beside JPEG or in its place.
 ADVICE = dict.fromkeys(
-    (".heic", ".heif", ".avif", ".tif", ".tiff"), "convert them to JPEG"
+    (".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"),
+    "convert them to JPEG",
 )
 
 
@@ -157,6 +160,11 @@ def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
 def has_image_extension(path: str) -> bool:
     """Tell whether a file's name is that of a picture."""
     return path.lower().endswith(EXTENSIONS)
+
+
+def begins_as_picture(head: bytes) -> bool:
+    """Tell whether a file's first bytes are those of a picture."""
+    return bool(picture_files.kind_of(head))
 
 
 def base_name(path: str) -> str:

@@ -5,7 +5,6 @@ of this project, which say what is wrong with a directory before they use it.
 """
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,7 +19,6 @@ from noisy_student_tf.records import pictures as picture_files
 # is transparent on black, and ignored EXIF but in JPEG.
 VERSION = 3
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 _SIGNATURES = ("serving_default", "images", "images_uint8", "features")
 # Where a SavedModel lies in an export's folder, and in that of a run.
 _PLACES = ("", "saved_model", "export/saved_model")
@@ -198,7 +196,7 @@ def list_pictures(paths: Sequence[str]) -> list[str]:
         if not inside:
             raise ValueError(
                 f"{path}: no pictures in this folder; accepted are names "
-                f"that end in {', '.join(IMAGE_EXTENSIONS)}."
+                f"that end in {', '.join(picture_files.EXTENSIONS)}."
             )
         found += inside
     return found
@@ -206,10 +204,18 @@ def list_pictures(paths: Sequence[str]) -> list[str]:
 
 def _find(directory: str) -> tuple[list[str], str]:
     """Return a folder's pictures, and what is said of its other files."""
-    found = heaps.find_pictures(directory, is_picture=_is_picture)
+    found = heaps.find_pictures(
+        directory,
+        is_picture=_is_picture,
+        begins_as_picture=_begins_as_picture,
+    )
     paths = [files.join(directory, name) for name in found.pictures[""]]
     return sorted(paths), heaps.describe_ignored(found.ignored, {})
 
 
 def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+    return name.lower().endswith(picture_files.EXTENSIONS)
+
+
+def _begins_as_picture(head: bytes) -> bool:
+    return bool(picture_files.kind_of(head))

@@ -322,7 +322,7 @@ def test_pictures_of_two_classes_are_named(data, tmp_path, caplog):
 
 
 def test_splits_of_the_source_are_kept(data, tmp_path):
-    for split, first in (("train", 0), ("val", 100), ("test", 200)):
+    for split, first in (("train", 50), ("val", 100), ("test", 200)):
         small_pictures.write_class_folders(
             f"{tmp_path}/set/{split}", num_per_class=3, first_seed=first
         )
@@ -344,8 +344,8 @@ def test_splits_of_the_source_are_kept(data, tmp_path):
 
 
 def test_ignored_files_are_in_the_manifest(data, tmp_path):
-    small_pictures.write(f"{tmp_path}/birds/cat/a.HEIC", b"x")
-    assert build(data, tmp_path / "out")["ignored"] == {"labeled": {".HEIC": 1}}
+    small_pictures.write(f"{tmp_path}/birds/cat/a.DNG", b"x")
+    assert build(data, tmp_path / "out")["ignored"] == {"labeled": {".DNG": 1}}
 
 
 def test_main_builds_from_flags(data, tmp_path, caplog, monkeypatch):

@@ -38,7 +38,7 @@ def write_labeled(root: pathlib.Path) -> None:
         small_pictures.write(f"{root}/{name}/same.png", *png(SHARED))
         small_pictures.write(f"{root}/{name}/._same.png", b"fork")
     cat = root / "cat [1]"
-    small_pictures.write(f"{cat}/IMG_1.HEIC", b"x")
+    small_pictures.write(f"{cat}/IMG_1.DNG", b"x")
     small_pictures.write(f"{cat}/notes.txt", b"x")
     small_pictures.write(f"{cat}/truncated.png", png(1)[0][:80])
     small_pictures.write(f"{cat}/@eaDir/0.png/SYNOPHOTO_THUMB.jpg", *png(0))
@@ -137,7 +137,7 @@ def test_the_right_images_are_labeled(built):
 def test_what_was_left_out_is_reported_with_the_reason(built):
     _, labeled, _ = built
     assert labeled["ignored"]["labeled"] == {
-        ".HEIC": 1,
+        ".DNG": 1,
         ".txt": 1,
         "hidden": 2,
         "@eaDir/": 1,

@@ -39,7 +39,7 @@ def test_the_runs_own_network_is_timed_unless_it_is_large(
 
 def test_images_are_shown_by_class_with_what_was_seen_of_them(tmp_path):
     small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=10)
-    small_pictures.write(f"{tmp_path}/birds/cat/a.HEIC", b"x")
+    small_pictures.write(f"{tmp_path}/birds/cat/a.DNG", b"x")
     for index in range(2):
         small_pictures.write(f"{tmp_path}/birds/dog/{index}.png", b"x")
     for seed in (100, 101, 102):
@@ -61,7 +61,7 @@ def test_images_are_shown_by_class_with_what_was_seen_of_them(tmp_path):
     text = "\n".join(dry_run.describe_images(counts, reads_all=False))
     assert "class  train  validation  test" in text
     assert "dog" in text
-    assert "labeled: 1 file ignored: 1 .HEIC (" in text
+    assert "labeled: 1 file ignored: 1 .DNG (" in text
     assert "were read for the estimates; --dry_run=full reads" in text
     assert "note: There are 3 validation images, fewer than" in text
     with pytest.raises(ValueError, match="2 of 32 images cannot be used"):

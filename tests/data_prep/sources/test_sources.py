@@ -44,6 +44,21 @@ def test_files_have_no_classes(tmp_path):
     }
 
 
+def test_pictures_without_a_suffix_are_told_by_their_content(tmp_path):
+    for kind in ("PNG", "JPEG", "GIF", "WEBP"):
+        picture = small_pictures.encode(small_pictures.pixels(1), kind)
+        small_pictures.write(f"{tmp_path}/{kind}_file", picture)
+    small_pictures.write(f"{tmp_path}/notes", b"text")
+    listing = sources.open_source(f"files:{tmp_path}").list_items()
+    assert sorted(item.key for item in listing.images) == [
+        "GIF_file",
+        "JPEG_file",
+        "PNG_file",
+        "WEBP_file",
+    ]
+    assert listing.ignored == {"without suffix": 1}
+
+
 def test_folder_without_pictures_is_an_error(tmp_path):
     (tmp_path / "cat").mkdir()
     for kind in ("folder", "files"):
@@ -142,11 +157,11 @@ def test_class_with_a_line_break_in_its_name_is_an_error(tmp_path):
 
 
 def test_ignored_files_are_named_with_what_to_do(tmp_path, caplog):
-    for name in ("a.png", "b.HEIC", "c.HEIC", "d.txt"):
+    for name in ("a.png", "b.DNG", "c.DNG", "d.txt"):
         small_pictures.write(f"{tmp_path}/{name}", b"x")
     listing = sources.list_checked(sources.open_source(f"files:{tmp_path}"))
-    assert listing.ignored == {".HEIC": 2, ".txt": 1}
-    assert "3 files ignored: 2 .HEIC (convert them to JPEG), 1 .txt." in (
+    assert listing.ignored == {".DNG": 2, ".txt": 1}
+    assert "3 files ignored: 2 .DNG (convert them to JPEG), 1 .txt." in (
         caplog.text
     )
     small_pictures.write(f"{tmp_path}/none/d.txt", b"x")
