@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep import build_labeled, build_unlabeled
-from data_prep.shards import sidecars
 from noisy_student_tf import configs
 from noisy_student_tf.records import shards
 from tests.data_prep import small_pictures
@@ -111,7 +110,7 @@ def keys(root: pathlib.Path, folder: str) -> list[str]:
     return [
         key
         for split in shards.read_manifest(directory)["splits"]
-        for path in sidecars.split_indexes(directory, split)
+        for path in shards.index_paths(directory, split)
         for key in sidecars.read_column([path], "key").to_pylist()
     ]
 
