@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep import build_labeled, build_unlabeled
+from data_prep.shards import sidecars
 from noisy_student_tf import configs
 from noisy_student_tf.records import shards
 from tests.data_prep import small_pictures
