@@ -1,1 +1,7 @@
 """The studies: what runs, what is kept of it, what it says."""
+
+import sys
+
+from noisy_student_tf import terminal
+
+terminal.begin_program(sys.argv)

@@ -158,7 +158,12 @@ def _to_text(record: Record) -> str:
 
 
 def read_all(directory: str) -> list[Record]:
-    """Return all records below a directory, by arm and seed."""
+    """Return all records below a directory, by arm and seed.
+
+    Before the first run has ended there is no such directory.
+    """
+    if not files.exists(directory):
+        return []
     records = [
         files.read_json(path)
         for arm in files.list_directory(directory)

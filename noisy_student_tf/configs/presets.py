@@ -247,10 +247,7 @@ _PHOTOS = {
     "training.frozen_blocks": 5,
     # With few classes the published head begins over-confident.
     "model.head_initializer": "fan_in",
-    # RandAugment costs fine-tuning on few labels more than it gives, and the
-    # published magnitudes hide small defects.
-    "augmentation.labeled.policy": "none",
-    "augmentation.unlabeled.magnitude": 5.0,
+    **_noise(magnitude=10),
     "optimizer.name": "adamw",
     "optimizer.schedule": "cosine",
     # 3e-4 for batches of 16.

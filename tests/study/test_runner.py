@@ -117,6 +117,10 @@ def test_robustness_that_was_put_off_is_to_do(tmp_path):
     assert runner.is_recorded(job(tmp_path), records)
 
 
+def test_there_are_no_records_before_the_first_run(tmp_path):
+    assert run_records.read_all(str(tmp_path / "records")) == []
+
+
 def test_record_of_a_stopped_run_is_kept_and_counts_as_unfinished(tmp_path):
     root, records = str(tmp_path / "study"), str(tmp_path / "records")
     stopped = runner.Job(
