@@ -62,8 +62,8 @@ def test_directory_without_a_run_is_named(tmp_path):
 
 def test_folders_of_iterations():
     folder = workdirs.Workdir("/run")
-    assert folder.model(0) == "/run/teacher"
-    assert folder.model(2) == "/run/student_2"
+    assert folder.predictions(1) == "/run/predictions_1"
+    assert folder.pseudo_labeled(2) == "/run/pseudo_labeled_2"
     assert folder.saved_model == "/run/export/saved_model"
 
 
