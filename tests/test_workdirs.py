@@ -60,10 +60,9 @@ def test_directory_without_a_run_is_named(tmp_path):
         workdirs.read_config(workdirs.Workdir(str(tmp_path)))
 
 
-def test_folders_of_iterations():
+def test_folders_of_a_run():
     folder = workdirs.Workdir("/run")
-    assert folder.predictions(1) == "/run/predictions_1"
-    assert folder.pseudo_labeled(2) == "/run/pseudo_labeled_2"
+    assert folder.folder("student_2") == "/run/student_2"
     assert folder.saved_model == "/run/export/saved_model"
 
 

@@ -111,7 +111,7 @@ def keys(root: pathlib.Path, folder: str) -> list[str]:
     return [
         key
         for split in shards.read_manifest(directory)["splits"]
-        for path in sidecars.split_indexes(directory, split)
+        for path in shards.index_paths(directory, split)
         for key in sidecars.read_column([path], "key").to_pylist()
     ]
 
