@@ -6,7 +6,7 @@ run and only prints a finished one.
 
 from typing import Any
 
-from noisy_student_tf import files
+from noisy_student_tf import files, terminal
 from noisy_student_tf.report import run_page
 from noisy_student_tf.stages import (
     data,
@@ -52,7 +52,8 @@ def _build_data(run: runs.Run) -> None:
 
 
 def _finish(run: runs.Run) -> None:
-    export.export(run)
+    with terminal.working("exporting the classifier"):
+        export.export(run)
     if run.recipe.measures_robustness:
         robustness.measure(run)
     write_results(run)
@@ -61,6 +62,7 @@ def _finish(run: runs.Run) -> None:
 
 def write_results(run: runs.Run) -> list[dict[str, Any]]:
     """Write `results.json` and `report.html` from all finished models."""
-    rows = data.collect_results(run)
-    run_page.write_report(run.workdir)
+    with terminal.working("results and report"):
+        rows = data.collect_results(run)
+        run_page.write_report(run.workdir)
     return rows

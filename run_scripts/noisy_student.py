@@ -9,7 +9,7 @@ writes all stages, `results.json`, `report.html` and a SavedModel to
 
 from absl import flags, logging
 
-from noisy_student_tf import heaps, workdirs
+from noisy_student_tf import heaps, terminal, workdirs
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.evaluation.significance import cautions
 from noisy_student_tf.records import shards
@@ -57,8 +57,9 @@ def main(_: list[str]) -> None:
 
 def _run() -> None:
     # A finished run is shown without these: their imports take seconds.
-    from noisy_student_tf import self_training
-    from noisy_student_tf.stages import runs
+    with terminal.working("loading TensorFlow"):
+        from noisy_student_tf import self_training
+        from noisy_student_tf.stages import runs
 
     self_training.run_all(runs.start(*config_flags.run_settings()))
 

@@ -143,8 +143,9 @@ def main(path: str) -> None:
         raise RuntimeError("this Pillow lacks a format: install its wheel.")
     unique = {}
     for file in _write_all():
-        # Options that a format does not know make no other file.
-        unique.setdefault(file.content, file)
+        # Options that a format does not know make no other file of a mode.
+        key = file.form, file.mode, file.is_animated, file.content
+        unique.setdefault(key, file)
     with open(path, "wb") as opened:
         pickle.dump([dataclasses.astuple(f) for f in unique.values()], opened)
 

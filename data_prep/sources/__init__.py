@@ -21,6 +21,7 @@ from data_prep.sources import (
     webdataset,
 )
 from noisy_student_tf import files, heaps
+from noisy_student_tf.records import pictures as picture_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +142,7 @@ def list_checked(source: items.Source) -> items.Listing:
     if not listing.images:
         raise ValueError(
             f"{source.specification}: there are no images. Looked for files "
-            f"ending in {', '.join(items.EXTENSIONS)}; "
+            f"ending in {', '.join(picture_files.extensions())}; "
             f"{ignored or 'there are no other files'}."
         )
     if ignored:

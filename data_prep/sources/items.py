@@ -15,14 +15,15 @@ from noisy_student_tf.records import schema
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 UNLABELED = "unlabeled"
 
-EXTENSIONS = picture_files.EXTENSIONS
-
 # What to do about pictures that are not read, by suffix: what cameras keep
 # beside JPEG or in its place.
-ADVICE = dict.fromkeys(
-    (".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"),
-    "convert them to JPEG",
-)
+ADVICE = {
+    **dict.fromkeys(
+        (".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"),
+        "convert them to JPEG",
+    ),
+    **picture_files.ADVICE,
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
 
 def has_image_extension(path: str) -> bool:
     """Tell whether a file's name is that of a picture."""
-    return path.lower().endswith(EXTENSIONS)
+    return path.lower().endswith(picture_files.extensions())
 
 
 def begins_as_picture(head: bytes) -> bool:

@@ -7,24 +7,24 @@ lists what becomes of which file.
 """
 
 import dataclasses
+import functools
+import importlib.util
 import io
 import struct
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from noisy_student_tf.records import upright
 
 # Pillow's own limit for decompression bombs: 256 MiB of RGB.
 MAX_PIXELS = 89_478_485
 # What Pillow decodes here is held twice, four bytes a pixel.
 MAX_PILLOW_PIXELS = 2**26
-# Names of pictures; files of other names are pictures if their content is.
+# How files of pictures are named.
 _JPEG_NAMES = (".jpg", ".jpeg", ".jpe", ".jfif")
 _HEIC_NAMES = (".heic", ".heif")
 _TIFF_NAMES = (".tif", ".tiff")
-EXTENSIONS = (
-    *(*_JPEG_NAMES, ".png", ".webp", ".bmp", ".gif"),
-    *(*_TIFF_NAMES, ".avif", *_HEIC_NAMES),
-)
+_OTHER_NAMES = (".png", ".webp", ".bmp", ".gif", *_TIFF_NAMES, ".avif")
 ACCEPTED = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF and HEIC"
 # What `kind_of` has to see of a file.
 HEAD_BYTES = 40
@@ -32,13 +32,9 @@ HEAD_BYTES = 40
 # Up to this side a picture that must be encoded anew stays lossless.
 LOSSLESS_SIDE = 256
 
+_HEIC_PACKAGE = "pillow_heif"
 _JPEG_QUALITY = 95
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = 1
 _LOSSY_KINDS = ("avif", "heic", "jpeg")
-_STRIP_PIXELS = 2**20
-_MAX_12_BITS = 2**12 - 1
-_MAX_8_BITS = 255
 
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1")
 _AVIF_BRANDS = (b"avif", b"avis")
@@ -58,6 +54,10 @@ _PILLOW_FORMATS = {
     "avif": ("AVIF",),
     "heic": ("HEIF",),
 }
+
+
+# What to do about pictures that are not read for want of a package, by suffix.
+ADVICE = dict.fromkeys(_HEIC_NAMES, "pip install -e '.[heic]'")
 
 
 class CorruptImageError(ValueError):
@@ -85,6 +85,16 @@ class Header:
     kind: str
     size: tuple[int, int] = (0, 0)
     is_decodable: bool = False
+
+
+@functools.cache
+def extensions() -> tuple[str, ...]:
+    """Return how the names of pictures end that can be read here.
+
+    Files without any such ending are pictures if their content is.
+    """
+    has_heic = importlib.util.find_spec(_HEIC_PACKAGE) is not None
+    return (*_JPEG_NAMES, *_OTHER_NAMES, *(_HEIC_NAMES if has_heic else ()))
 
 
 def kind_of(head: bytes) -> str:
@@ -183,7 +193,7 @@ def open_upright(
         _check_size(image.size, header.is_decodable)
         if draft_side:
             image.draft(draft_mode, (draft_side, draft_side))
-        return _to_upright_rgb(image)
+        return upright.to_rgb(image)
     except CorruptImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -298,49 +308,3 @@ def _register_heic() -> None:
             "HEIC needs a package: pip install -e '.[heic]'"
         ) from error
     pillow_heif.register_heif_opener()
-
-
-def _to_upright_rgb(image: Image.Image) -> Image.Image:
-    image.load()
-    if _orientation(image) != _UPRIGHT:
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith(("I", "F")):
-        image = _to_8_bits(image)
-    if image.has_transparency_data:
-        return _on_white(image)
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """Lay a picture on white, some rows at a time: it may be large."""
-    width, height = image.size
-    result = Image.new("RGB", image.size)
-    num_rows = max(1, _STRIP_PIXELS // width)
-    for top in range(0, height, num_rows):
-        box = (0, top, width, min(top + num_rows, height))
-        colors = image.crop(box).convert("RGBA")
-        strip = Image.new("RGBA", colors.size, "white")
-        strip.alpha_composite(colors)
-        result.paste(strip.convert("RGB"), box)
-    return result
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Return gray of more than 8 bits, or of fractions, in 8."""
-    gray = np.nan_to_num(np.asarray(image).astype(np.float64))
-    largest = gray.max(initial=0)
-    if image.mode == "F":
-        # Fractions of white, or 8 bits already.
-        gray = gray * _MAX_8_BITS if largest <= 1 else gray
-    else:
-        # As `pipeline.decoders`: files of 16 bits may hold 12.
-        gray = np.floor(gray / (16 if largest <= _MAX_12_BITS else 256))
-    return Image.fromarray(np.clip(gray, 0, _MAX_8_BITS).astype(np.uint8))
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return image.getexif().get(_ORIENTATION_TAG, _UPRIGHT)
-    # Broken metadata does not make a picture unusable.
-    except Exception:
-        return _UPRIGHT

@@ -196,7 +196,7 @@ def list_pictures(paths: Sequence[str]) -> list[str]:
         if not inside:
             raise ValueError(
                 f"{path}: no pictures in this folder; accepted are names "
-                f"that end in {', '.join(picture_files.EXTENSIONS)}."
+                f"that end in {', '.join(picture_files.extensions())}."
             )
         found += inside
     return found
@@ -214,7 +214,7 @@ def _find(directory: str) -> tuple[list[str], str]:
 
 
 def _is_picture(name: str) -> bool:
-    return name.lower().endswith(picture_files.EXTENSIONS)
+    return name.lower().endswith(picture_files.extensions())
 
 
 def _begins_as_picture(head: bytes) -> bool:

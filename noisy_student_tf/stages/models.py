@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from noisy_student_tf import files, recipes
+from noisy_student_tf import files, recipes, terminal
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.evaluation import evaluate, metrics
 from noisy_student_tf.model import saved, specs
@@ -99,7 +99,9 @@ def _close(
     """Measure a model on the held-out splits and close its folder."""
     directory = runs.directory(run, model)
     variables = keras_model.trainable_variables
-    rows = _measure(run, model, logits_fn, spec)
+    with terminal.working(f"measuring {model.title}"):
+        rows = _measure(run, model, logits_fn, spec)
+        standing = _standing(run, model, logits_fn, spec)
     files.remove_temporaries(directory)
     shards.write_manifest(
         directory,
@@ -111,7 +113,7 @@ def _close(
             ),
             "fingerprint": saved.fingerprint(directory),
             **content,
-            "standing": _standing(run, model, logits_fn, spec),
+            "standing": standing,
             "results": rows,
         },
     )

@@ -1,5 +1,5 @@
-import io
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -79,8 +79,6 @@ def test_heic_is_read(name):
 
 
 def test_heic_without_its_package_is_named(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     content = struct.pack(">I", 24) + b"ftypheic" + bytes(4) + b"mif1heic"
     with pytest.raises(pictures.CorruptImageError, match=r"\.\[heic\]"):
@@ -127,10 +125,8 @@ def test_what_only_passes_through_is_not_packed():
     np.testing.assert_array_equal(reference(kept), reference(passing))
 
 
-def test_fractions_of_white_and_bytes_are_told_apart():
-    pixels = np.array([[0.0, 0.5], [0.25, 1.0]], np.float32)
-    for scale in (1, 255):
-        buffer = io.BytesIO()
-        Image.fromarray(pixels * scale).save(buffer, "TIFF")
-        found = reference(buffer.getvalue())[..., 0]
-        assert found.tolist() == [[0, 127], [63, 255]]
+def test_heic_is_looked_for_where_its_package_is(monkeypatch):
+    assert ".heic" in pictures.extensions()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert ".heic" not in pictures.extensions.__wrapped__()
+    assert ".heic" in pictures.ADVICE
