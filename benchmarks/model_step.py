@@ -37,7 +37,7 @@ from keras.src.applications import efficientnet as keras_efficientnet
 from noisy_student_tf import configs
 from noisy_student_tf.serving import saved_model, served
 from noisy_student_tf.model import architectures, specs, folding
-from noisy_student_tf.pipeline import decode
+from noisy_student_tf.pipeline import decode, decoders
 from noisy_student_tf.training import state, step, optimizer
 
 flags.DEFINE_string("torch_python", "", "Python with torch and timm, or none.")
@@ -228,7 +228,7 @@ def our_inference(case: Case, images: np.ndarray) -> Contender:
             directory=os.path.join(directory, "saved_model"),
             training_fingerprint="",
             preprocess=served.Preprocess(
-                decode=decode.decode,
+                decode=decoders.decode,
                 prepare=lambda image: decode.crop_and_resize(
                     image, spec.resolution, crop="whole"
                 ),

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.sources import pictures
-from noisy_student_tf.pipeline import decode
+from noisy_student_tf.pipeline import decode, decoders
 from noisy_student_tf.records import pictures as picture_files
 from tests import picture_files as written
 
@@ -22,7 +22,7 @@ _BEGIN, _END = "<!-- table -->\n", "<!-- end of table -->\n"
 _NAMES = {"JPEG": "JPEG", "MPO": "MPO (JPEG of phones)", "HEIF": "HEIC"}
 
 graph = tf.function(
-    decode.decode,
+    decoders.decode,
     input_signature=[tf.TensorSpec([], tf.string)],
     autograph=False,
 )
@@ -55,7 +55,7 @@ def read(content: bytes) -> Outcome:
         decodable = picture_files.to_decodable(content, is_kept=False)
     except picture_files.CorruptImageError:
         decodable = b""
-    trained = None if stored is None else _pixels(stored)
+    trained = None if stored is None else decode.decode(stored).numpy()
     return Outcome(stored, trained, _pixels(content), _pixels(decodable))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from noisy_student_tf.pipeline import decode
+from noisy_student_tf.pipeline import decode, decoders
 from noisy_student_tf.records import pictures as picture_files
 
 CorruptImageError = picture_files.CorruptImageError
@@ -32,8 +32,8 @@ def normalize_all(
 ) -> list[bytes | CorruptImageError]:
     """Return pictures as they are stored, or why they cannot be used.
 
-    What graphs decode is stored as it is. Other files, and those that are
-    shrunk, are encoded anew, as `records.pictures.to_decodable` says.
+    What is upright, opaque and of 8 bits is stored as it is. Other files, and
+    those that are shrunk, are encoded anew, as `records.pictures.encode` says.
 
     Args:
         encoded: Files that may be pictures; all are decoded, on all cores.
@@ -45,7 +45,7 @@ def normalize_all(
         or has more than `MAX_PIXELS` pixels, which its header tells before
         anything is decoded.
     """
-    results = [_attempt(picture_files.to_decodable, each) for each in encoded]
+    results = [_attempt(_to_plain, each) for each in encoded]
     if max_side:
         return [
             each
@@ -65,16 +65,13 @@ def normalize_all(
     return results
 
 
-def check_decodable(encoded: bytes) -> tf.Tensor:
+def check_decodable(encoded: bytes) -> np.ndarray:
     """Decode as training will: uint8 [height, width, 3].
 
     Raises:
         CorruptImageError: It is damaged or too large.
     """
-    try:
-        return _decode_function()(tf.constant(encoded))
-    except tf.errors.InvalidArgumentError as error:
-        raise CorruptImageError(_DAMAGED) from error
+    return _decode(_decode_stored(), encoded)
 
 
 def _attempt(
@@ -86,9 +83,28 @@ def _attempt(
         return error
 
 
+def _to_plain(encoded: bytes) -> bytes:
+    """Return a picture as streams decode it, the same bytes where it is one."""
+    decodable = picture_files.to_decodable(encoded)
+    if picture_files.is_plain(decodable):
+        return decodable
+    picture = Image.fromarray(_decode(_decode_file(), decodable))
+    is_lossless = not picture_files.is_lossy(encoded)
+    return picture_files.encode(picture, is_lossless=is_lossless)
+
+
+def _decode(
+    function: Callable[[tf.Tensor], tf.Tensor], encoded: bytes
+) -> np.ndarray:
+    try:
+        return function(tf.constant(encoded)).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise CorruptImageError(_DAMAGED) from error
+
+
 def _shrink(max_side: int, encoded: bytes) -> bytes:
     """Return a picture that graphs decode, no larger than a side."""
-    pixels = check_decodable(encoded).numpy()
+    pixels = check_decodable(encoded)
     height, width = pixels.shape[:2]
     if max(width, height) <= max_side:
         return encoded
@@ -110,9 +126,15 @@ def _are_decodable(encoded: Sequence[bytes]) -> np.ndarray:
 
 # Traced when they are first needed: nothing is computed at import.
 @functools.cache
-def _decode_function() -> Callable[[tf.Tensor], tf.Tensor]:
+def _decode_stored() -> Callable[[tf.Tensor], tf.Tensor]:
     signature = [tf.TensorSpec([], tf.string)]
     return tf.function(decode.decode, signature, autograph=False)
+
+
+@functools.cache
+def _decode_file() -> Callable[[tf.Tensor], tf.Tensor]:
+    signature = [tf.TensorSpec([], tf.string)]
+    return tf.function(decoders.decode, signature, autograph=False)
 
 
 @functools.cache

@@ -5,11 +5,9 @@ no antialiasing), which the published models were trained and tested with.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import tensorflow as tf
-
-from noisy_student_tf.pipeline import decoders, headers, orientation
 
 TestCrop = Literal["center", "whole"]
 
@@ -29,44 +27,34 @@ def test_crop(small_image_strides: bool) -> TestCrop:
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
-    """Decode a picture: upright, opaque, RGB.
+    """Decode a picture as shards hold it: JPEG, PNG, WebP or BMP.
 
-    `docs/pictures.md` says what becomes of which file; what a graph cannot
-    read, `records.pictures` makes a picture that it can.
+    Stored pictures are upright, opaque and of 8 bits (`records.pictures`), so
+    that a stream is built in no time. Files as they come are decoded by
+    `decoders.decode`, to the same pixels. ImageNet's own records, read where
+    they lie, are decoded here too: without orientation, as published.
 
     Args:
-        encoded: string []: JPEG, PNG, still WebP, or BMP of 24 bits.
+        encoded: string [].
 
     Returns:
         uint8 [height, width, 3] in [0, 255].
     """
     image = tf.cond(
-        decoders.is_plain_png(encoded),
-        lambda: decoders.plain_png(encoded),
-        lambda: _decode_any(encoded),
+        tf.strings.substr(encoded, 0, 2) == b"BM",
+        lambda: _decode_bmp(encoded),
+        lambda: tf.io.decode_image(encoded, 3, expand_animations=False),
     )
     return tf.ensure_shape(image, [None, None, 3])
 
 
-def _decode_any(encoded: tf.Tensor) -> tf.Tensor:
-    kinds: list[tuple[Any, Any]] = [
-        (decoders.jpeg, orientation.read_jpeg),
-        (decoders.png, orientation.read_png),
-        (decoders.webp, orientation.read_webp),
-        (decoders.bmp, None),
-        # It decodes nothing, and says so.
-        (lambda _: tf.io.decode_image("", 3, expand_animations=False), None),
-    ]
-
-    def branch(decoder: Any, read: Any) -> Callable[[], tf.Tensor]:
-        def run() -> tf.Tensor:
-            image = decoder(encoded)
-            return orientation.turn(image, read(encoded)) if read else image
-
-        return run
-
-    return tf.switch_case(
-        headers.kind(encoded), [branch(*kind) for kind in kinds]
+def _decode_bmp(encoded: tf.Tensor) -> tf.Tensor:
+    # This decoder cannot convert: gray is repeated, opacity left out.
+    image = tf.io.decode_bmp(encoded)
+    return tf.cond(
+        tf.shape(image)[2] == 1,
+        lambda: tf.repeat(image, 3, axis=2),
+        lambda: image[..., :3],
     )
 
 
@@ -76,7 +64,7 @@ def decode_box(
     *,
     min_side: int | None = None,
 ) -> tf.Tensor:
-    """Decode a part of an upright picture; of a JPEG nothing else is decoded.
+    """Decode a part of a picture; of a JPEG nothing else is decoded.
 
     Args:
         encoded: string [].
@@ -91,16 +79,10 @@ def decode_box(
 
     def from_jpeg() -> tf.Tensor:
         size = tf.io.extract_jpeg_shape(encoded)[:2]
-        stored = orientation.read_jpeg(encoded)
-        upright_size = orientation.upright_size(size, stored)
-        box = orientation.stored_box(
-            choose_box(upright_size), upright_size, stored
-        )
+        box = choose_box(size)
         if min_side is None:
-            image = full_size(size, box)
-        else:
-            image = _decode_scaled(encoded, size, box, min_side, full_size)
-        return orientation.turn(image, stored)
+            return full_size(size, box)
+        return _decode_scaled(encoded, size, box, min_side, full_size)
 
     def full_size(size: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
         # Color is interpolated from neighbors: without a margin the last

@@ -5,11 +5,12 @@ with alpha are made for. 16 bits keep their high byte, except where no sample
 needs more than 12: scanners and cameras put those into files of 16.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from noisy_student_tf.pipeline import headers
+from noisy_student_tf.pipeline import headers, orientation
 from noisy_student_tf.records import pictures
 
 # PNG (ISO 15948), Section 11.2.2.
@@ -26,6 +27,48 @@ _PLAIN_PNG = (
 _PLAIN_PNG_BYTES = 41
 _STRIP_PIXELS = 1 << 20
 _MAX_12_BITS = 2**12 - 1
+
+
+def decode(encoded: tf.Tensor) -> tf.Tensor:
+    """Decode a file as it comes: upright, opaque, RGB.
+
+    `docs/pictures.md` says what becomes of which file; what a graph cannot
+    read, `records.pictures` makes a picture that it can.
+
+    Args:
+        encoded: string []: JPEG, PNG, still WebP, or BMP of 24 bits.
+
+    Returns:
+        uint8 [height, width, 3] in [0, 255].
+    """
+    image = tf.cond(
+        is_plain_png(encoded),
+        lambda: plain_png(encoded),
+        lambda: _decode_any(encoded),
+    )
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def _decode_any(encoded: tf.Tensor) -> tf.Tensor:
+    kinds: list[tuple[Any, Any]] = [
+        (jpeg, orientation.read_jpeg),
+        (png, orientation.read_png),
+        (webp, orientation.read_webp),
+        (bmp, None),
+        # It decodes nothing, and says so.
+        (lambda _: tf.io.decode_image("", 3, expand_animations=False), None),
+    ]
+
+    def branch(decoder: Any, read: Any) -> Callable[[], tf.Tensor]:
+        def run() -> tf.Tensor:
+            image = decoder(encoded)
+            return orientation.turn(image, read(encoded)) if read else image
+
+        return run
+
+    return tf.switch_case(
+        headers.kind(encoded), [branch(*kind) for kind in kinds]
+    )
 
 
 def jpeg(encoded: tf.Tensor) -> tf.Tensor:

@@ -116,45 +116,6 @@ def turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return tf.cond(orientation == UPRIGHT, lambda: image, turn_all)
 
 
-def upright_size(size: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Return the size of an upright picture.
-
-    Args:
-        size: int32 [2], height and width as stored.
-        orientation: int32 [], as `read_jpeg` returns it.
-    """
-    return tf.where(_is_one_of(orientation, _TRANSPOSED), size[::-1], size)
-
-
-def stored_box(
-    box: tf.Tensor, size: tf.Tensor, orientation: tf.Tensor
-) -> tf.Tensor:
-    """Return where a part of an upright picture is stored.
-
-    Args:
-        box: int32 [4], top, left, height and width in the upright picture.
-        size: int32 [2], height and width of the upright picture.
-        orientation: int32 [], as `read_jpeg` returns it.
-
-    Returns:
-        int32 [4]: top, left, height and width as stored.
-    """
-    begin, extent = box[:2], box[2:]
-    is_mirrored = tf.stack(
-        [
-            _is_one_of(orientation, _MIRRORED_TOP_DOWN),
-            _is_one_of(orientation, _MIRRORED_LEFT_RIGHT),
-        ]
-    )
-    begin = tf.where(is_mirrored, size - begin - extent, begin)
-    is_transposed = _is_one_of(orientation, _TRANSPOSED)
-    return tf.where(
-        is_transposed,
-        tf.concat([begin[::-1], extent[::-1]], 0),
-        tf.concat([begin, extent], 0),
-    )
-
-
 def _is_one_of(orientation: tf.Tensor, values: tuple[int, ...]) -> tf.Tensor:
     return tf.reduce_any(orientation == tf.constant(values))
 

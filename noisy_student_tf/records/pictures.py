@@ -1,6 +1,6 @@
 """Files that are pictures: told by their content, and made what graphs decode.
 
-`pipeline.decode` is what gives pixels. It reads JPEG, PNG, still WebP and plain
+`pipeline.decoders` is what gives pixels. It reads JPEG, PNG, still WebP and plain
 BMP as they are; everything else that is a picture becomes one of these here,
 with Pillow, before it is stored, classified or served. `docs/pictures.md`
 lists what becomes of which file.
@@ -42,6 +42,11 @@ _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Start of frame (ITU T.81, Table B.1), but for DHT, JPG and DAC among them.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_FILL = 0xFF
+# Modes of Pillow that TensorFlow decodes to the same RGB.
+_PLAIN_MODES = ("1", "L", "P", "RGB")
+# PNG (ISO 15948), Section 11.2.2.
+_PNG_DEPTH_BYTE = 24
+_PNG_DEPTH = 8
 # BITMAPINFOHEADER, BITMAPV4HEADER, BITMAPV5HEADER.
 PLAIN_BMP_HEADERS = (40, 108, 124)
 _PILLOW_FORMATS = {
@@ -168,6 +173,30 @@ def to_decodable(encoded: bytes, *, is_kept: bool = True) -> bytes:
     picture = open_upright(encoded)
     is_lossless = not _is_lossy(header.kind, encoded)
     return encode(picture, is_lossless=is_lossless, is_packed=is_kept)
+
+
+def is_plain(encoded: bytes) -> bool:
+    """Tell whether a picture is upright, opaque and of at most 8 bits.
+
+    Such a file is stored as it is: the decoder of streams makes of it what
+    that of files does.
+
+    Args:
+        encoded: A file that graphs decode.
+    """
+    kind = kind_of(encoded[:HEAD_BYTES])
+    if kind == "png" and encoded[_PNG_DEPTH_BYTE] > _PNG_DEPTH:
+        return False
+    try:
+        image = Image.open(io.BytesIO(encoded), formats=_PILLOW_FORMATS[kind])
+    # Damaged, or not quite what the standard says: the decoder decides.
+    except Exception:
+        return True
+    return (
+        image.mode in _PLAIN_MODES
+        and not image.has_transparency_data
+        and upright.is_upright(image)
+    )
 
 
 def open_upright(

@@ -13,7 +13,7 @@ _MAX_8_BITS = 255
 def to_rgb(image: Image.Image) -> Image.Image:
     """Decode an opened picture: upright, on white, 8 bits of RGB."""
     image.load()
-    if _orientation(image) != _UPRIGHT:
+    if not is_upright(image):
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         image = _to_8_bits(image)
@@ -47,6 +47,11 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
         # As `pipeline.decoders`: files of 16 bits may hold 12.
         gray = np.floor(gray / (16 if largest <= _MAX_12_BITS else 256))
     return Image.fromarray(np.clip(gray, 0, _MAX_8_BITS).astype(np.uint8))
+
+
+def is_upright(image: Image.Image) -> bool:
+    """Tell whether an opened picture's metadata turn it."""
+    return _orientation(image) == _UPRIGHT
 
 
 def _orientation(image: Image.Image) -> int:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from noisy_student_tf import files, texts
 from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.model import efficientnet, folding, saved, specs
-from noisy_student_tf.pipeline import decode
+from noisy_student_tf.pipeline import decode, decoders
 from noisy_student_tf.records import shards
 from noisy_student_tf.serving import conversion, exported, saved_model, served
 from noisy_student_tf.stages import model_training, runs
@@ -135,7 +135,7 @@ def make_preprocess(spec: specs.ModelSpec) -> served.Preprocess:
             image, spec.resolution, crop=runs.test_crop(spec)
         )
 
-    return served.Preprocess(decode=decode.decode, prepare=prepare)
+    return served.Preprocess(decode=decoders.decode, prepare=prepare)
 
 
 def open_model(source: str) -> exported.Exported:

@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf.pipeline import decode
+from noisy_student_tf.pipeline import decode, decoders
 
 GOLDEN = np.load(
     pathlib.Path(__file__).parent.parent / "golden" / "eval_preprocess.npz"
@@ -57,7 +57,7 @@ def test_formats_and_modes_come_out_as_rgb(mode, file_format):
 )
 def test_what_would_have_other_pixels_is_refused(mode, file_format):
     with pytest.raises(tf.errors.InvalidArgumentError):
-        decode.decode(tf.constant(_encode(mode, file_format)))
+        decoders.decode(tf.constant(_encode(mode, file_format)))
 
 
 def test_bytes_that_are_no_picture_are_an_error():

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from noisy_student_tf.pipeline import decode, decoders
+from noisy_student_tf.pipeline import decoders
 from tests import picture_files
 from tests.data_prep import small_pictures
 
@@ -11,7 +11,7 @@ is_plain = tf.function(decoders.is_plain_png)
 
 
 def decoded(content: bytes) -> np.ndarray:
-    return tf.function(decode.decode)(tf.constant(content)).numpy()
+    return tf.function(decoders.decode)(tf.constant(content)).numpy()
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])

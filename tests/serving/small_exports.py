@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 
 from noisy_student_tf.model import folding
-from noisy_student_tf.pipeline import decode
+from noisy_student_tf.pipeline import decode, decoders
 from noisy_student_tf.serving import saved_model, served
 from tests import rounding
 from tests.model import small_specs
@@ -34,7 +34,7 @@ def write(model, directory: str) -> None:
         spec=dataclasses.asdict(model.spec),
         directory=directory,
         training_fingerprint="0123abcd4567efgh",
-        preprocess=served.Preprocess(decode=decode.decode, prepare=prepare),
+        preprocess=served.Preprocess(decode=decoders.decode, prepare=prepare),
         crop="whole",
     )
 

@@ -17,7 +17,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from noisy_student_tf import files
 from noisy_student_tf.model import folding
-from noisy_student_tf.pipeline import decode
+from noisy_student_tf.pipeline import decoders
 from noisy_student_tf.serving import exported, saved_model, served
 from tests import rounding
 from tests.model import small_specs
@@ -34,7 +34,7 @@ def prepare(image):
     return resized[0]
 
 
-preprocess = served.Preprocess(decode=decode.decode, prepare=prepare)
+preprocess = served.Preprocess(decode=decoders.decode, prepare=prepare)
 
 
 def encode(image):
@@ -246,7 +246,7 @@ def test_exif_orientation_is_applied_inside(model, tmp_path):
         spec=dataclasses.asdict(model.spec),
         directory=path,
         training_fingerprint="",
-        preprocess=served.Preprocess(decode=decode.decode, prepare=prepare),
+        preprocess=served.Preprocess(decode=decoders.decode, prepare=prepare),
         crop="whole",
     )
     # As stored by a camera held sideways; 6: turn it clockwise.
