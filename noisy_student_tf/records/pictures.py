@@ -1,9 +1,9 @@
 """Files that are pictures: told by their content, and made what graphs decode.
 
-`pipeline.decoders` is what gives pixels. It reads JPEG, PNG, still WebP and plain
-BMP as they are; everything else that is a picture becomes one of these here,
-with Pillow, before it is stored, classified or served. `docs/pictures.md`
-lists what becomes of which file.
+`pipeline.decoders` is what gives pixels. It reads JPEG, PNG, still WebP and
+plain BMP as they are; everything else that is a picture becomes one of these
+here, with Pillow, before it is stored, classified or served.
+`docs/pictures.md` lists what becomes of which file.
 """
 
 import dataclasses
