@@ -12,6 +12,8 @@ from noisy_student_tf.records import pictures as picture_files
 
 CorruptImageError = picture_files.CorruptImageError
 
+# What EXIF stands behind in JPEG, PNG and WebP.
+_METADATA = (b"Exif\0\0", b"eXIf", b"EXIF")
 _DAMAGED = "truncated or damaged data"
 
 
@@ -86,11 +88,17 @@ def _attempt(
 def _to_plain(encoded: bytes) -> bytes:
     """Return a picture as streams decode it, the same bytes where it is one."""
     decodable = picture_files.to_decodable(encoded)
-    if picture_files.is_plain(decodable):
+    if picture_files.is_plain(decodable) and _is_upright(decodable):
         return decodable
     picture = Image.fromarray(_decode(_decode_file(), decodable))
     is_lossless = not picture_files.is_lossy(encoded)
     return picture_files.encode(picture, is_lossless=is_lossless)
+
+
+def _is_upright(encoded: bytes) -> bool:
+    """Tell whether graphs leave a picture as it lies, damaged EXIF or not."""
+    has_metadata = any(marker in encoded for marker in _METADATA)
+    return not has_metadata or bool(_reads_upright()(tf.constant(encoded)))
 
 
 def _decode(
@@ -129,6 +137,12 @@ def _are_decodable(encoded: Sequence[bytes]) -> np.ndarray:
 def _decode_stored() -> Callable[[tf.Tensor], tf.Tensor]:
     signature = [tf.TensorSpec([], tf.string)]
     return tf.function(decode.decode, signature, autograph=False)
+
+
+@functools.cache
+def _reads_upright() -> Callable[[tf.Tensor], tf.Tensor]:
+    signature = [tf.TensorSpec([], tf.string)]
+    return tf.function(decoders.is_upright, signature, autograph=False)
 
 
 @functools.cache

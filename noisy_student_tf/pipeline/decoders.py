@@ -71,6 +71,27 @@ def _decode_any(encoded: tf.Tensor) -> tf.Tensor:
     )
 
 
+def is_upright(encoded: tf.Tensor) -> tf.Tensor:
+    """Tell whether `decode` leaves a file as it lies: bool [].
+
+    Args:
+        encoded: string [], as for `decode`.
+    """
+
+    def branch(read: Callable[[tf.Tensor], tf.Tensor]) -> Any:
+        return lambda: read(encoded) == orientation.UPRIGHT
+
+    readers = (
+        orientation.read_jpeg,
+        orientation.read_png,
+        orientation.read_webp,
+    )
+    always = [lambda: tf.constant(True)] * 2
+    return tf.switch_case(
+        headers.kind(encoded), [*map(branch, readers), *always]
+    )
+
+
 def jpeg(encoded: tf.Tensor) -> tf.Tensor:
     """Decode a JPEG of up to `MAX_PIXELS`: uint8 [height, width, 3]."""
     size = tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.int64)

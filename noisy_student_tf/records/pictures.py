@@ -45,8 +45,8 @@ _JPEG_FILL = 0xFF
 # Modes of Pillow that TensorFlow decodes to the same RGB.
 _PLAIN_MODES = ("1", "L", "P", "RGB")
 # PNG (ISO 15948), Section 11.2.2.
-_PNG_DEPTH_BYTE = 24
-_PNG_DEPTH = 8
+_PNG_DEPTH_PLACE = slice(24, 25)
+_PNG_DEPTH = b"\x08"
 # BITMAPINFOHEADER, BITMAPV4HEADER, BITMAPV5HEADER.
 PLAIN_BMP_HEADERS = (40, 108, 124)
 _PILLOW_FORMATS = {
@@ -185,13 +185,13 @@ def is_plain(encoded: bytes) -> bool:
         encoded: A file that graphs decode.
     """
     kind = kind_of(encoded[:HEAD_BYTES])
-    if kind == "png" and encoded[_PNG_DEPTH_BYTE] > _PNG_DEPTH:
+    if kind == "png" and encoded[_PNG_DEPTH_PLACE] > _PNG_DEPTH:
         return False
     try:
         image = Image.open(io.BytesIO(encoded), formats=_PILLOW_FORMATS[kind])
-    # Damaged, or not quite what the standard says: the decoder decides.
+    # Damaged, or not quite what the standard says: graphs decide.
     except Exception:
-        return True
+        return False
     return (
         image.mode in _PLAIN_MODES
         and not image.has_transparency_data

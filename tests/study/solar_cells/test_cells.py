@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from data_prep.sources import folders
+from data_prep.sources import csv_lists
 from noisy_student_tf import files
 from study.solar_cells import cells
 
@@ -50,7 +50,7 @@ def test_the_list_is_a_source_whose_ids_depend_on_no_machine(
 ):
     listed = []
     for name in ("here", "there"):
-        source = folders.open_csv(cells.write(str(tmp_path / name)))
+        source = csv_lists.open_csv(cells.write(str(tmp_path / name)))
         items = source.list_items().images
         assert source.class_names == ("defective", "functional")
         assert all(os.path.exists(item.locator) for item in items)
