@@ -7,7 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 from data_prep.sources import pictures
-from noisy_student_tf.pipeline import decode
+from noisy_student_tf.pipeline import decode, decoders
 from tests import picture_files
 from tests.data_prep import small_pictures
 
@@ -61,6 +61,27 @@ def test_what_graphs_decode_stays_byte_identical(kind, options):
 def test_plain_png_of_every_mode_stays_byte_identical(mode):
     encoded = small_pictures.encode(picture_files.make(mode))
     assert pictures.normalize(encoded) == encoded
+
+
+def test_opaque_palettes_stay_byte_identical():
+    palette = picture_files.make("RGB").quantize(16)
+    encoded = small_pictures.encode(palette)
+    assert pictures.normalize(encoded) == encoded
+    expected = np.asarray(palette.convert("RGB"))
+    np.testing.assert_array_equal(decoded(encoded), expected)
+
+
+def test_large_turned_jpegs_are_stored_upright():
+    pixels_of_file = np.asarray(picture_files.make("RGB").resize((400, 300)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    encoded = small_pictures.encode(pixels_of_file, "JPEG", exif=exif)
+    stored = pictures.normalize(encoded)
+    assert stored != encoded
+    served = decoders.decode(tf.constant(encoded)).numpy().astype(int)
+    assert served.shape == (400, 300, 3)
+    # One more JPEG's loss.
+    assert np.abs(decoded(stored) - served).mean() < 2
 
 
 def test_other_lossless_formats_become_equal_png():
