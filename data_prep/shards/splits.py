@@ -79,25 +79,24 @@ def assign(
     )
     draw = _draw_stratified if shares.how == "stratified" else _draw_hashed
     drawn = draw(given[TRAIN], shares)
-    splits: dict[str, list[items.Item]] = {}
-    splits[TRAIN], rest = _take_per_class(
+    training, rest = _take_per_class(
         drawn[TRAIN],
         num_classes,
         shares.labeled_per_class,
         purpose=shares.purpose("labeled"),
     )
+    splits = {TRAIN: training}
     for name, flag, fraction in (
         (VALIDATION, "validation_fraction", shares.validation),
         (TEST, "evaluation_fraction", shares.test),
     ):
-        images = given[name] or drawn[name]
-        if fraction and not images:
+        if images := given[name] or drawn[name]:
+            splits[name] = images
+        elif fraction:
             raise ValueError(
                 f"--data.{flag}={fraction} of {len(listed)} images holds out "
                 f"none. Raise it, or set it to 0 to do without {name}."
             )
-        if images:
-            splits[name] = images
     return Assignment(splits, [*rest, *given[UNLABELED]])
 
 
