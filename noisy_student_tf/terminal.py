@@ -13,8 +13,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
-from absl import logging
-
 from noisy_student_tf import files
 
 _TERMINAL_SECONDS = 0.5
@@ -166,6 +164,9 @@ def guarded(main: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
 
     `--verbosity=1` shows their traceback too.
     """
+
+    # Not before `begin_program`: its handler keeps the stream that it finds.
+    from absl import logging
 
     def run(arguments: list[str]) -> None:
         try:

@@ -82,8 +82,12 @@ terminal.begin_program(["-m"])
 os.write(2, b"I0000 00:00:1 a remark\\n")
 os.write(2, b"E0000 00:00:1 no space left\\n")
 print("python's own", file=sys.stderr)
-os.write(2, b"dying")
-os.abort()
+from absl import app, logging
+def main(_):
+    logging.warning("our own warning")
+    os.write(2, b"dying")
+    os.abort()
+app.run(main)
 """
 
 
@@ -94,6 +98,7 @@ def test_a_program_s_last_words_are_kept():
     assert finished.returncode < 0
     said = finished.stderr
     assert b"no space left" in said and b"python's own" in said
+    assert b"our own warning" in said
     assert said.rstrip().endswith(b"dying")
     assert b"a remark" not in said
 
