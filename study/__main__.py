@@ -29,6 +29,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("workdir", None, "Where the runs go.")
     flags.DEFINE_list("seeds", [], "Seeds to run; by default the table's own.")
+    flags.DEFINE_list(
+        "arms", [], "Arms of the one table to run; by default all of them."
+    )
     flags.DEFINE_string(
         "records", None, "Records of all runs. By default beside the document."
     )
@@ -96,6 +99,7 @@ def _jobs(study: studies.Study) -> Iterator[runner.Job]:
         study,
         seeds=list(map(int, values.seeds)) or study.seeds,
         root=(values.workdir or "").rstrip("/"),
+        arms=values.arms,
         robustness=values.robustness and not values.tables_only,
         semilearn_python=values.semilearn_python,
     )

@@ -94,16 +94,28 @@ def jobs_of(
     *,
     seeds: Sequence[int],
     root: str,
+    arms: Sequence[str] = (),
     robustness: bool = True,
     semilearn_python: str = "",
 ) -> Iterator[Job]:
     """Yield the runs of a study in order: a seed after the other.
 
     All of a seed's arms run before the next seed, so that a study that was
-    stopped has whole comparisons.
+    stopped has whole comparisons. Of its arms those that are named run; by
+    default all.
+
+    Raises:
+        ValueError: An arm that is named is none of the study's.
     """
+    unknown = sorted(set(arms) - set(study.arms))
+    if unknown:
+        raise ValueError(
+            f"--arms={','.join(unknown)}: {study.name} has "
+            f"{', '.join(study.arms)}."
+        )
+    chosen = [name for name in study.arms if not arms or name in arms]
     for seed in seeds:
-        for name in study.arms:
+        for name in chosen:
             yield Job(
                 study.experiment,
                 study.experiment.arm(name),
@@ -267,8 +279,12 @@ def multiply_adds(job: Job) -> float:
     if job.arm.kind != "loop":
         return 0.0
     config = job.config
-    num_labeled = config.data.labeled_per_class * config.data.num_classes
-    num_unlabeled = job.experiment.num_images - num_labeled
+    num_images = job.experiment.num_images
+    # 0 per class stands for all images.
+    num_labeled = (
+        config.data.labeled_per_class * config.data.num_classes or num_images
+    )
+    num_unlabeled = num_images - num_labeled
     data = compute.Data(
         num_labeled=num_labeled,
         num_unlabeled=num_unlabeled,

@@ -160,6 +160,22 @@ def begin(job, *, num_students):
         shards.write_manifest(folder, {"model": name, "results": [row]})
 
 
+def test_arms_can_be_chosen_and_unknown_ones_are_named(tmp_path):
+    root = str(tmp_path)
+    (job,) = runner.jobs_of(NOISE, seeds=[0], root=root, arms=["no_noise"])
+    assert job.arm.name == "no_noise"
+    with pytest.raises(ValueError, match="--arms=no_nose: noise has"):
+        list(runner.jobs_of(NOISE, seeds=[0], root=root, arms=["no_nose"]))
+
+
+def test_labels_of_all_images_leave_none_unlabeled(tmp_path):
+    study = catalog.study("solar_cells_40")
+    (job,) = runner.jobs_of(
+        study, seeds=[10], root=str(tmp_path), arms=["all_labels_40"]
+    )
+    assert runner.multiply_adds(job) > 0
+
+
 def test_dry_run_says_what_is_recorded_and_what_is_to_do(tmp_path):
     records = str(tmp_path / "records")
     run_records.write(records, fakes.record("no_noise", 0, {"student_1": 0.7}))
