@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import sys
 
 import pytest
 
@@ -101,6 +102,15 @@ def test_images_are_prepared_once_before_the_first_run(tmp_path):
         runner.run([first], str(tmp_path / "records"), execute)
     # The second time there is nothing to do.
     assert happened == [str(tmp_path), "run"]
+
+
+def test_runs_write_where_this_program_does(tmp_path, monkeypatch):
+    # Not to descriptor 2, whose filter would take their log for remarks.
+    with open(tmp_path / "terminal", "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        program = "import sys; sys.stderr.write('I1129 15:21:37 a line')"
+        runner.run_command([sys.executable, "-c", program])
+    assert (tmp_path / "terminal").read_text() == "I1129 15:21:37 a line"
 
 
 def test_robustness_that_was_put_off_is_to_do(tmp_path):
