@@ -6,6 +6,7 @@ from typing import Any
 from noisy_student_tf import files
 from noisy_student_tf.evaluation import paper_numbers, results
 from noisy_student_tf.report import pages
+from noisy_student_tf.report.classes import class_section
 from noisy_student_tf.report.robustness import (
     robustness_plots,
     robustness_section,
@@ -28,18 +29,19 @@ def write_page(directory: str) -> str:
             "run_scripts.evaluate --sets=... first."
         )
     path = files.join(directory, "evaluation.html")
-    page = pages.render("evaluation.html", **_contents(rows))
+    page = pages.render("evaluation.html", **_contents(directory, rows))
     files.write_text(path, page)
     return path
 
 
-def _contents(rows: Sequence[results.Row]) -> dict[str, Any]:
+def _contents(directory: str, rows: Sequence[results.Row]) -> dict[str, Any]:
     plain = [row for row in rows if results.is_accuracy(row)]
     robust = [row for row in rows if results.is_robustness(row)]
     sets = list(dict.fromkeys(row["set"] for row in rows))
     return {
         "models": list(dict.fromkeys(row["model"] for row in rows)),
         "rows": plain,
+        "classes": class_section.read_evaluated(directory, plain),
         "has_top5": results.have_top5(plain),
         "has_restricted": any("num_classes" in row for row in plain),
         "published": robustness_tables.compare(rows),

@@ -322,6 +322,8 @@ def test_the_command_writes_results_and_a_page(tmp_path, capsys):
     assert [row["model"] for row in rows] == ["export"] * 4 + ["export (2)"] * 4
     page = files.read_text(f"{tmp_path}/out/evaluation.html")
     assert "Reliability on imagenet" in page
+    for model in ("export", "export (2)"):
+        assert f"<h3>{model} on imagenet, imagenet images</h3>" in page
     assert files.exists(f"{tmp_path}/out/export (2)/held_out_imagenet.parquet")
     assert "FGSM 100" in page
     # Of a B0, the released weights' number and the plotted ones.

@@ -6,8 +6,8 @@ from typing import Any
 import markupsafe
 import numpy as np
 
-from noisy_student_tf import configs, recipes, workdirs
-from noisy_student_tf.evaluation import class_metrics, thresholds
+from noisy_student_tf import configs, files, recipes, workdirs
+from noisy_student_tf.evaluation import class_metrics, results, thresholds
 from noisy_student_tf.records import held_out
 from noisy_student_tf.report import run_sections
 from noisy_student_tf.report.classes import class_plots
@@ -17,6 +17,8 @@ MAX_CONFUSIONS_SHOWN = 20
 MAX_CURVES = 10
 
 Probabilities = dict[int, np.ndarray]
+# Split -> the file of what was said of each image, and what it measures.
+Found = dict[str, tuple[str, class_metrics.Measured]]
 
 
 def read(
@@ -29,25 +31,52 @@ def read(
     models = []
     for model in recipes.of(config).models:
         directory = workdir.folder(model.folder)
-        found = {}
-        for split in ("test", "validation"):
-            path = held_out.path(directory, split)
-            if measured := class_metrics.read(path):
-                found[split] = (path, measured)
+        found = _find(directory, ("test", "validation"))
         if found:
             title = run_sections.model_title(model.name)
-            models.append(
-                {
-                    "title": title,
-                    "kind": run_sections.model_kind(model.name),
-                    "splits": [
-                        _split(split, measured)
-                        for split, (_, measured) in found.items()
-                    ],
-                    **_pictures(title, found),
-                }
-            )
+            kind = run_sections.model_kind(model.name)
+            models.append(_part(title, kind, found))
     return models
+
+
+def read_evaluated(
+    directory: str, rows: Sequence[results.Row]
+) -> list[dict[str, Any]]:
+    """Return the models that were measured on sets, a part for each set.
+
+    Args:
+        directory: Where the evaluation was written.
+        rows: Its results. What is measured of corruptions, of several right
+            classes, or of some of the model's classes has no part.
+    """
+    parts = []
+    for model, name in dict.fromkeys(
+        (row["model"], row["set"]) for row in rows
+    ):
+        if found := _find(files.join(directory, model), (name,)):
+            parts.append(_part(f"{model} on {name}", "", found))
+    return parts
+
+
+def _find(directory: str, splits: Sequence[str]) -> Found:
+    """Return what is measured of splits, in their order."""
+    found = {}
+    for split in splits:
+        path = held_out.path(directory, split)
+        if measured := class_metrics.read(path):
+            found[split] = (path, measured)
+    return found
+
+
+def _part(title: str, kind: str, found: Found) -> dict[str, Any]:
+    return {
+        "title": title,
+        "kind": kind,
+        "splits": [
+            _split(split, measured) for split, (_, measured) in found.items()
+        ],
+        **_pictures(title, found),
+    }
 
 
 def _split(split: str, measured: class_metrics.Measured) -> dict[str, Any]:
@@ -79,9 +108,7 @@ def _split(split: str, measured: class_metrics.Measured) -> dict[str, Any]:
     }
 
 
-def _pictures(
-    title: str, found: dict[str, tuple[str, class_metrics.Measured]]
-) -> dict[str, Any]:
+def _pictures(title: str, found: Found) -> dict[str, Any]:
     """Return what is drawn of a model's first split."""
     split = next(iter(found))
     path, measured = found[split]
@@ -151,7 +178,7 @@ def _curves(
 
 
 def _decision(
-    found: dict[str, tuple[str, class_metrics.Measured]],
+    found: Found,
     split: str,
     positive: int,
     where: str,
