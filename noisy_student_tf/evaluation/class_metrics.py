@@ -16,20 +16,12 @@ from absl import logging
 from sklearn import metrics as sklearn_metrics
 
 from noisy_student_tf import files
+from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.records import held_out
 
-# What a row of results.json says of a model's classes together.
-SUMMARY = (
-    "majority_rate",
-    "macro_f1",
-    "balanced_accuracy",
-    "auroc",
-    "average_precision",
-    "positive_class",
-)
 # Where an image has several right classes, or a part of the model's to choose
 # from, no single class is measured.
-UNKNOWN: dict[str, Any] = dict.fromkeys(SUMMARY)
+UNKNOWN: dict[str, Any] = dict.fromkeys(metrics.OF_CLASSES)
 
 _NUM_NAMED = 5
 

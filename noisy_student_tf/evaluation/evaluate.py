@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from noisy_student_tf.evaluation import class_metrics, metrics
+from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.records import held_out
 
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]
@@ -19,7 +19,7 @@ _METRICS = (
     "loss",
     "calibration_error",
     "interval_95",
-    *class_metrics.SUMMARY,
+    *metrics.OF_CLASSES,
 )
 
 
@@ -119,6 +119,9 @@ def evaluate_and_keep(
     Raises:
         ValueError: See `evaluate`.
     """
+    # A training need not wait for scikit-learn before its first step.
+    from noisy_student_tf.evaluation import class_metrics
+
     with held_out.open_writer(path, num_classes) as keep:
         measured = evaluate(logits_fn, stream, num_classes, keep=keep)
     classes = class_metrics.measure(path, class_names)

@@ -21,6 +21,17 @@ MIN_IMAGES = 30
 # Reals are summed in multiples of 2**-32: int64 holds 2**31 confidences.
 _FIXED_POINT = 1 << 32
 
+# What a row of results.json says of the classes together; see
+# `class_metrics.summarize`.
+OF_CLASSES = (
+    "majority_rate",
+    "macro_f1",
+    "balanced_accuracy",
+    "auroc",
+    "average_precision",
+    "positive_class",
+)
+
 _NUM_PERMUTATIONS = 2_000
 _SEED = 0
 
@@ -237,12 +248,7 @@ def _calibration_error(totals: Totals) -> float:
 
 
 def wilson_interval(num_correct: int, num_images: int) -> list[float]:
-    """Return the Wilson 95 % interval of a share as [low, high].
-
-    Args:
-        num_correct: In [0, num_images].
-        num_images: At least 1.
-    """
+    """Return Wilson's 95 % interval [low, high] of a share of images >= 1."""
     interval = stats.binomtest(num_correct, num_images).proportion_ci(
         method="wilson"
     )

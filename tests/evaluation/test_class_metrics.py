@@ -6,7 +6,7 @@ import pytest
 from absl import logging
 from sklearn import metrics as sklearn_metrics
 
-from noisy_student_tf.evaluation import class_metrics
+from noisy_student_tf.evaluation import class_metrics, metrics
 from noisy_student_tf.records import held_out
 from tests.records import test_held_out
 
@@ -56,7 +56,7 @@ def test_the_rarer_of_two_classes_is_the_one_sought(defects):
         "average_precision": pytest.approx(1 / 2),
         "positive_class": 1,
     }
-    assert tuple(summary) == class_metrics.SUMMARY
+    assert tuple(summary) == metrics.OF_CLASSES
     assert class_metrics.positive_class([2, 3]) == 0
     assert class_metrics.positive_class([3, 3]) == 1
     assert class_metrics.positive_class([3, 3, 1]) is None
