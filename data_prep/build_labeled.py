@@ -17,6 +17,7 @@ from absl import app, flags, logging
 
 from data_prep.shards import (
     beam_shards,
+    identical,
     labeled_plans,
     manifests,
     shard_building,
@@ -27,6 +28,8 @@ from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
+
+_OVERLAP = "overlap.txt"
 
 # Flag -> field of the configuration.
 _FIELDS = {
@@ -91,64 +94,20 @@ def _finish(
     labeled_plans.check_counts(
         data.labeled, manifest["class_names"], counts[splits.TRAIN]
     )
+    contents = identical.read(plans)
     # Named before an overlap that they are may end the build.
-    manifest["in_several_classes"] = _name_contradictions(
-        plans, manifest["class_names"]
+    manifest["in_several_classes"] = identical.name_contradictions(
+        contents, manifest["class_names"]
     )
-    manifest["excluded"] = {
-        "num_overlapping": _check_overlap(plans, data.allow_overlap)
-    }
+    num_overlapping = identical.check_overlap(
+        contents, data.allow_overlap, list_path=files.join(directory, _OVERLAP)
+    )
+    manifest["excluded"] = {"num_overlapping": num_overlapping}
     shards.write_manifest(directory, manifest)
     for split, per_class in counts.items():
         logging.info(
             "%s: %d images, per class %s", split, sum(per_class), per_class
         )
-
-
-def _check_overlap(
-    plans: Sequence[shard_building.ShardPlan], allow_overlap: bool
-) -> int:
-    """Return how many training images are held out, too.
-
-    Raises:
-        ValueError: There are some, and they are not allowed.
-    """
-    pairs = manifests.find_overlap(plans)
-    if not pairs:
-        return 0
-    named = [f"{key} = {other}" for key, other in pairs]
-    message = (
-        f"{len(pairs)} training images are in the held-out sets, too (by "
-        f"content): {manifests.name_some(named)}"
-    )
-    if not allow_overlap:
-        raise ValueError(
-            f"{message}. Remove them from one of the sources, or accept them "
-            "with --data.allow_overlap (--allow_overlap of the builder)."
-        )
-    logging.warning("%s.", message)
-    return len(pairs)
-
-
-def _name_contradictions(
-    plans: Sequence[shard_building.ShardPlan], class_names: Sequence[str]
-) -> list[str]:
-    """Return a text for each picture that stands in several classes.
-
-    Its labels are kept: nothing tells which one is right.
-    """
-    named = [
-        " = ".join(f"{key} ({class_names[label]})" for key, label in copies)
-        for copies in manifests.find_contradictions(plans)
-    ]
-    if named:
-        logging.warning(
-            "%d pictures stand in several classes (by content), and are "
-            "trained with each label: %s. Keep the right one of each.",
-            len(named),
-            manifests.name_some(named),
-        )
-    return named
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:

@@ -1,5 +1,6 @@
 """What errors about images advise is followed, and works."""
 
+import dataclasses
 import gzip
 import os
 import re
@@ -7,7 +8,7 @@ import shutil
 
 import pytest
 
-from data_prep import build_unlabeled
+from data_prep import build_labeled, build_unlabeled
 from data_prep.shards import labeled_plans
 from noisy_student_tf import configs
 from tests.data_prep import small_pictures
@@ -133,3 +134,30 @@ def test_images_of_the_same_id_may_be_renamed(root):
         plan(unlabeled="tar:a.tar")
     small_pictures.write_tar(root / "a.tar", {"1.png": b"1", "./2.png": b"2"})
     plan(unlabeled="tar:a.tar")
+
+
+def test_copies_in_training_and_test_images_may_be_removed(root):
+    for index in range(4):
+        path = f"birds/cat/copy {index}.png"
+        small_pictures.write(path, small_pictures.png(index))
+    data = configs.DataConfig(labeled="folder:birds", split="stratified")
+    with pytest.raises(ValueError, match="Remove one of each") as caught:
+        build_labeled.build(data=data, directory="out")
+    path = re.search(r"\((\S+) lists the training images\)", str(caught.value))
+    names = (root / path[1]).read_text().splitlines()
+    assert names
+    for name in names:
+        os.remove(root / "birds" / name)
+    build_labeled.build(data=data, directory="out")
+    assert not os.path.exists(root / path[1])
+
+
+def test_copies_in_training_and_test_images_may_be_accepted(root):
+    small_pictures.write("more/cat/copy.png", small_pictures.png(0))
+    data = configs.DataConfig(
+        labeled="folder:birds", evaluation="folder:more", validation_fraction=0
+    )
+    with pytest.raises(ValueError, match="accept them with --data.allow_over"):
+        build_labeled.build(data=data, directory="out")
+    data = dataclasses.replace(data, allow_overlap=True)
+    build_labeled.build(data=data, directory="out")
