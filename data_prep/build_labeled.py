@@ -9,6 +9,7 @@ of the ids, and writes TFRecord shards with indexes and a manifest.
 Options of the Beam runner follow a bare `--`.
 """
 
+import dataclasses
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -24,27 +25,26 @@ from data_prep.shards import (
     splits,
 )
 from noisy_student_tf import configs, files, terminal
-from noisy_student_tf.configs import config_tree
+from noisy_student_tf.configs import config_tree, path_flags
 from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
 
 _OVERLAP = "overlap.txt"
 
-# Flag -> field of the configuration.
+# Fields of the configuration that have flags of other names.
+_RENAMED = {
+    "labeled": "source",
+    "evaluation": "evaluation_source",
+    "beam_runner": "runner",
+}
+# Those of `build_unlabeled`, and what follows a bare `--`.
+_OTHERS = ("unlabeled", "unlabeled_by_file", "beam_options")
+# Flag -> field.
 _FIELDS = {
-    "source": "labeled",
-    "evaluation_source": "evaluation",
-    "num_classes": "num_classes",
-    "labeled_per_class": "labeled_per_class",
-    "split": "split",
-    "validation_fraction": "validation_fraction",
-    "evaluation_fraction": "evaluation_fraction",
-    "max_corrupt_fraction": "max_corrupt_fraction",
-    "num_shards": "num_shards",
-    "max_stored_side": "max_stored_side",
-    "allow_overlap": "allow_overlap",
-    "runner": "beam_runner",
+    _RENAMED.get(field.name, field.name): field.name
+    for field in dataclasses.fields(configs.DataConfig)
+    if field.name not in _OTHERS
 }
 
 
@@ -112,12 +112,12 @@ def _finish(
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Define the flags of this script; the configuration's, but for a path."""
-    flags.DEFINE_string(
+    path_flags.define(
         "output_dir",
         None,
         "Directory of the shards.",
         required=True,
-        flag_values=values,
+        values=values,
     )
     config_tree.define_fields(
         configs.DataConfig(split="stratified"), _FIELDS, values
@@ -130,7 +130,7 @@ def main(argv: list[str]) -> None:
     made_with = configs.DataConfig(beam_options=shlex.join(argv[1:]))
     build(
         data=config_tree.replace_fields(made_with, _FIELDS, FLAGS),
-        directory=files.expand_home(FLAGS.output_dir),
+        directory=FLAGS.output_dir,
     )
 
 

@@ -24,7 +24,7 @@ from absl import app, flags, logging
 
 from data_prep.shards import beam_shards, pseudo_labeled_shard
 from noisy_student_tf import configs, files, terminal
-from noisy_student_tf.configs import config_tree
+from noisy_student_tf.configs import config_tree, path_flags
 from noisy_student_tf.records import parquet_files, predictions, shards
 
 FLAGS = flags.FLAGS
@@ -76,7 +76,7 @@ def write(
         tasks,
         pseudo_labeled_shard.write_shard,
         beam,
-        title="pseudo-labeled shards",
+        title="pseudo-labeled images",
     )
     files.remove_temporaries(directory)
     inherited = _inherited(
@@ -204,12 +204,12 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("predictions_directory", "The teacher's predictions of them."),
         ("output_directory", "Where the pseudo-labeled shards appear."),
     ):
-        flags.DEFINE_string(name, None, text, required=True, flag_values=values)
-    flags.DEFINE_string(
+        path_flags.define(name, None, text, required=True, values=values)
+    path_flags.define(
         "selection_directory",
         "",
         "Which images are written, and how often.",
-        flag_values=values,
+        values=values,
     )
     flags.DEFINE_bool(
         "reassign",

@@ -10,15 +10,13 @@ from collections.abc import Callable
 from absl import app, flags
 
 from noisy_student_tf import configs, files, terminal, workdirs
-from noisy_student_tf.configs import config_tree, presets
+from noisy_student_tf.configs import config_tree, path_flags, presets
 
 
 def define_run_flags() -> None:
     """Define `--workdir` and the flags of the configuration."""
     define_config_flags()
-    flags.DEFINE_string(
-        "workdir", None, "Directory of the run, local or remote."
-    )
+    path_flags.define("workdir", None, "Directory of the run, local or remote.")
     flags.DEFINE_list(
         "profile_steps",
         None,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from absl import flags
 
 from noisy_student_tf import configs
-from noisy_student_tf.configs import options
+from noisy_student_tf.configs import options, path_flags
 
 
 def to_json(section: Any) -> str:
@@ -177,5 +177,9 @@ def _define_flag(
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
         tuple: flags.DEFINE_list,
-    }.get(typing.get_origin(hint) or hint, flags.DEFINE_string)
+    }.get(typing.get_origin(hint) or hint)
+    if define is None:
+        # Texts are of paths, or have no `~`.
+        path_flags.define(name, default, text, values=values)
+        return
     define(name, default, text, flag_values=values)
