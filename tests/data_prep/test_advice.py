@@ -157,7 +157,7 @@ def test_copies_in_training_and_test_images_may_be_accepted(root):
     data = configs.DataConfig(
         labeled="folder:birds", evaluation="folder:more", validation_fraction=0
     )
-    with pytest.raises(ValueError, match="accept them with --data.allow_over"):
+    with pytest.raises(ValueError, match="accept them with --data"):
         build_labeled.build(data=data, directory="out")
     data = dataclasses.replace(data, allow_overlap=True)
     build_labeled.build(data=data, directory="out")
