@@ -1,14 +1,9 @@
 """One heap with everything in it that people have in theirs."""
 
-import json
-import os
 import pathlib
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from data_prep import build_labeled, build_unlabeled, sources
 from data_prep.shards import sidecars
@@ -18,155 +13,15 @@ from noisy_student_tf.pipeline import decode, decoders
 from noisy_student_tf.records import schema, shards
 from noisy_student_tf.serving import exported, served
 from tests import one_decoder
-from tests.data_prep import small_pictures
+from tests.data_prep import heap_files
 from tests.serving import small_exports
-
-# Seeds of pictures; classes have 40, 6 and 1, and another one has `kinds`.
-CLASSES = {
-    "cat [1]": range(40),
-    "dog,s": range(100, 106),
-    "owl": range(200, 201),
-}
-HELD_OUT = range(300, 306)
-UNLABELED = range(400, 420)
-SHARED = 999
-
-
-DRAWN = "drawing"
-
-
-def kinds(seed: int) -> dict[str, bytes]:
-    """Return files of kinds that decoders disagree about."""
-    color = small_pictures.pixels(seed)
-    gray = color[..., 0]
-    clear = np.dstack([color, np.tile([0, 255], (10, 6)).astype(np.uint8)])
-    palette = Image.fromarray(color).quantize(8)
-    second = Image.fromarray(color[::-1].copy())
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    encode = small_pictures.encode
-    return {
-        "clear.png": encode(clear),
-        "clear.webp": encode(clear, "WEBP", lossless=True),
-        "deep.png": encode(gray.astype(np.uint16) * 256 + 7),
-        "drawing.gif": encode(palette, "GIF", transparency=3),
-        "ink.png": encode(Image.fromarray(color).convert("1")),
-        "moving.gif": encode(
-            palette, "GIF", save_all=True, append_images=[second]
-        ),
-        "palette.png": encode(palette, transparency=3),
-        "photo.avif": encode(color, "AVIF"),
-        "printed.jpe": encode(Image.fromarray(color).convert("CMYK"), "JPEG"),
-        "scan.tiff": encode(color, "TIFF"),
-        "turned.jpg": encode(color, "JPEG", exif=exif),
-        "turned.png": encode(color[::-1], exif=exif),
-        "without suffix": encode(color[:, ::-1], "JPEG"),
-    }
-
-
-def png(*seeds: int) -> list[bytes]:
-    return [small_pictures.png(seed) for seed in seeds]
-
-
-def write_labeled(root: pathlib.Path) -> None:
-    """Write class folders, and what cameras and systems add to them."""
-    for name, seeds in CLASSES.items():
-        for seed in seeds:
-            path = f"{root}/{name}/more/{seed}.PNG"
-            small_pictures.write(path, small_pictures.png(seed))
-    for name in ("cat [1]", "dog,s"):
-        small_pictures.write(f"{root}/{name}/same.png", *png(SHARED))
-        small_pictures.write(f"{root}/{name}/._same.png", b"fork")
-    for name, content in kinds(500).items():
-        small_pictures.write(f"{root}/{DRAWN}/{name}", content)
-    cat = root / "cat [1]"
-    small_pictures.write(f"{cat}/IMG_1.DNG", b"x")
-    small_pictures.write(f"{cat}/notes.txt", b"x")
-    small_pictures.write(f"{cat}/truncated.png", png(1)[0][:80])
-    small_pictures.write(f"{cat}/@eaDir/0.png/SYNOPHOTO_THUMB.jpg", *png(0))
-    small_pictures.write(f"{root}/@eaDir/x.png", *png(0))
-    small_pictures.write(f"{root}/__MACOSX/owl/._1.png", b"fork")
-    small_pictures.write(f"{root}/.ipynb_checkpoints/x.png", *png(0))
-    small_pictures.write(f"{root}/stray.png", *png(7))
-    (cat / "u0.jpg").mkdir()
-    os.symlink("..", cat / "again")
-    os.symlink(".", root / "loop")
-    os.mkfifo(cat / "pipe.png")
-
-
-def write_held_out(root: pathlib.Path) -> None:
-    """Write the same classes as Hugging Face writes them."""
-    rows = [
-        {"image": {"bytes": picture, "path": None}, "label": name}
-        for number, picture in enumerate(png(*HELD_OUT))
-        for name in [[*CLASSES][number % 3]]
-    ]
-    root.mkdir(parents=True)
-    pq.write_table(
-        pa.Table.from_pylist(rows), root / "test-00000-of-00001.parquet"
-    )
-
-
-def write_unlabeled(root: pathlib.Path) -> None:
-    """Write pictures anywhere, some that are labeled, and other files."""
-    for seed in UNLABELED:
-        path = f"{root}/{seed % 3}/{seed}.png"
-        small_pictures.write(path, small_pictures.png(seed))
-    for name, content in kinds(600).items():
-        small_pictures.write(f"{root}/kinds/{name}", content)
-    small_pictures.write(f"{root}/copy.png", *png(CLASSES["owl"][0]))
-    small_pictures.write(f"{root}/empty.png", b"")
-    small_pictures.write(f"{root}/archive.zip", b"x")
-    os.symlink("nowhere", root / "gone.png")
-    os.symlink(root, root / "0" / "above")
-
-
-def write_table(path: pathlib.Path) -> None:
-    """Write a table of the labeled folders as a spreadsheet exports it."""
-    lines = ["Bild;class;note"]
-    for name, seeds in CLASSES.items():
-        lines += [
-            f'"..\\labeled\\{name}\\more\\{n}.PNG";{name};x' for n in seeds
-        ]
-    lines += [f"../labeled/{DRAWN}/{name};{DRAWN};x" for name in kinds(500)]
-    lines += [lines[1], "../labeled/owl/lost.png;owl;x"]
-    path.parent.mkdir(parents=True)
-    path.write_text("\r\n".join(lines), "utf-16")
-
-
-def write_samples(root: pathlib.Path) -> None:
-    """Write held-out samples as WebDataset does, half with JSON."""
-    members = {"__MACOSX/._0.png": b"fork", "readme.txt": b"x"}
-    for number, picture in enumerate(png(*HELD_OUT)):
-        name = [*CLASSES][number % 3]
-        label = {"cls": name} if number < 3 else {"json": {"label": name}}
-        members[f"{number:03d}.png"] = picture
-        for suffix, content in label.items():
-            text = content if suffix == "cls" else json.dumps(content)
-            members[f"{number:03d}.{suffix}"] = text.encode()
-    root.mkdir()
-    small_pictures.write_tar(root / "held-out-00.tar", members)
-
-
-def write_split_folders(root: pathlib.Path) -> None:
-    """Write folders of splits, of which one is taken as unlabeled."""
-    for name, content in kinds(600).items():
-        small_pictures.write(f"{root}/train/{DRAWN}/{name}", content)
-    small_pictures.write(f"{root}/train/owl/0.png", *png(*CLASSES["owl"]))
-    small_pictures.write(f"{root}/train/cat [1]/1.png", *png(700))
-    small_pictures.write(f"{root}/test/owl/2.png", *png(701))
 
 
 @pytest.fixture(scope="module")
 def heap(tmp_path_factory):
     """Write everything, below a folder whose name looks like a pattern."""
     root = tmp_path_factory.mktemp("heap [2024]")
-    write_labeled(root / "labeled")
-    write_held_out(root / "held out")
-    write_unlabeled(root / "unlabeled")
-    write_table(root / "tables" / "list.csv")
-    write_samples(root / "packed")
-    write_split_folders(root / "splits")
+    heap_files.write(root)
     return root
 
 
@@ -231,13 +86,15 @@ def keys(root: pathlib.Path, folder: str) -> list[str]:
 
 def test_the_right_images_are_labeled(built):
     root, labeled, *_ = built
-    assert labeled["class_names"] == sorted([*CLASSES, DRAWN])
+    assert labeled["class_names"] == sorted(
+        [*heap_files.CLASSES, heap_files.DRAWN]
+    )
     expected = [
         f"{name}/more/{seed}.PNG"
-        for name, seeds in CLASSES.items()
+        for name, seeds in heap_files.CLASSES.items()
         for seed in seeds
     ]
-    expected += [f"{DRAWN}/{name}" for name in kinds(500)]
+    expected += [f"{heap_files.DRAWN}/{name}" for name in heap_files.kinds(500)]
     expected += [f"{name}/same.png" for name in ("cat [1]", "dog,s")]
     expected += [f"test-00000-of-00001.parquet/{n}" for n in range(6)]
     assert sorted(keys(root, "labeled")) == sorted(expected)
@@ -269,8 +126,8 @@ def test_what_was_left_out_is_reported_with_the_reason(built):
 
 def test_the_right_images_are_unlabeled(built):
     root, _, unlabeled, _ = built
-    expected = [f"{seed % 3}/{seed}.png" for seed in UNLABELED]
-    expected += [f"kinds/{name}" for name in kinds(600)]
+    expected = [f"{seed % 3}/{seed}.png" for seed in heap_files.UNLABELED]
+    expected += [f"kinds/{name}" for name in heap_files.kinds(600)]
     assert sorted(keys(root, "unlabeled")) == sorted(expected)
     assert unlabeled["excluded"]["keys"] == ["copy.png"]
     assert unlabeled["ignored"]["unlabeled"] == {
@@ -286,7 +143,9 @@ def test_the_right_images_are_unlabeled(built):
 
 def test_lists_and_packed_files_give_the_same_images(built_of_lists):
     root, labeled, unlabeled, _ = built_of_lists
-    assert labeled["class_names"] == sorted([*CLASSES, DRAWN])
+    assert labeled["class_names"] == sorted(
+        [*heap_files.CLASSES, heap_files.DRAWN]
+    )
     assert labeled["counts_per_class"]["test"] == [2, 2, 0, 2]
     assert labeled["counts_per_class"]["train"] == [36, 5, 12, 1]
     assert labeled["ignored"] == {
@@ -296,7 +155,9 @@ def test_lists_and_packed_files_give_the_same_images(built_of_lists):
     (lost,) = labeled["corrupt"]
     assert lost["key"].endswith("/owl/lost.png")
     assert lost["reason"] == "no such file"
-    expected = [f"train/{DRAWN}/{name}" for name in kinds(600)]
+    expected = [
+        f"train/{heap_files.DRAWN}/{name}" for name in heap_files.kinds(600)
+    ]
     expected += ["train/cat [1]/1.png"]
     assert sorted(keys(root, "unlabeled")) == sorted(expected)
     assert unlabeled["excluded"]["keys"] == ["train/owl/0.png"]
