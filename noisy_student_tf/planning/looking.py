@@ -101,6 +101,10 @@ def look(
         ValueError: All were read, and more of a source cannot be used than
             `data.max_corrupt_fraction` accepts.
     """
+    errors: tuple[type[Exception], ...] = (
+        pictures.CorruptImageError,
+        *files.errors(),
+    )
     num_bytes: list[int] = []
     seconds: list[float] = []
     unusable: dict[str, list[dict[str, str]]] = collections.defaultdict(list)
@@ -112,7 +116,7 @@ def look(
             started = time.monotonic()
             try:
                 stored = picture.read()
-            except (pictures.CorruptImageError, *files.errors()) as error:
+            except errors as error:
                 entries.append({"key": picture.key, "reason": str(error)})
                 continue
             num_bytes.append(len(stored))
