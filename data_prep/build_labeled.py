@@ -25,7 +25,7 @@ from data_prep.shards import (
     splits,
 )
 from noisy_student_tf import configs, files, terminal
-from noisy_student_tf.configs import config_tree, path_flags
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
@@ -112,7 +112,7 @@ def _finish(
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Define the flags of this script; the configuration's, but for a path."""
-    path_flags.define(
+    config_tree.DEFINE_path(
         "output_dir",
         None,
         "Directory of the shards.",

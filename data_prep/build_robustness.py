@@ -21,7 +21,7 @@ from data_prep.robustness import robustness_shards
 from data_prep.shards import beam_shards, manifests
 from data_prep.sources import items
 from noisy_student_tf import configs, terminal
-from noisy_student_tf.configs import config_tree, path_flags
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import robustness_sets, shards
 
 FLAGS = flags.FLAGS
@@ -117,7 +117,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("source", f"Labeled images: {sources.ACCEPTED}."),
         ("output_dir", "Directory of the sets."),
     ):
-        path_flags.define(name, None, text, required=True, values=values)
+        config_tree.DEFINE_path(name, None, text, required=True, values=values)
     flags.DEFINE_integer(
         "resolution",
         None,

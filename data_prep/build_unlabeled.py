@@ -28,7 +28,7 @@ from data_prep.shards import (
 )
 from data_prep.sources import items
 from noisy_student_tf import configs, files, terminal
-from noisy_student_tf.configs import config_tree, path_flags
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
@@ -209,7 +209,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("labeled_dir", "What build_labeled wrote; left out here."),
         ("output_dir", "Directory of the shards."),
     ):
-        path_flags.define(name, None, text, required=True, values=values)
+        config_tree.DEFINE_path(name, None, text, required=True, values=values)
     config_tree.define_fields(configs.DataConfig(), _FIELDS, values)
 
 

@@ -23,7 +23,7 @@ from absl import app, flags, logging
 from data_prep.duplicates import duplicate_shards
 from data_prep.shards import beam_shards
 from noisy_student_tf import configs, files, terminal
-from noisy_student_tf.configs import config_tree, path_flags
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import duplicates, shards
 
 FLAGS = flags.FLAGS
@@ -215,7 +215,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("unlabeled_dir", "What build_unlabeled wrote; searched."),
         ("output_dir", "Where the result appears."),
     ):
-        path_flags.define(name, None, text, required=True, values=values)
+        config_tree.DEFINE_path(name, None, text, required=True, values=values)
     config_tree.define_fields(configs.LabelingConfig(), _FIELDS, values)
     flags.register_validator(
         "max_bits",

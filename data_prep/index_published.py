@@ -25,7 +25,7 @@ from data_prep import write_pseudo_labeled
 from data_prep.shards import beam_shards, manifests
 from data_prep.sources import items, pictures, tfrecords
 from noisy_student_tf import configs, files, terminal
-from noisy_student_tf.configs import config_tree, path_flags
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import schema, shards
 
 FLAGS = flags.FLAGS
@@ -171,7 +171,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("source", "Glob of the authors' shards."),
         ("output_dir", "Where the manifest goes."),
     ):
-        path_flags.define(name, None, text, required=True, values=values)
+        config_tree.DEFINE_path(name, None, text, required=True, values=values)
     flags.DEFINE_integer(
         "num_classes",
         None,

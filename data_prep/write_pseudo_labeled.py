@@ -24,7 +24,7 @@ from absl import app, flags, logging
 
 from data_prep.shards import beam_shards, pseudo_labeled_shard
 from noisy_student_tf import configs, files, terminal
-from noisy_student_tf.configs import config_tree, path_flags
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import parquet_files, predictions, shards
 
 FLAGS = flags.FLAGS
@@ -204,8 +204,8 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("predictions_directory", "The teacher's predictions of them."),
         ("output_directory", "Where the pseudo-labeled shards appear."),
     ):
-        path_flags.define(name, None, text, required=True, values=values)
-    path_flags.define(
+        config_tree.DEFINE_path(name, None, text, required=True, values=values)
+    config_tree.DEFINE_path(
         "selection_directory",
         "",
         "Which images are written, and how often.",

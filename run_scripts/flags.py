@@ -10,13 +10,15 @@ from collections.abc import Callable
 from absl import app, flags
 
 from noisy_student_tf import configs, files, terminal, workdirs
-from noisy_student_tf.configs import config_tree, path_flags, presets
+from noisy_student_tf.configs import config_tree, presets
 
 
 def define_run_flags() -> None:
     """Define `--workdir` and the flags of the configuration."""
     define_config_flags()
-    path_flags.define("workdir", None, "Directory of the run, local or remote.")
+    config_tree.DEFINE_path(
+        "workdir", None, "Directory of the run, local or remote."
+    )
     flags.DEFINE_list(
         "profile_steps",
         None,
