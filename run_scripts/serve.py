@@ -14,6 +14,7 @@ import importlib.util
 
 from absl import flags
 
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.serving import exported
 from run_scripts import flags as config_flags
 
@@ -22,7 +23,7 @@ _PACKAGES = ("fastapi", "uvicorn")
 
 def define_flags() -> None:
     """Define the flags of this script."""
-    flags.DEFINE_string("export", None, "SavedModel, or a run's directory.")
+    config_tree.DEFINE_path("export", None, "SavedModel, or a run's directory.")
     flags.DEFINE_string(
         "host", "127.0.0.1", "Address to listen on; 0.0.0.0 is all networks."
     )

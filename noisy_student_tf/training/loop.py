@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from noisy_student_tf import files
+from noisy_student_tf import files, terminal
 from noisy_student_tf.devices import replicas, runtime, watching
 from noisy_student_tf.training import log, losses, progress, step
 
@@ -38,7 +38,8 @@ def train(task: progress.Task) -> progress.TrainResult:
     # Traced once, for the first pictures and for the steps.
     make_stream = functools.lru_cache(maxsize=1)(task.make_stream)
     task = dataclasses.replace(task, make_stream=make_stream)
-    run = progress.begin(task)
+    with terminal.working(f"preparing {task.title}"):
+        run = progress.begin(task)
     try:
         if not run.is_at_the_end():
             _announce(run)
@@ -66,9 +67,10 @@ def _announce(run: progress.Progress) -> None:
         len(run.train_state.decayed),
     )
     if run.is_chief and not run.train_state.step:
-        batch = next(iter(task.make_stream(start_step=0).take(1)))
-        arrays = {name: tensor.numpy() for name, tensor in batch.items()}
-        log.draw_batch(task.directory, arrays, task.class_names)
+        with terminal.working("making the first batch"):
+            batch = next(iter(task.make_stream(start_step=0).take(1)))
+            arrays = {name: tensor.numpy() for name, tensor in batch.items()}
+            log.draw_batch(task.directory, arrays, task.class_names)
 
 
 def _make_steps(run: progress.Progress) -> None:
@@ -174,11 +176,12 @@ def _write_line(run: progress.Progress, calls: watching.DeviceCalls) -> None:
 def _validate(run: progress.Progress) -> None:
     """Write both models' metrics on the validation images, if there are any."""
     models = {"raw": run.train_state.model, "ema": run.train_state.ema_model}
-    metrics = {
-        f"{weights}_{name}": value
-        for weights, model in models.items()
-        for name, value in run.task.evaluate(model).items()
-    }
+    with terminal.working(f"{run.task.title}: validating"):
+        metrics = {
+            f"{weights}_{name}": value
+            for weights, model in models.items()
+            for name, value in run.task.evaluate(model).items()
+        }
     if metrics:
         made = run.train_state.step
         run.record.write({"kind": "validation", "step": made, **metrics})
