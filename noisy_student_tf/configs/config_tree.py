@@ -153,15 +153,26 @@ def replace_fields(
     section: Any,
     names: Mapping[str, str],
     values: flags.FlagValues = flags.FLAGS,
+    *,
+    keeps_defaults: bool = True,
 ) -> Any:
     """Return a section with the values of what `define_fields` defined.
+
+    Args:
+        section: What other fields keep.
+        names: Flag -> field.
+        values: Where the flags are defined.
+        keeps_defaults: Whether flags that were not given have a say.
 
     Raises:
         ValueError: A value is not accepted.
     """
-    return dataclasses.replace(
-        section, **{name: values[flag].value for flag, name in names.items()}
-    )
+    changes = {
+        name: values[flag].value
+        for flag, name in names.items()
+        if keeps_defaults or values[flag].present
+    }
+    return dataclasses.replace(section, **changes)
 
 
 def _define_flag(
