@@ -1,14 +1,11 @@
 """One contender of `building`: writes a folder's pictures, and is timed.
 
-    python -m benchmarks.building_worker NAME SOURCE DIRECTORY
-
 Peers import nothing of this project.
 """
 
 import json
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Callable
 
@@ -226,7 +223,3 @@ def main(name: str, source: str, directory: str) -> None:
             }
         )
     )
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
