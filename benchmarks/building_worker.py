@@ -131,13 +131,14 @@ def tfds(source: str, directory: str) -> Callable[[], None]:
         def _info(self):
             features = tensorflow_datasets.features
             names = sorted(path.name for path in pathlib.Path(source).iterdir())
-            return self.dataset_info_from_configs(
+            return tensorflow_datasets.core.DatasetInfo(
+                builder=self,
                 features=features.FeaturesDict(
                     {
                         "image": features.Image(),
                         "label": features.ClassLabel(names=names),
                     }
-                )
+                ),
             )
 
         def _split_generators(self, _):

@@ -18,8 +18,8 @@ from typing import Any
 
 from data_prep.shards import progress
 
-# Fewer images are done before a process is up.
-MIN_IMAGES = 3000
+# Fewer images are done before another process is of use.
+MIN_IMAGES = 10_000
 
 _PRELOADED = ["data_prep.shards.shard_building"]
 
