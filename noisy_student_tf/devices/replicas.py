@@ -1,13 +1,15 @@
-"""Batches divided among replicas: of training in a fixed order, of inference.
+"""Batches divided among replicas, and into parts that follow each other.
+
+Of training they are dealt in a fixed order; of inference they are cut.
 
 A model that is called outside of `strategy.run` computes on one device; on a
 TPU, whose variables live on the chip, on the host's processor.
 """
 
-import functools
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf.devices import runtime
@@ -195,19 +197,97 @@ def spread(compute: RowsFn, strategy: tf.distribute.Strategy | None) -> RowsFn:
         return compute
     num_replicas = num_local(strategy)
 
-    def compute_part(parts: list[tf.Tensor]) -> tf.Tensor:
-        context = tf.distribute.get_replica_context()
-        # Replicas are numbered host by host.
-        place = context.replica_id_in_sync_group % num_replicas
-        return compute(*(part[place] for part in parts))
-
     def compute_spread(*batches: tf.Tensor) -> tf.Tensor:
         parts = [_divide(batch, num_replicas) for batch in batches]
-        outputs = strategy.run(functools.partial(compute_part, parts))
+
+        def own_rows(
+            context: tf.distribute.experimental.ValueContext,
+        ) -> tuple[Any, ...]:
+            # Replicas are numbered host by host.
+            place = context.replica_id_in_sync_group % num_replicas
+            return tuple(part[place] for part in parts)
+
+        # Cut here, so that a replica is sent its own rows and no others.
+        rows = strategy.experimental_distribute_values_from_function(own_rows)
+        outputs = strategy.run(compute, args=rows)
         joined = tf.concat(strategy.experimental_local_results(outputs), 0)
         return joined[: batches[0].shape[0]]
 
     return compute_spread
+
+
+def sum_parts_within_replica(
+    compute: Callable[[tf.Tensor], Sequence[tf.Tensor]],
+    *,
+    num_parts: int,
+    shapes: Sequence[Sequence[int]],
+) -> list[tf.Tensor]:
+    """Sum what one replica computes for each part, in a loop of its program.
+
+    For a TPU, whose cores can meet inside of a loop, and whose sums would
+    otherwise leave its program, and come back, with every part.
+
+    Args:
+        compute: part -> float32 tensors of `shapes`; `part` is int32 [], from
+            0.
+        num_parts: Length of the loop.
+        shapes: Of the sums.
+    """
+
+    def add_part(
+        part: tf.Tensor, sums: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        terms = compute(part)
+        return part + 1, [a + b for a, b in zip(sums, terms, strict=True)]
+
+    _, sums = tf.while_loop(
+        lambda part, sums: part < num_parts,
+        add_part,
+        (tf.constant(0), [tf.zeros(shape) for shape in shapes]),
+        parallel_iterations=1,
+    )
+    return sums
+
+
+def sum_parts_around_replicas(
+    strategy: tf.distribute.Strategy,
+    compute: Callable[..., Sequence[tf.Tensor]],
+    arguments: tuple[Any, ...],
+    *,
+    num_parts: int,
+    shapes: Sequence[Sequence[int]],
+) -> list[Any]:
+    """Sum what every replica computes for each part, in a loop of the device.
+
+    One part is in memory at a time. The loop is around the replicas, because
+    replicas cannot meet (in synchronized batch normalization) inside of one.
+
+    Args:
+        strategy: Whose replicas compute.
+        compute: (part, *arguments) -> float32 tensors of `shapes`, one
+            replica's; `part` is int32 [], from 0.
+        arguments: Values per replica, as are the sums.
+        num_parts: Length of the loop.
+        shapes: Of the sums.
+    """
+
+    def add(
+        sums: Sequence[tf.Tensor], part: tf.Tensor, arguments: tuple[Any, ...]
+    ) -> list[tf.Tensor]:
+        terms = compute(part, *arguments)
+        return [a + b for a, b in zip(sums, terms, strict=True)]
+
+    def add_part(part: tf.Tensor, sums: list[Any]) -> tuple[tf.Tensor, Any]:
+        return part + 1, strategy.run(add, args=(sums, part, arguments))
+
+    zeros = strategy.run(lambda: [tf.zeros(shape) for shape in shapes])
+    _, sums = tf.while_loop(
+        lambda part, sums: part < num_parts,
+        add_part,
+        (tf.constant(0), zeros),
+        parallel_iterations=1,
+    )
+    return sums
 
 
 def num_local(strategy: tf.distribute.Strategy) -> int:
