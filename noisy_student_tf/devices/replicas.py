@@ -6,6 +6,7 @@ A model that is called outside of `strategy.run` computes on one device; on a
 TPU, whose variables live on the chip, on the host's processor.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -90,13 +91,12 @@ def distribute(
 
     def local_stream(context: tf.distribute.InputContext) -> tf.data.Dataset:
         count = context.num_input_pipelines
-        own_rows = {}
-        if count > 1:
-            own_rows = {
-                "input_pipelines": count,
-                "input_pipeline_index": context.input_pipeline_id,
-            }
-        stream = make_stream(start_step=start_step, **own_rows)
+        stream = stream_of_host(
+            make_stream,
+            start_step=start_step,
+            host=context.input_pipeline_id,
+            num_hosts=count,
+        )
         _check_shapes(
             stream.element_spec,
             labeled_rows=labeled_batch_size // count,
@@ -111,11 +111,40 @@ def distribute(
         )
         return stream.apply(is_endless)
 
-    if strategy.num_replicas_in_sync == 1 and not _has_accelerator():
+    if strategy.num_replicas_in_sync == 1 and not has_accelerator():
         # The strategy's own iterator copies to a device ahead of time; on a
         # CPU there is nothing to copy, and ending it takes a minute.
         return local_stream(tf.distribute.InputContext())
     return strategy.distribute_datasets_from_function(local_stream)
+
+
+def made_once(make_stream: MakeStream) -> MakeStream:
+    """Return a function that remembers the stream that it made last.
+
+    Tracing one takes seconds. A stream stays on the host that it was made on:
+    another host's is another one.
+    """
+
+    @functools.lru_cache(maxsize=1)
+    def make(device: str, **arguments: int) -> tf.data.Dataset:
+        return make_stream(**arguments)
+
+    return lambda **arguments: make(tf.zeros([]).device, **arguments)
+
+
+def stream_of_host(
+    make_stream: MakeStream, *, start_step: int, host: int, num_hosts: int
+) -> tf.data.Dataset:
+    """Return one host's part of the batches from a step on."""
+    part = {"input_pipelines": num_hosts, "input_pipeline_index": host}
+    return make_stream(start_step=start_step, **(part if num_hosts > 1 else {}))
+
+
+def num_hosts(strategy: tf.distribute.Strategy) -> int:
+    """Return how many hosts read a strategy's batches, a part each."""
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return strategy.extended.num_hosts
+    return runtime.num_workers(strategy)
 
 
 def _deal(stream: tf.data.Dataset, num_replicas: int) -> tf.data.Dataset:
@@ -142,7 +171,8 @@ def _every_nth_row(tensor: tf.Tensor, num_replicas: int) -> tf.Tensor:
     return tf.gather(tensor, order)
 
 
-def _has_accelerator() -> bool:
+def has_accelerator() -> bool:
+    """Tell whether there is a GPU or a TPU."""
     return any(map(tf.config.list_logical_devices, ("GPU", "TPU")))
 
 
@@ -231,13 +261,8 @@ def sum_parts_within_replica(
     """Sum what one replica computes for each part, in a loop of its program.
 
     For a TPU, whose cores can meet inside of a loop, and whose sums would
-    otherwise leave its program, and come back, with every part.
-
-    Args:
-        compute: part -> float32 tensors of `shapes`; `part` is int32 [], from
-            0.
-        num_parts: Length of the loop.
-        shapes: Of the sums.
+    leave the program and come back with every part of the other loop. For the
+    arguments see `sum_parts_around_replicas`.
     """
 
     def add_part(

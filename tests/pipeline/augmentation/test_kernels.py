@@ -37,9 +37,7 @@ def test_noise_without_xla_is_the_same_within_a_pipeline(monkeypatch):
         0, 256, (NUM_IMAGES, 24, 24, 3), np.uint8
     )
     first = tf.constant(0, tf.int64)
-    draws = augment.draw(
-        POLICY, seed=3, first_position=first, count=NUM_IMAGES
-    )
+    draws = augment.draw(POLICY, seed=3, first_position=first, count=NUM_IMAGES)
 
     def noised():
         rows = tf.data.Dataset.from_tensors((images, draws))
