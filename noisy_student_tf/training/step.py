@@ -70,6 +70,8 @@ def make_train_steps(
     again when it has it: it is odd while it waits.
     """
     make_step = _step_maker(train_state, settings, strategy)
+    # Sums within a TPU's program spare its host a copy from every core.
+    is_summed = _is_tpu(strategy)
 
     def clock() -> tf.Tensor:
         # There is no deterministic operation for it.
@@ -92,7 +94,8 @@ def make_train_steps(
         waited_seconds = tf.constant(0.0, tf.float64)
         for i in tf.range(num_steps):
             # Explicit order: a step's end, the clock, the input, the clock.
-            with tf.control_dependencies([row]):
+            # A TPU's next step is put in line behind one that has not ended.
+            with tf.control_dependencies([] if is_summed else [row]):
                 asked, marked = clock(), mark()
             with tf.control_dependencies([asked, *marked]):
                 batch = next(iterator)
@@ -101,7 +104,10 @@ def make_train_steps(
                 waited_seconds += clock() - asked
                 mark()
             parts = make_step(batch, first_step + i)
-            row = strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
+            if is_summed:
+                row = strategy.experimental_local_results(parts)[0]
+            else:
+                row = strategy.reduce("SUM", parts, axis=None)
             rows = rows.write(i, row)
         return rows.stack(), waited_seconds  # [num_steps, num_metrics], []
 
@@ -229,7 +235,10 @@ def _step_maker(
     settings: StepSettings,
     strategy: tf.distribute.Strategy,
 ) -> Callable[[Batch, tf.Tensor], tf.Tensor]:
-    """Return a function that makes a step and returns the replicas' metrics."""
+    """Return a function that makes a step and returns the replicas' metrics.
+
+    On a TPU each replica has their sum, elsewhere its own share.
+    """
     num_parts = settings.config.training.accumulation_steps
     shapes = [variable.shape for variable in train_state.trained]
     shapes.append([len(settings.metric_names)])
@@ -255,8 +264,13 @@ def _step_maker(
 
     def compute_and_apply(batch: Batch, step: tf.Tensor) -> tf.Tensor:
         *gradients, metrics = compute(None, batch, step)
-        _apply(train_state, settings, gradients, step)
-        return metrics
+        apply(gradients, step)
+        return summed(metrics)
+
+    def summed(metrics: tf.Tensor) -> tf.Tensor:
+        if not _is_tpu(strategy):
+            return metrics
+        return tf.distribute.get_replica_context().all_reduce("SUM", metrics)
 
     def apply(gradients: list[tf.Tensor], step: tf.Tensor) -> None:
         _apply(train_state, settings, gradients, step)
@@ -268,14 +282,14 @@ def _step_maker(
             shapes=shapes,
         )
         apply(gradients, step)
-        return metrics
+        return summed(metrics)
 
     # No Python branch depends on data here; looking for one takes seconds.
     @tf.autograph.experimental.do_not_convert
     def make_step(batch: Batch, step: tf.Tensor) -> tf.Tensor:
         if num_parts == 1:
             return strategy.run(compute_and_apply, args=(batch, step))
-        if isinstance(strategy, tf.distribute.TPUStrategy):
+        if _is_tpu(strategy):
             return strategy.run(accumulate_and_apply, args=(batch, step))
         *gradients, metrics = replicas.sum_parts_around_replicas(
             strategy, compute, (batch, step), num_parts=num_parts, shapes=shapes
@@ -284,6 +298,10 @@ def _step_maker(
         return metrics
 
     return make_step
+
+
+def _is_tpu(strategy: tf.distribute.Strategy) -> bool:
+    return isinstance(strategy, tf.distribute.TPUStrategy)
 
 
 def _apply(

@@ -63,6 +63,30 @@ def test_parts_of_a_batch_are_a_loop_within_one_program():
     assert counts["CrossReplicaSum"] > 0
 
 
+def test_metrics_leave_one_core_alone():
+    graph = trace_steps()
+    (nodes,) = (
+        function.node_def
+        for function in graph.library.function
+        if any(node.op == "TPUReplicatedOutput" for node in function.node_def)
+    )
+    (metrics,) = (
+        node.name for node in nodes if node.op == "TPUReplicatedOutput"
+    )
+
+    def readers(tensor):
+        """Return the operations that a tensor reaches, past its copies."""
+        found = set()
+        for node in nodes:
+            if any(name.startswith(tensor) for name in node.input):
+                is_copy = node.op == "Identity"
+                found |= readers(f"{node.name}:") if is_copy else {node.op}
+        return found
+
+    assert readers(f"{metrics}:outputs:0")
+    assert not readers(f"{metrics}:outputs:1")
+
+
 def sizes_sent(graph):
     """Return the number of elements of every tensor that enters a program."""
 
