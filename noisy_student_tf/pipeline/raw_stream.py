@@ -24,7 +24,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from noisy_student_tf import configs, texts
+from noisy_student_tf import configs
 from noisy_student_tf.pipeline import record_store
 from noisy_student_tf.records import schema, shards
 
@@ -108,11 +108,11 @@ def make_rows(
         return _store_rows(store, seed, part, first_number, chunk_size)
     if part.num_hosts > 1 and part.host == 0:
         logging.warning(
-            "--runtime.host_sharding=rows: each of %d hosts reads all %s of "
-            "%s ... in every epoch, for its share of the rows. files lets "
+            "--runtime.host_sharding=rows: each of %d hosts reads all %.3f GB "
+            "of %s ... in every epoch, for its share of the rows. files lets "
             "each read shards of its own.",
             part.num_hosts,
-            texts.gigabytes(sum(shard_set.sizes()), 3),
+            sum(shard_set.sizes()) / 1e9,
             shard_set.paths[0],
         )
     records = _remote_records(
