@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 
 import numpy as np
 import tensorflow as tf
@@ -36,7 +35,7 @@ def train(task: progress.Task) -> progress.TrainResult:
         accumulation_steps=task.config.training.accumulation_steps,
     )
     # Traced once, for the first pictures and for the steps.
-    make_stream = functools.lru_cache(maxsize=1)(task.make_stream)
+    make_stream = replicas.made_once(task.make_stream)
     task = dataclasses.replace(task, make_stream=make_stream)
     with terminal.working(f"preparing {task.title}"):
         run = progress.begin(task)
@@ -51,7 +50,7 @@ def train(task: progress.Task) -> progress.TrainResult:
 
 
 def _announce(run: progress.Progress) -> None:
-    """Say what will be done, and show the first batch of a new run."""
+    """Say what will be done, and show a first batch: the first host's part."""
     task, durations = run.task, run.task.durations
     logging.info(
         "%s: steps %d to %d (%.1f epochs), %d labeled + %d unlabeled images a "
@@ -67,8 +66,15 @@ def _announce(run: progress.Progress) -> None:
         len(run.train_state.decayed),
     )
     if run.is_chief and not run.train_state.step:
+        # A whole batch can be more than a host's memory.
         with terminal.working("making the first batch"):
-            batch = next(iter(task.make_stream(start_step=0).take(1)))
+            stream = replicas.stream_of_host(
+                task.make_stream,
+                start_step=0,
+                host=0,
+                num_hosts=replicas.num_hosts(task.strategy),
+            )
+            batch = next(iter(stream.take(1)))
             arrays = {name: tensor.numpy() for name, tensor in batch.items()}
             log.draw_batch(task.directory, arrays, task.class_names)
 
@@ -104,6 +110,7 @@ def _make_steps(run: progress.Progress) -> None:
             iter(_stream(run)),
             watchdog,
             profiler,
+            grows_always=replicas.has_accelerator(),
         )
         while True:
             try:
