@@ -46,11 +46,6 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_FILL = 0xFF
 # Modes of Pillow that TensorFlow decodes to the same RGB.
 _PLAIN_MODES = ("1", "L", "P", "RGB")
-# Without any of these a file says nothing of how it lies.
-_ORIENTATIONS = (
-    *(b"Exif", b"eXIf", b"EXIF", b"Raw profile type"),
-    *(b"adobe.xmp", b"ns.adobe.com", b"rientation"),
-)
 # PNG (ISO 15948), Section 11.2.2.
 _PNG_DEPTH_PLACE = slice(24, 25)
 _PNG_DEPTH = b"\x08"
@@ -202,7 +197,7 @@ def is_plain(encoded: bytes) -> bool:
     if image.mode not in _PLAIN_MODES or image.has_transparency_data:
         return False
     # To be asked for it, Pillow decodes a PNG.
-    says_nothing = not any(each in encoded for each in _ORIENTATIONS)
+    says_nothing = kind == "png" and not upright.has_descriptions(encoded)
     return says_nothing or upright.is_upright(image)
 
 

@@ -8,6 +8,9 @@ _UPRIGHT = 1
 _STRIP_PIXELS = 2**20
 _MAX_12_BITS = 2**12 - 1
 _MAX_8_BITS = 255
+# PNG (ISO 15948), Sections 5.2 and 11.3; eXIf is of its third edition.
+_PNG_SIGNATURE_BYTES = 8
+_PNG_DESCRIPTIONS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -47,6 +50,17 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
         # As `pipeline.decoders`: files of 16 bits may hold 12.
         gray = np.floor(gray / (16 if largest <= _MAX_12_BITS else 256))
     return Image.fromarray(np.clip(gray, 0, _MAX_8_BITS).astype(np.uint8))
+
+
+def has_descriptions(png: bytes) -> bool:
+    """Tell whether a PNG has chunks of the kinds that may say how it lies."""
+    place = _PNG_SIGNATURE_BYTES
+    while place + 8 <= len(png):
+        if png[place + 4 : place + 8] in _PNG_DESCRIPTIONS:
+            return True
+        # Behind its length and kind: content and checksum.
+        place += 12 + int.from_bytes(png[place : place + 4], "big")
+    return False
 
 
 def is_upright(image: Image.Image) -> bool:

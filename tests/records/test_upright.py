@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from noisy_student_tf.records import upright
 
@@ -29,3 +29,23 @@ def test_large_pictures_are_laid_on_white_in_strips(monkeypatch):
     white = Image.new("RGBA", image.size, "white")
     white.alpha_composite(image)
     assert whole.tobytes() == white.convert("RGB").tobytes()
+
+
+def test_only_a_png_that_describes_itself_may_lie_otherwise():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    text = PngImagePlugin.PngInfo()
+    text.add_text("a", "text")
+    image = Image.new("RGB", (4, 3))
+    for options, expected in (
+        ({}, False),
+        ({"dpi": (72, 72)}, False),
+        ({"exif": exif}, True),
+        ({"pnginfo": text}, True),
+    ):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", **options)
+        content = buffer.getvalue()
+        assert upright.has_descriptions(content) == expected
+        # What is cut off is read as far as it goes.
+        assert not upright.has_descriptions(content[:20])
