@@ -9,7 +9,13 @@ from PIL import Image
 from data_prep.shards import sidecars
 from noisy_student_tf import files, workdirs
 from noisy_student_tf.configs import config_tree, presets
-from noisy_student_tf.records import schema, shards
+from noisy_student_tf.model import architectures, saved
+from noisy_student_tf.records import (
+    parquet_files,
+    predictions,
+    schema,
+    shards,
+)
 
 CLASS_NAMES = ["cat", "dog", 'old, "gray" <b>owl</b>']
 NUM_SHARDS = 2
@@ -44,19 +50,20 @@ def picture(key: str, side: int = 24) -> bytes:
     return output.getvalue()
 
 
-def write(root: str, splits: dict[str, Pictures]) -> workdirs.Workdir:
+def write(
+    root: str, splits: dict[str, Pictures], **overrides
+) -> workdirs.Workdir:
     """Write configuration and shards of a run.
 
     Args:
         root: Of the run.
         splits: `unlabeled`, and those of the labeled images.
+        **overrides: Fields of the configuration.
     """
     workdir = workdirs.Workdir(root)
     files.make_directories(root)
-    files.write_text(
-        workdir.config,
-        config_tree.to_json(presets.preset("tiny")),
-    )
+    config = config_tree.override(presets.preset("tiny"), overrides)
+    files.write_text(workdir.config, config_tree.to_json(config))
     entries: dict[str, dict] = {"unlabeled": {}, "labeled": {}}
     for split, pictures in splits.items():
         folder = "unlabeled" if split == "unlabeled" else "labeled"
@@ -98,3 +105,88 @@ def _write_split(directory: str, split: str, pictures: Pictures) -> dict:
         schema="image",
         num_classes=len(CLASS_NAMES) if pictures.labels else 0,
     )
+
+
+def write_model(workdir: workdirs.Workdir, folder: str, *, seed: int) -> None:
+    """Write a network of random weights."""
+    spec = architectures.make_spec(
+        presets.preset("tiny").model,
+        num_classes=len(CLASS_NAMES),
+        class_names=tuple(CLASS_NAMES),
+    )
+    model = architectures.build(spec, seed=seed)
+    directory = workdir.folder(folder)
+    saved.save(directory, model=model, ema_model=model, spec=spec)
+    shards.write_manifest(directory, {"model": folder, "seed": seed})
+
+
+def write_predictions(
+    workdir: workdirs.Workdir,
+    iteration: int,
+    pictures: Pictures,
+    probabilities: np.ndarray,
+) -> None:
+    """Write what a teacher says: float [num_images, num_classes]."""
+    directory = workdir.predictions(iteration)
+    files.make_directories(directory)
+    columns = predictions.predictions_schema(len(CLASS_NAMES), metadata={})
+    names = []
+    for index, rows in _rows_of_shards(pictures):
+        names.append(predictions.predictions_name(index, NUM_SHARDS))
+        _write_rows(
+            files.join(directory, names[-1]),
+            columns,
+            [pictures.ids()[row] for row in rows],
+            probabilities[rows],
+            probabilities[rows].astype(np.float16),
+        )
+    shards.write_manifest(
+        directory,
+        {
+            "num_classes": len(CLASS_NAMES),
+            "num_images": len(pictures.keys),
+            "shards": names,
+        },
+    )
+
+
+def write_selection(
+    workdir: workdirs.Workdir,
+    iteration: int,
+    pictures: Pictures,
+    probabilities: np.ndarray,
+    is_selected: np.ndarray,
+) -> None:
+    """Write which of a teacher's labels were kept: bool [num_images]."""
+    directory = workdir.selection(iteration)
+    files.make_directories(directory)
+    for index, rows in _rows_of_shards(pictures):
+        kept = [row for row in rows if is_selected[row]]
+        _write_rows(
+            files.join(
+                directory, predictions.selection_name(index, NUM_SHARDS)
+            ),
+            predictions.selection_schema(),
+            [pictures.ids()[row] for row in kept],
+            probabilities[kept],
+            np.ones(len(kept), np.int32),
+        )
+    shards.write_manifest(directory, {})
+
+
+def _rows_of_shards(pictures: Pictures) -> list[tuple[int, list[int]]]:
+    num_images = len(pictures.keys)
+    return [
+        (index, list(range(index, num_images, NUM_SHARDS)))
+        for index in range(NUM_SHARDS)
+    ]
+
+
+def _write_rows(path, columns, ids, probabilities, last) -> None:
+    rows = predictions.PredictedRows(
+        class_ids=probabilities.argmax(1).astype(np.int32),
+        confidences=probabilities.max(1, initial=0).astype(np.float32),
+        ids=np.frombuffer(b"".join(ids), np.uint8).reshape(-1, 16),
+    )
+    with parquet_files.open_writer(path, columns) as writer:
+        writer.write_batch(predictions.record_batch(columns, rows, last))
