@@ -17,6 +17,8 @@ from absl import app, flags, logging
 
 from data_prep.shards import (
     beam_shards,
+    class_checks,
+    corrected,
     labeled_plans,
     manifests,
     shard_building,
@@ -41,6 +43,8 @@ _FIELDS = {
     "num_shards": "num_shards",
     "max_stored_side": "max_stored_side",
     "allow_overlap": "allow_overlap",
+    "unlabeled": "unlabeled",
+    "corrections": "corrections",
     "runner": "beam_runner",
 }
 
@@ -61,22 +65,31 @@ def build(*, data: configs.DataConfig, directory: str) -> None:
     plans = [*labeled.plans, *held_out.plans]
     class_names, test_class_names = labeled.class_names, held_out.class_names
     shard_building.prepare_directory(directory, plans)
+    if data.corrections:
+        corrected.keep_copy(labeled.answers, directory)
     shard_building.run(plans, beam_shards.Beam.of(data), title="labeled images")
     if class_names is None:
         class_names = labeled_plans.found_class_names(labeled.plans, data)
-        labeled_plans.check_num_classes(class_names, data)
+        class_checks.check_num_classes(class_names, data)
     if held_out.plans:
         test_class_names = test_class_names or labeled_plans.found_class_names(
             held_out.plans, data, class_names
         )
-        labeled_plans.check_same_classes(data, class_names, test_class_names)
+        class_checks.check_same_classes(data, class_names, test_class_names)
     manifest = manifests.summarize(
         plans,
         data=data,
         class_names=class_names,
-        source={"labeled": data.labeled, "evaluation": data.evaluation},
+        source={
+            "labeled": data.labeled,
+            "evaluation": data.evaluation,
+            **corrected.source_of(data),
+        },
         listings={"labeled": labeled.listing, "evaluation": held_out.listing},
     )
+    if data.corrections:
+        manifest["corrections"] = labeled.corrections
+        corrected.tell(labeled.corrections)
     _finish(manifest, plans, data, directory)
 
 
@@ -88,7 +101,7 @@ def _finish(
 ) -> None:
     """Check what was written, and write the manifest."""
     counts = manifest["counts_per_class"]
-    labeled_plans.check_counts(
+    class_checks.check_counts(
         data.labeled, manifest["class_names"], counts[splits.TRAIN]
     )
     # Named before an overlap that they are may end the build.

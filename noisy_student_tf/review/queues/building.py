@@ -188,9 +188,9 @@ def _doubt(
 ) -> str:
     """Return what a teacher of a fold says of an image."""
     return (
-        f"a teacher that has not seen it gives {found.class_names[label]} "
+        f'a teacher that has not seen it gives "{found.class_names[label]}" '
         f"{entries.percent(probabilities[label])} and "
-        f"{found.class_names[other]} {entries.percent(probabilities[other])}"
+        f'"{found.class_names[other]}" {entries.percent(probabilities[other])}'
     )
 
 
@@ -225,7 +225,7 @@ def _wrong_pseudo_labels(found: facts.Facts) -> entries.Queue:
     for place, image_id in zip(found.find(ids), ids, strict=True):
         _, by, label, probabilities = worst[image_id]
         why = (
-            f"it was learned as {found.class_names[label]}, which {by} gives "
+            f'it was learned as "{found.class_names[label]}", which {by} gives '
             f"{entries.percent(probabilities[label])} now"
         )
         shown.append(

@@ -65,7 +65,7 @@ def test_labels_that_folds_doubt(built):
     (entry,) = queues["wrong_labels"].entries
     assert entry.place.key == "t/2.png"
     assert (entry.label, entry.suggested) == ("cat", "dog")
-    assert "gives cat 5 % and dog 91 %" in entry.why
+    assert 'gives "cat" 5 % and "dog" 91 %' in entry.why
 
 
 def test_pseudo_labels_that_the_student_doubts(built):
@@ -73,7 +73,7 @@ def test_pseudo_labels_that_the_student_doubts(built):
     for entry in queues["wrong_pseudo_labels"].entries:
         assert int(entry.place.key.split(".")[0]) % 2 == 0
         assert entry.label != entry.suggested == entry.best[0][0]
-        assert f"learned as {entry.label}, which student_1" in entry.why
+        assert f'learned as "{entry.label}", which student_1' in entry.why
     assert queues["wrong_pseudo_labels"].entries
 
 
