@@ -1,6 +1,7 @@
 """A person's keys on the review page of a server that runs."""
 
 import contextlib
+import dataclasses
 import html
 import json
 import pathlib
@@ -280,6 +281,40 @@ def test_what_cannot_be_seen_is_not_decided(chromium, workdir, tmp_path):
     assert "no longer be read" in shown
     assert KEYS[0] not in said(path)
     assert len(said(path)) > 5
+
+
+@pytest.mark.parametrize(
+    "names, keys",
+    [
+        (["cat", "dog"], {"cat": "1", "dog": "2"}),
+        # Whoever types 7 means 7; n is a command.
+        (["7", "12", "1", "n"], {"7": "7", "12": "2", "1": "1", "n": "3"}),
+        ([f"class {n}" for n in range(40)], {}),
+    ],
+)
+def test_classes_have_keys(
+    chromium, workdir, tmp_path, monkeypatch, names, keys
+):
+    real = small_session.make
+    monkeypatch.setattr(
+        small_session,
+        "make",
+        lambda *arguments, **options: dataclasses.replace(
+            real(*arguments, **options), class_names=names
+        ),
+    )
+    shown = drive(
+        chromium,
+        workdir,
+        tmp_path / "c.jsonl",
+        """
+        show([...document.querySelectorAll("#classes button")].map(
+          each => [each.lastChild.textContent, each.firstChild.innerText]));
+        """,
+    )
+    # Of too many classes the picture's best ones are shown.
+    best = {DOG: "1", CAT: "2", OWL: "3"}
+    assert dict(shown) == (keys or best)
 
 
 @pytest.mark.parametrize("width", [500, 1280])

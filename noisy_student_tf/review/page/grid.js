@@ -1,7 +1,7 @@
 // A grid of what seems to be of one class.
 import {
   byId, button, isOpen, make, nameOf, nameOfKey, picture, queue, save,
-  sharpen, state,
+  state,
 } from "./state.js";
 
 let tiles = [];
@@ -62,7 +62,6 @@ function makeTile({each, number}) {
   image.loading = "lazy";
   image.alt = each.key;
   image.src = picture(number, "tile");
-  image.addEventListener("load", sharpen);
   element.append(image, text);
   const mark = markOf(each);
   if (!marks.has(mark)) {

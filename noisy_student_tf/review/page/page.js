@@ -1,7 +1,7 @@
 // The page: one picture after the other, and what keys do.
 import {
-  ask, byId, button, entry, exchange, hasKeys, isOpen, keyOf, make, nameOf,
-  nameOfKey, picture, queue, save, sharpen, state,
+  ask, assignKeys, byId, button, entry, exchange, isOpen, keyOf, make, nameOf,
+  nameOfKey, picture, queue, save, state,
 } from "./state.js";
 import {confirmSeen, pressInGrid, showGrid} from "./grid.js";
 
@@ -62,7 +62,7 @@ function showSingle() {
   const answer = state.answers.get(shown.id);
   byId("answer").textContent =
     answer ? `${answer.who}: ${nameOf(answer.class_name)}` : "";
-  const listed = hasKeys()
+  const listed = state.keys
     ? state.session.class_names : shown.best.map(([name]) => name);
   byId("classes").replaceChildren(...listed.map(name => {
     const element = button(keyOf(name), name, () => decide(name));
@@ -184,6 +184,7 @@ function describeKeys() {
 
 function prepare() {
   const {session} = state;
+  assignKeys(session.class_names);
   document.title = `Review of ${session.run}`;
   byId("run").textContent = session.run;
   byId("names").replaceChildren(...session.class_names.map(name => {
@@ -195,8 +196,8 @@ function prepare() {
     byId(ANYWHERE.includes(name) ? "anywhere" : "commands").append(
       button(each.name, each.text, () => ACTIONS[name]()));
   }
-  const keys = hasKeys()
-    ? session.class_names.map(name => `${keyOf(name)} ${name}`) : [];
+  const keys = [...state.keys ?? []].map(
+    ([name, key]) => name === key ? key : `${key} ${name}`);
   byId("hint").textContent = "Arrows and Space leave a picture for later; " +
     `${[...keys, "n none of these"].join(", ")}; Enter saves.`;
   byId("search").hidden = session.class_names.length <= FEW_CLASSES;
@@ -211,7 +212,6 @@ function prepare() {
   byId("confirm").addEventListener("click", () => confirmSeen(show));
   byId("help-button").addEventListener("click", () => byId("help").showModal());
   byId("help").addEventListener("click", () => byId("help").close());
-  byId("picture").addEventListener("load", sharpen);
   byId("picture").addEventListener("error", () => {
     byId("picture").hidden = true;
     byId("lost").hidden = false;

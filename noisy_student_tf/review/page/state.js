@@ -1,9 +1,9 @@
 // What the page knows, and what it asks the server.
-const SMALL_PIXELS = 96;
-const CLASS_KEYS = "123456789abcdefhijklmoprstvwxyz";
+// Those that are no command's.
+const KEYS = "0123456789abcdefhijklmoprstvwxyz";
 
 export const state = {
-  session: null, answers: new Map(), version: 0, queue: 0, place: 0,
+  session: null, keys: null, answers: new Map(), version: 0, queue: 0, place: 0,
   isGrid: false, group: null, isBusy: false,
 };
 export const byId = id => document.getElementById(id);
@@ -31,21 +31,28 @@ export const isOpen = each => !state.answers.get(each.id);
 export const picture = (number, size) =>
   `picture/${queue().name}/${number}?size=${size}`;
 
-export const hasKeys = () =>
-  state.session.class_names.length <= CLASS_KEYS.length;
+// Class -> key. A name of one character is its own key; the others get what is
+// left, in order. More classes than keys have none.
+export function assignKeys(names) {
+  const own = names.filter(name => [...KEYS].includes(name));
+  const left = [...KEYS].filter(key => key !== "0" && !own.includes(key));
+  const keys = new Map(names.map(
+    name => [name, own.includes(name) ? name : left.shift()]));
+  state.keys = [...keys.values()].every(Boolean) ? keys : null;
+}
 
 export function keyOf(name) {
-  if (hasKeys()) return CLASS_KEYS[state.session.class_names.indexOf(name)];
-  // More classes than keys: the best ones of the picture have the first.
+  if (state.keys) return state.keys.get(name);
+  // The best classes of the picture have the first ones.
   const rank = entry().best.findIndex(([best]) => best === name);
-  return rank < 0 ? "" : CLASS_KEYS[rank];
+  return rank < 0 ? "" : String(rank + 1);
 }
 
 export function nameOfKey(key) {
-  const number = CLASS_KEYS.indexOf(key);
-  if (number < 0) return undefined;
-  if (hasKeys()) return state.session.class_names[number];
-  return state.isGrid ? undefined : entry()?.best[number]?.[0];
+  if (state.keys) {
+    return [...state.keys].find(([, each]) => each === key)?.[0];
+  }
+  return state.isGrid ? undefined : entry()?.best[Number(key) - 1]?.[0];
 }
 
 export async function ask(path, body) {
@@ -93,9 +100,4 @@ export async function exchange(path, body) {
 
 export const save = decisions =>
   exchange("answers", {queue: queue().name, decisions});
-
-export function sharpen(event) {
-  const {classList, naturalWidth} = event.target;
-  classList.toggle("small", naturalWidth <= SMALL_PIXELS);
-}
 

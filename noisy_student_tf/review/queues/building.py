@@ -74,21 +74,19 @@ def build(
 
 def _made_of(found: facts.Facts) -> dict[str, Any]:
     """Return all that the queues depend on, as it is in a manifest."""
-    folders = [found.workdir.folds, found.workdir.folder(found.model_name)]
+    folders = {"folds": found.workdir.folds}
+    if found.model:
+        folders["model"] = found.workdir.folder(found.model_name)
     for labeling in found.labelings:
-        folders += [
-            found.workdir.folder(labeling.predictions),
-            found.workdir.folder(labeling.selection),
-        ]
+        for name in (labeling.predictions, labeling.selection):
+            folders[name] = found.workdir.folder(name)
     return {
         "version": _VERSION,
         "settings": dataclasses.asdict(found.settings),
         "model": found.model_name,
         "fingerprints": {
-            files.join(folder)[len(found.workdir.root) :].strip("/"): (
-                shards.manifest_fingerprint(folder)
-            )
-            for folder in folders
+            name: shards.manifest_fingerprint(folder)
+            for name, folder in folders.items()
             if shards.is_finished(folder)
         },
     }

@@ -5,7 +5,8 @@ manifest that names the network.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -150,17 +151,20 @@ def _compute(
         return tf.cast(features, tf.float16), folded.classifier(features)
 
     parts: list[tuple[np.ndarray, ...]] = []
+    problems: list[Exception] = []
     with tqdm.tqdm(
         total=len(wanted),
         desc=f"{model_folder} looks",
         unit="images",
         disable=None,
     ) as progress:
-        for batch in _stream(workdir, spec, wanted, batch_size):
+        for batch in _stream(workdir, spec, wanted, batch_size, problems):
             valid = batch["is_valid"].numpy()
             found = [each.numpy()[valid] for each in look(batch["images"])]
             parts.append((batch["image_ids"].numpy()[valid], *found))
             progress.update(int(valid.sum()))
+    if problems:
+        raise problems[0]
     ids, features, logits = map(np.concatenate, zip(*parts, strict=True))
     joined = np.frombuffer(b"".join(ids.tolist()), np.uint8)
     return Outputs(joined.reshape(-1, schema.ID_BYTES), features, logits)
@@ -171,17 +175,25 @@ def _stream(
     spec: specs.ModelSpec,
     wanted: Sequence[places.Place],
     batch_size: int,
+    problems: list[Exception],
 ) -> tf.data.Dataset:
-    """Return images as the network is tested on them."""
+    """Return images as the network is tested on them.
+
+    A picture that cannot be read ends the stream, and `problems` gets why: as
+    an error of the pipeline it would drown in its traceback.
+    """
     pictures = stored.Pictures(workdir)
 
-    def examples():
-        for place, encoded in pictures.read_all(wanted):
-            yield {
-                "image": encoded,
-                "image_id": place.image_id,
-                "label": place.label,
-            }
+    def examples() -> Iterator[dict[str, Any]]:
+        try:
+            for place, encoded in pictures.read_all(wanted):
+                yield {
+                    "image": encoded,
+                    "image_id": place.image_id,
+                    "label": place.label,
+                }
+        except (ValueError, *files.errors()) as error:
+            problems.append(error)
 
     return eval_stream.make_encoded_stream(
         tf.data.Dataset.from_generator(

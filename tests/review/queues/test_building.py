@@ -147,6 +147,19 @@ def test_predictions_of_other_images_are_named(tmp_path):
         building.build(workdir, SETTINGS)
 
 
+def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    workdir = write(str(tmp_path), "predictions")
+    name = "unlabeled-00001-of-00002.tfrecord"
+    path = files.join(workdir.unlabeled, name)
+    content = files.read_bytes(path)
+    files.write_bytes(path, content[:-40])
+    with pytest.raises(ValueError, match=f"{name}, record 5: it is damaged"):
+        building.build(workdir, SETTINGS)
+    # Mended, it is made.
+    files.write_bytes(path, content)
+    assert building.build(workdir, SETTINGS)[0].entries
+
+
 def test_there_is_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
         building.build(workdirs.Workdir(str(tmp_path)), SETTINGS)
