@@ -192,7 +192,7 @@ def _stream(
                     "image_id": place.image_id,
                     "label": place.label,
                 }
-        except (ValueError, *files.errors()) as error:
+        except (ValueError, OSError) as error:
             problems.append(error)
 
     return eval_stream.make_encoded_stream(
