@@ -1,14 +1,11 @@
 """One contender of `building`: writes a folder's pictures, and is timed.
 
-    python -m benchmarks.building_worker NAME SOURCE DIRECTORY
-
 Peers import nothing of this project.
 """
 
 import json
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Callable
 
@@ -134,13 +131,14 @@ def tfds(source: str, directory: str) -> Callable[[], None]:
         def _info(self):
             features = tensorflow_datasets.features
             names = sorted(path.name for path in pathlib.Path(source).iterdir())
-            return self.dataset_info_from_configs(
+            return tensorflow_datasets.core.DatasetInfo(
+                builder=self,
                 features=features.FeaturesDict(
                     {
                         "image": features.Image(),
                         "label": features.ClassLabel(names=names),
                     }
-                )
+                ),
             )
 
         def _split_generators(self, _):
@@ -226,7 +224,3 @@ def main(name: str, source: str, directory: str) -> None:
             }
         )
     )
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

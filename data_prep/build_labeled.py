@@ -9,6 +9,7 @@ of the ids, and writes TFRecord shards with indexes and a manifest.
 Options of the Beam runner follow a bare `--`.
 """
 
+import dataclasses
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from data_prep.shards import (
     beam_shards,
     class_checks,
     corrected,
+    identical,
     labeled_plans,
     manifests,
     shard_building,
@@ -30,22 +32,22 @@ from noisy_student_tf.records import shards
 
 FLAGS = flags.FLAGS
 
-# Flag -> field of the configuration.
+_OVERLAP = "overlap.txt"
+
+# Fields of the configuration that have flags of other names.
+_RENAMED = {
+    "labeled": "source",
+    "evaluation": "evaluation_source",
+    "beam_runner": "runner",
+}
+# That of `build_unlabeled`, and what follows a bare `--`. The unlabeled source
+# is named here for images of it that people confirmed (`corrections`).
+_OTHERS = ("unlabeled_by_file", "beam_options")
+# Flag -> field.
 _FIELDS = {
-    "source": "labeled",
-    "evaluation_source": "evaluation",
-    "num_classes": "num_classes",
-    "labeled_per_class": "labeled_per_class",
-    "split": "split",
-    "validation_fraction": "validation_fraction",
-    "evaluation_fraction": "evaluation_fraction",
-    "max_corrupt_fraction": "max_corrupt_fraction",
-    "num_shards": "num_shards",
-    "max_stored_side": "max_stored_side",
-    "allow_overlap": "allow_overlap",
-    "unlabeled": "unlabeled",
-    "corrections": "corrections",
-    "runner": "beam_runner",
+    _RENAMED.get(field.name, field.name): field.name
+    for field in dataclasses.fields(configs.DataConfig)
+    if field.name not in _OTHERS
 }
 
 
@@ -104,13 +106,15 @@ def _finish(
     class_checks.check_counts(
         data.labeled, manifest["class_names"], counts[splits.TRAIN]
     )
+    contents = identical.read(plans)
     # Named before an overlap that they are may end the build.
-    manifest["in_several_classes"] = _name_contradictions(
-        plans, manifest["class_names"]
+    manifest["in_several_classes"] = identical.name_contradictions(
+        contents, manifest["class_names"]
     )
-    manifest["excluded"] = {
-        "num_overlapping": _check_overlap(plans, data.allow_overlap)
-    }
+    num_overlapping = identical.check_overlap(
+        contents, data.allow_overlap, list_path=files.join(directory, _OVERLAP)
+    )
+    manifest["excluded"] = {"num_overlapping": num_overlapping}
     shards.write_manifest(directory, manifest)
     for split, per_class in counts.items():
         logging.info(
@@ -118,60 +122,14 @@ def _finish(
         )
 
 
-def _check_overlap(
-    plans: Sequence[shard_building.ShardPlan], allow_overlap: bool
-) -> int:
-    """Return how many training images are held out, too.
-
-    Raises:
-        ValueError: There are some, and they are not allowed.
-    """
-    pairs = manifests.find_overlap(plans)
-    if not pairs:
-        return 0
-    named = [f"{key} = {other}" for key, other in pairs]
-    message = (
-        f"{len(pairs)} training images are in the held-out sets, too (by "
-        f"content): {manifests.name_some(named)}"
-    )
-    if not allow_overlap:
-        raise ValueError(
-            f"{message}. Remove them from one of the sources, or accept them "
-            "with --data.allow_overlap (--allow_overlap of the builder)."
-        )
-    logging.warning("%s.", message)
-    return len(pairs)
-
-
-def _name_contradictions(
-    plans: Sequence[shard_building.ShardPlan], class_names: Sequence[str]
-) -> list[str]:
-    """Return a text for each picture that stands in several classes.
-
-    Its labels are kept: nothing tells which one is right.
-    """
-    named = [
-        " = ".join(f"{key} ({class_names[label]})" for key, label in copies)
-        for copies in manifests.find_contradictions(plans)
-    ]
-    if named:
-        logging.warning(
-            "%d pictures stand in several classes (by content), and are "
-            "trained with each label: %s. Keep the right one of each.",
-            len(named),
-            manifests.name_some(named),
-        )
-    return named
-
-
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Define the flags of this script; the configuration's, but for a path."""
-    flags.DEFINE_string(
+    config_tree.DEFINE_path(
         "output_dir",
         None,
         "Directory of the shards.",
         required=True,
-        flag_values=values,
+        values=values,
     )
     config_tree.define_fields(
         configs.DataConfig(split="stratified"), _FIELDS, values
@@ -184,7 +142,7 @@ def main(argv: list[str]) -> None:
     made_with = configs.DataConfig(beam_options=shlex.join(argv[1:]))
     build(
         data=config_tree.replace_fields(made_with, _FIELDS, FLAGS),
-        directory=files.expand_home(FLAGS.output_dir),
+        directory=FLAGS.output_dir,
     )
 
 

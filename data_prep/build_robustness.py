@@ -20,7 +20,7 @@ from data_prep import sources
 from data_prep.robustness import robustness_shards
 from data_prep.shards import beam_shards, manifests
 from data_prep.sources import items
-from noisy_student_tf import configs, files, terminal
+from noisy_student_tf import configs, terminal
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import robustness_sets, shards
 
@@ -117,7 +117,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("source", f"Labeled images: {sources.ACCEPTED}."),
         ("output_dir", "Directory of the sets."),
     ):
-        flags.DEFINE_string(name, None, text, required=True, flag_values=values)
+        config_tree.DEFINE_path(name, None, text, required=True, values=values)
     flags.DEFINE_integer(
         "resolution",
         None,
@@ -138,7 +138,7 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.INFO)
     build(
         source=FLAGS.source,
-        directory=files.expand_home(FLAGS.output_dir),
+        directory=FLAGS.output_dir,
         options=config_tree.replace_fields(
             robustness_shards.Options(resolution=FLAGS.resolution),
             _FIELDS,

@@ -218,22 +218,25 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("labeled_dir", "What build_labeled wrote; left out here."),
         ("output_dir", "Directory of the shards."),
     ):
-        flags.DEFINE_string(name, None, text, required=True, flag_values=values)
+        config_tree.DEFINE_path(name, None, text, required=True, values=values)
     config_tree.define_fields(configs.DataConfig(), _FIELDS, values)
 
 
 def main(argv: list[str]) -> None:
-    """Build from flags; what follows a bare `--` is for the Beam runner."""
+    """Build from flags; what follows a bare `--` is for the Beam runner.
+
+    What is not given is as it was of the labeled directory.
+    """
     logging.set_verbosity(logging.INFO)
-    made_with = shards.read_manifest(files.expand_home(FLAGS.labeled_dir))[
-        "configuration"
-    ]
+    made_with = shards.read_manifest(FLAGS.labeled_dir)["configuration"]
     made_with["beam_options"] = shlex.join(argv[1:])
     data = config_tree.from_dict(configs.DataConfig, made_with)
     build(
-        data=config_tree.replace_fields(data, _FIELDS, FLAGS),
-        directory=files.expand_home(FLAGS.output_dir),
-        labeled_directory=files.expand_home(FLAGS.labeled_dir),
+        data=config_tree.replace_fields(
+            data, _FIELDS, FLAGS, keeps_defaults=False
+        ),
+        directory=FLAGS.output_dir,
+        labeled_directory=FLAGS.labeled_dir,
     )
 
 

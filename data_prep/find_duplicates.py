@@ -215,7 +215,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("unlabeled_dir", "What build_unlabeled wrote; searched."),
         ("output_dir", "Where the result appears."),
     ):
-        flags.DEFINE_string(name, None, text, required=True, flag_values=values)
+        config_tree.DEFINE_path(name, None, text, required=True, values=values)
     config_tree.define_fields(configs.LabelingConfig(), _FIELDS, values)
     flags.register_validator(
         "max_bits",

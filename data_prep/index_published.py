@@ -171,7 +171,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("source", "Glob of the authors' shards."),
         ("output_dir", "Where the manifest goes."),
     ):
-        flags.DEFINE_string(name, None, text, required=True, flag_values=values)
+        config_tree.DEFINE_path(name, None, text, required=True, values=values)
     flags.DEFINE_integer(
         "num_classes",
         None,

@@ -76,7 +76,7 @@ def write(
         tasks,
         pseudo_labeled_shard.write_shard,
         beam,
-        title="pseudo-labeled shards",
+        title="pseudo-labeled images",
     )
     files.remove_temporaries(directory)
     inherited = _inherited(
@@ -204,12 +204,12 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         ("predictions_directory", "The teacher's predictions of them."),
         ("output_directory", "Where the pseudo-labeled shards appear."),
     ):
-        flags.DEFINE_string(name, None, text, required=True, flag_values=values)
-    flags.DEFINE_string(
+        config_tree.DEFINE_path(name, None, text, required=True, values=values)
+    config_tree.DEFINE_path(
         "selection_directory",
         "",
         "Which images are written, and how often.",
-        flag_values=values,
+        values=values,
     )
     flags.DEFINE_bool(
         "reassign",

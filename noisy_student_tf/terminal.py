@@ -62,7 +62,8 @@ def ticking(
         wait = _TERMINAL_SECONDS if is_terminal else _FIRST_LINE_SECONDS
         while not is_over.wait(wait):
             text = line(time.monotonic() - started)
-            shown_on.write(f"\r{text}\033[K" if is_terminal else f"{text}\n")
+            # Back at its beginning, what a log says is written over it.
+            shown_on.write(f"\r{text}\033[K\r" if is_terminal else f"{text}\n")
             shown_on.flush()
             if not is_terminal:
                 wait = min(2 * wait, _LAST_LINE_SECONDS)

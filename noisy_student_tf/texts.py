@@ -33,7 +33,8 @@ def duration(seconds: float, digits: int = 1) -> str:
     for unit, length in _UNITS:
         if seconds >= 2 * length:
             return f"{seconds / length:,.{digits}f} {unit}"
-    return f"{seconds:,.0f} seconds"
+    text = f"{seconds:,.0f}"
+    return f"{text} second" if text == "1" else f"{text} seconds"
 
 
 def gigabytes(num_bytes: float, digits: int = 1) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from absl import flags
 
 from noisy_student_tf import files, texts
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import pictures
 from noisy_student_tf.serving import exported
 from noisy_student_tf.stages import export
@@ -31,14 +32,14 @@ Row = tuple[str, exported.Prediction]
 
 def define_flags() -> None:
     """Define the flags of this script."""
-    flags.DEFINE_string("export", None, "SavedModel, or a run's directory.")
-    flags.DEFINE_string(
+    config_tree.DEFINE_path("export", None, "SavedModel, or a run's directory.")
+    config_tree.DEFINE_path(
         "model",
         None,
         "In the place of --export: a model's directory, or efficientnet-lite0, "
         "-lite1 or -lite2, which pip installs.",
     )
-    flags.DEFINE_string("csv", "classes.csv", "File that is written.")
+    config_tree.DEFINE_path("csv", "classes.csv", "File that is written.")
 
 
 def main(arguments: list[str]) -> None:

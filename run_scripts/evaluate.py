@@ -21,6 +21,7 @@ import dataclasses
 from absl import flags
 
 from noisy_student_tf import configs, files, self_training
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.evaluation import adversarial, results
 from noisy_student_tf.report import evaluation_page
@@ -47,13 +48,13 @@ def define_flags() -> None:
         "imagenet_r, imagenet_sketch, imagenet_c, imagenet_p, or a name of "
         "one's own, ending in _c for corruptions and in _p for sequences.",
     )
-    flags.DEFINE_list("model", [], "Models to measure on --sets.")
-    flags.DEFINE_string("output_dir", None, "Where --sets writes.")
+    config_tree.DEFINE_paths("model", [], "Models to measure on --sets.")
+    config_tree.DEFINE_path("output_dir", None, "Where --sets writes.")
     flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "Which weights.")
     flags.DEFINE_integer(
         "resolution", 0, "Side of the test images. 0: the model's.", 0
     )
-    flags.DEFINE_string("real_labels", "", "real.json, for imagenet_real.")
+    config_tree.DEFINE_path("real_labels", "", "real.json, for imagenet_real.")
     flags.DEFINE_integer("difficulty", 1, "Of sequences.", 1, 3)
     flags.DEFINE_list(
         "fgsm_epsilons",

@@ -10,14 +10,15 @@ Keras 3's and `.h5` Keras 2's, both for keras.applications.
 
 from absl import flags
 
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.weights import write_foreign
 from run_scripts import flags as config_flags
 
 
 def define_flags() -> None:
     """Define what is read and what is written."""
-    flags.DEFINE_string("source", None, "Directory of a model.")
-    flags.DEFINE_string(
+    config_tree.DEFINE_path("source", None, "Directory of a model.")
+    config_tree.DEFINE_path(
         "output", None, "File that ends in .safetensors, .weights.h5 or .h5."
     )
     flags.DEFINE_enum(

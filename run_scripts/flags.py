@@ -17,7 +17,7 @@ from noisy_student_tf.configs import config_tree, presets
 def define_run_flags() -> None:
     """Define `--workdir` and the flags of the configuration."""
     define_config_flags()
-    flags.DEFINE_string(
+    config_tree.DEFINE_path(
         "workdir", None, "Directory of the run, local or remote."
     )
     flags.DEFINE_list(

@@ -14,6 +14,7 @@ from typing import Any
 from absl import flags
 
 from noisy_student_tf import files
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.model import architectures
 from noisy_student_tf.weights import read_foreign, weight_file
 from run_scripts import flags as config_flags
@@ -21,10 +22,12 @@ from run_scripts import flags as config_flags
 
 def define_flags() -> None:
     """Define what is read, where to, and what the file does not tell."""
-    flags.DEFINE_string(
+    config_tree.DEFINE_path(
         "source", None, "A file, a checkpoint's prefix, or a directory of one."
     )
-    flags.DEFINE_string("output", None, "Model directory; missing or empty.")
+    config_tree.DEFINE_path(
+        "output", None, "Model directory; missing or empty."
+    )
     flags.DEFINE_boolean(
         "use_raw_variables",
         False,
@@ -55,7 +58,9 @@ def define_flags() -> None:
         "Another number than the file's makes a fresh classifier.",
         lower_bound=1,
     )
-    flags.DEFINE_string("class_names_file", None, "One class's name a line.")
+    config_tree.DEFINE_path(
+        "class_names_file", None, "One class's name a line."
+    )
     flags.DEFINE_enum(
         "head_initializer",
         "published",

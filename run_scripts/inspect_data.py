@@ -15,6 +15,7 @@ the pseudo-labeled shards of `--iteration`; writes `--output` (PNG).
 from absl import flags
 
 from noisy_student_tf import files
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.stages import batches
 from run_scripts import flags as config_flags
 
@@ -25,7 +26,7 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "iteration", 0, "Whose data: 0 the teacher's, 1 the first student's."
     )
-    flags.DEFINE_string(
+    config_tree.DEFINE_path(
         "output", None, "The contact sheet. Default: WORKDIR/contact_sheet.png."
     )
     flags.DEFINE_integer("num_batches", 20, "Batches counted and timed.")

@@ -12,6 +12,7 @@ import json
 from absl import flags
 
 from noisy_student_tf import files, workdirs
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import schema
 from noisy_student_tf.report import pseudo_label_page, pseudo_label_table
 from run_scripts import flags as config_flags
@@ -19,7 +20,9 @@ from run_scripts import flags as config_flags
 
 def define_flags() -> None:
     """Define the flags of this script."""
-    flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+    config_tree.DEFINE_path(
+        "workdir", None, "Directory of the run.", required=True
+    )
     config_flags.define_iteration_flag(
         "The student, from 1; 0: of a teacher that only selects."
     )
@@ -31,10 +34,10 @@ def define_flags() -> None:
     flags.DEFINE_list(
         "image_id", [], "Images to look up: 32 hexadecimal digits each."
     )
-    flags.DEFINE_string(
+    config_tree.DEFINE_path(
         "output", "", "The page. Empty: pseudo_labels_N.html in --workdir."
     )
-    flags.DEFINE_string("csv", "", "Where all rows are written, too.")
+    config_tree.DEFINE_path("csv", "", "Where all rows are written, too.")
 
 
 def main(_: list[str]) -> None:

@@ -24,8 +24,7 @@ _TPU_HEADER = """\
 #
 # On a TPU VM tensorflow-tpu takes tensorflow's place; never install both:
 #
-#     pip install -r requirements-tpu.txt \\
-#         --find-links https://storage.googleapis.com/libtpu-releases/index.html
+#     pip install -r requirements-tpu.txt
 #     pip install --no-deps --editable .
 """
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from absl import flags
 
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.planning import dry_run
 from run_scripts import flags as config_flags
@@ -27,15 +28,15 @@ def define_flags() -> None:
         f"Tables to run, among {names}; or all of fashion_mnist or "
         "solar_cells.",
     )
-    flags.DEFINE_string("workdir", None, "Where the runs go.")
+    config_tree.DEFINE_path("workdir", None, "Where the runs go.")
     flags.DEFINE_list("seeds", [], "Seeds to run; by default the table's own.")
     flags.DEFINE_list(
         "arms", [], "Arms of the one table to run; by default all of them."
     )
-    flags.DEFINE_string(
+    config_tree.DEFINE_path(
         "records", None, "Records of all runs. By default beside the document."
     )
-    flags.DEFINE_string(
+    config_tree.DEFINE_path(
         "document",
         None,
         "Whose tables and plots are rewritten. By default docs/study.md, or of "
@@ -47,7 +48,7 @@ def define_flags() -> None:
         "Measure the models of main tables under corruptions and attacks. "
         "--norobustness puts it off: the same command without it adds it.",
     )
-    flags.DEFINE_string(
+    config_tree.DEFINE_path(
         "semilearn_python",
         ".peers/semilearn/bin/python",
         "Python of the environment in which FixMatch is found; "

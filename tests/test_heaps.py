@@ -205,3 +205,5 @@ def test_changed_source_is_named_with_the_ways_on(tmp_path):
     (change,) = heaps.changed_sources(labeled)
     assert f"{source} has changed" in change
     assert f"another --workdir, or remove {root}" in change
+    files.remove(root)
+    assert [*heaps.changed_sources(labeled)] == []

@@ -31,6 +31,7 @@ def test_rows_of_different_lengths_are_refused():
     ("seconds", "text"),
     [
         (0.4, "0 seconds"),
+        (1.2, "1 second"),
         (119, "119 seconds"),
         (120, "2.0 minutes"),
         (7_199, "120.0 minutes"),

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_prep.duplicates import near_hashes, perceptual
+from data_prep.shards import progress
 from data_prep.sources import tfrecords
 from noisy_student_tf.records import duplicates, parquet_files, schema
 
@@ -29,12 +30,11 @@ def write_hashes(
     Raises:
         ValueError: The shard is damaged, or not that of the index.
     """
-    hashes = [
-        perceptual.hash_picture(
-            schema.stored_bytes(example, schema.IMAGE), min_side=min_side
-        )
-        for _, _, example in tfrecords.read_examples(records_path)
-    ]
+    hashes = []
+    for _, _, example in tfrecords.read_examples(records_path):
+        picture = schema.stored_bytes(example, schema.IMAGE)
+        hashes.append(perceptual.hash_picture(picture, min_side=min_side))
+        progress.advance(1)
     ids, starts = _read_index(index_path)
     if len(ids) != len(hashes):
         raise ValueError(

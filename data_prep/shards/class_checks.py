@@ -17,7 +17,8 @@ def check_num_classes(
     if num_classes < 2:
         raise ValueError(
             f"{data.labeled}: a labeled source needs at least 2 classes; this "
-            f"one has {list(class_names)}."
+            f"one has {list(class_names)}. Of csv:, wds: and parquet: the "
+            "column or key of the labels is chosen by #label=NAME."
         )
     if data.num_classes not in (0, num_classes):
         raise ValueError(

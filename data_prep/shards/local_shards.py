@@ -1,21 +1,25 @@
 """Work on shards on all cores of this machine, without Apache Beam.
 
-A few thousand pictures are done in this process; for more, each core gets a
-process of its own. They start from a server that has imported what they need,
-so that the time of importing is spent once.
+A few thousand pictures are done in this process. Of more it does its share,
+from the first moment on; each other core gets a process that joins when it has
+imported what it needs, which takes seconds.
 """
 
+import collections
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
+import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import process
 from typing import Any
 
 from data_prep.shards import progress
 
-# Fewer images are done before processes are up.
-MIN_IMAGES = 3000
+# Fewer images are done before another process is of use.
+MIN_IMAGES = 10_000
 
 _PRELOADED = ["data_prep.shards.shard_building"]
 
@@ -42,8 +46,8 @@ def run(
         function: A module's function.
         title: What the shards hold, as progress names it.
         num_images: How many images that are; None: many.
-        num_processes: As many at once; None: one a core, or none for few
-            images.
+        num_processes: As many at once, this one included; None: one a core,
+            or this one alone for few images.
 
     Raises:
         RuntimeError: A process was ended from outside, for lack of memory
@@ -51,17 +55,26 @@ def run(
     """
     if num_processes is None:
         is_many = num_images is None or num_images >= MIN_IMAGES
-        num_processes = min(num_cores(), len(elements)) if is_many else 0
+        num_processes = min(num_cores(), len(elements)) if is_many else 1
     if num_processes < 2:
         with progress.shown(title, num_images):
             yield from map(function, elements)
         return
-    yield from _in_processes(
-        elements, function, title, num_images, num_processes
-    )
+    try:
+        yield from _with_others(
+            elements, function, title, num_images, num_processes
+        )
+    except process.BrokenProcessPool as error:
+        raise RuntimeError(
+            f"{title}: a process ended before its work did, for lack of memory "
+            "mostly. Give the same command again to go on; with "
+            "--data.beam_runner=DirectRunner everything is done in one process."
+        ) from error
+    finally:
+        progress.count_in(None)
 
 
-def _in_processes(
+def _with_others(
     elements: Sequence[Any],
     function: Callable[[Any], Any],
     title: str,
@@ -72,27 +85,53 @@ def _in_processes(
     context.set_forkserver_preload(_PRELOADED)
     counter = context.Value("q", 0)
     threads = max(1, num_cores() // num_processes)
-    pool = concurrent.futures.ProcessPoolExecutor(
-        num_processes, context, _set_up, (counter, threads)
+    others = concurrent.futures.ProcessPoolExecutor(
+        num_processes - 1, context, _set_up, (counter, threads)
     )
+    waiting = collections.deque(elements)
+    done: queue.SimpleQueue[concurrent.futures.Future] = queue.SimpleQueue()
+    for _ in range(num_processes - 1):
+        threading.Thread(
+            target=_let_another, args=(others, function, waiting, done)
+        ).start()
     progress.count_in(counter)
+    num_left = len(elements)
     try:
-        with pool, progress.shown(title, num_images):
-            futures = [pool.submit(function, each) for each in elements]
-            try:
-                for future in concurrent.futures.as_completed(futures):
-                    yield future.result()
-            finally:
-                # After an error nothing more is begun.
-                pool.shutdown(wait=False, cancel_futures=True)
-    except process.BrokenProcessPool as error:
-        raise RuntimeError(
-            f"{title}: a process ended before its work did, for lack of memory "
-            "mostly. Give the same command again to go on; with "
-            "--data.beam_runner=DirectRunner everything is done in one process."
-        ) from error
+        with progress.shown(title, num_images):
+            while num_left:
+                # After its own element, what others have done meanwhile.
+                if waiting and done.empty():
+                    with contextlib.suppress(IndexError):
+                        yield function(waiting.popleft())
+                        num_left -= 1
+                else:
+                    yield done.get().result()
+                    num_left -= 1
     finally:
-        progress.count_in(None)
+        # After an error nothing more is begun.
+        waiting.clear()
+        others.shutdown(wait=False, cancel_futures=True)
+
+
+def _let_another(
+    others: concurrent.futures.Executor,
+    function: Callable[[Any], Any],
+    waiting: collections.deque[Any],
+    done: queue.SimpleQueue[concurrent.futures.Future],
+) -> None:
+    """Hand elements to another process, one by one, once it has started."""
+    with contextlib.suppress(IndexError, RuntimeError):
+        others.submit(num_cores).result()
+        while True:
+            element = waiting.popleft()
+            try:
+                future = others.submit(function, element)
+            except RuntimeError as error:
+                # Somebody waits for this element.
+                future = concurrent.futures.Future()
+                future.set_exception(error)
+            concurrent.futures.wait([future])
+            done.put(future)
 
 
 def _set_up(counter: Any, num_threads: int) -> None:

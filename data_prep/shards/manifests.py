@@ -7,7 +7,6 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 from absl import logging
 
@@ -233,50 +232,3 @@ def check_corrupt(
             "the builder), and give the same command again: it goes on."
         )
     logging.warning("%s; they are left out.", message)
-
-
-def find_overlap(
-    plans: Sequence[shard_building.ShardPlan],
-) -> list[tuple[str, str]]:
-    """Return (training key, held-out key) of pictures with equal content."""
-    tables: dict[bool, list[pa.Table]] = {True: [], False: []}
-    for plan in plans:
-        columns = ["image_sha256", "key"]
-        table = parquet_files.read_table(plan.index_path, columns)
-        tables[plan.split == splits.TRAIN].append(table)
-    if not tables[False]:
-        return []
-    train, held_out = (pa.concat_tables(tables[each]) for each in (True, False))
-    hashes = held_out["image_sha256"]
-    keys = dict(
-        zip(hashes.to_pylist(), held_out["key"].to_pylist(), strict=True)
-    )
-    is_shared = pc.is_in(
-        train["image_sha256"], value_set=hashes.combine_chunks()
-    )
-    return [
-        (row["key"], keys[row["image_sha256"]])
-        for row in train.filter(is_shared).to_pylist()
-    ]
-
-
-def find_contradictions(
-    plans: Sequence[shard_building.ShardPlan],
-) -> list[list[tuple[str, int]]]:
-    """Return (key, label) of the copies of each picture of several classes."""
-    columns = ["image_sha256", "key", "label"]
-    table = pa.concat_tables(
-        parquet_files.read_table(plan.index_path, columns) for plan in plans
-    ).replace_schema_metadata()
-    labels = table.group_by("image_sha256").aggregate(
-        [("label", "count_distinct")]
-    )
-    several = labels.filter(pc.greater(labels["label_count_distinct"], 1))
-    is_shared = pc.is_in(
-        table["image_sha256"],
-        value_set=several["image_sha256"].combine_chunks(),
-    )
-    copies: dict[bytes, list[tuple[str, int]]] = collections.defaultdict(list)
-    for row in table.filter(is_shared).to_pylist():
-        copies[row["image_sha256"]].append((row["key"], row["label"]))
-    return [sorted(each) for each in copies.values()]

@@ -49,7 +49,7 @@ def describe(
 ) -> str:
     """Return how far something is, how fast, and how long it will take."""
     if not num_done:
-        return f"{title}: begun {elapsed_seconds:.0f} s ago"
+        return f"{title}: {elapsed_seconds:.0f} s"
     rate = num_done / max(elapsed_seconds, 1e-9)
     if not total:
         return f"{title}: {num_done:,}, {rate:,.0f}/s"

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import tensorflow as tf
 from google.protobuf import message
 
+from data_prep.shards import progress
 from noisy_student_tf import files
 from noisy_student_tf.records import parquet_files, predictions, schema, shards
 
@@ -71,6 +72,7 @@ def write_shard(task: Task) -> None:
         for example in _read_images(task.unlabeled_path):
             image_id = schema.stored_bytes(example, schema.IMAGE_ID)
             place = places.get(image_id)
+            progress.advance(1)
             if place is None:
                 continue
             order.append(place)

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import statistics
 from collections.abc import Iterator, Sequence
 
 from absl import logging
@@ -89,16 +90,17 @@ def _most_probable(
     table: tables.Table, soft: Sequence[dict[str, float]]
 ) -> list[str]:
     best = [max(row, key=row.__getitem__) for row in soft]
-    num_unsure = sum(
-        row[name] < 1 for row, name in zip(soft, best, strict=True)
-    )
-    if num_unsure:
+    greatest = [row[name] for row, name in zip(soft, best, strict=True)]
+    unsure = [each for each in greatest if each < 1]
+    if unsure:
         logging.warning(
             "%s: %d of %d lines have soft labels; of each the most probable "
-            "class is taken.",
+            "class is taken, of a probability of %.2f on average. An image "
+            "has one class here.",
             table.name,
-            num_unsure,
+            len(unsure),
             len(soft),
+            statistics.mean(unsure),
         )
     return best
 

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 import operator
+import os
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -12,6 +13,9 @@ from absl import flags
 
 from noisy_student_tf import configs
 from noisy_student_tf.configs import options
+
+# Flags belong to the script that has them defined: its --help shows them.
+flags.disclaim_key_flags()
 
 
 def to_json(section: Any) -> str:
@@ -149,15 +153,26 @@ def replace_fields(
     section: Any,
     names: Mapping[str, str],
     values: flags.FlagValues = flags.FLAGS,
+    *,
+    keeps_defaults: bool = True,
 ) -> Any:
     """Return a section with the values of what `define_fields` defined.
+
+    Args:
+        section: What other fields keep.
+        names: Flag -> field.
+        values: Where the flags are defined.
+        keeps_defaults: Whether flags that were not given have a say.
 
     Raises:
         ValueError: A value is not accepted.
     """
-    return dataclasses.replace(
-        section, **{name: values[flag].value for flag, name in names.items()}
-    )
+    changes = {
+        name: values[flag].value
+        for flag, name in names.items()
+        if keeps_defaults or values[flag].present
+    }
+    return dataclasses.replace(section, **changes)
 
 
 def _define_flag(
@@ -177,5 +192,73 @@ def _define_flag(
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
         tuple: flags.DEFINE_list,
-    }.get(typing.get_origin(hint) or hint, flags.DEFINE_string)
+    }.get(typing.get_origin(hint) or hint)
+    if define is None:
+        # Texts are of paths, or have no `~`.
+        DEFINE_path(name, default, text, values=values)
+        return
     define(name, default, text, flag_values=values)
+
+
+class _Path(flags.ArgumentParser):
+    """Parses a path, or several separated by commas, in one text.
+
+    A shell expands `~` where a word begins, and not behind `--flag=`.
+    """
+
+    def parse(self, argument: str) -> str:
+        """Return the text with home directories in the place of `~`."""
+        return ",".join(map(os.path.expanduser, argument.split(",")))
+
+
+class _Paths(flags.ListParser):
+    """Parses a list of paths separated by commas."""
+
+    def parse(self, argument: str | list[str]) -> list[str]:
+        """Return the paths with home directories in the place of `~`."""
+        return [os.path.expanduser(path) for path in super().parse(argument)]
+
+
+def DEFINE_path(
+    name: str,
+    default: str | None,
+    text: str,
+    *,
+    required: bool = False,
+    values: flags.FlagValues = flags.FLAGS,
+) -> None:
+    """Define a flag of a path.
+
+    Args:
+        name: Of the flag.
+        default: Its value where it is not given.
+        text: Its help.
+        required: Whether it has to be given.
+        values: Where it is defined.
+    """
+    flags.DEFINE(
+        _Path(),
+        name,
+        default,
+        text,
+        flag_values=values,
+        required=required,
+    )
+
+
+def DEFINE_paths(
+    name: str,
+    default: list[str],
+    text: str,
+    *,
+    values: flags.FlagValues = flags.FLAGS,
+) -> None:
+    """Define a flag of paths separated by commas; see `DEFINE_path`."""
+    flags.DEFINE(
+        _Paths(),
+        name,
+        default,
+        text,
+        flag_values=values,
+        serializer=flags.ListSerializer(","),
+    )

@@ -1,13 +1,16 @@
-"""Batches divided among replicas: of training in a fixed order, of inference.
+"""Batches divided among replicas, and into parts that follow each other.
+
+Of training they are dealt in a fixed order; of inference they are cut.
 
 A model that is called outside of `strategy.run` computes on one device; on a
 TPU, whose variables live on the chip, on the host's processor.
 """
 
 import functools
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from noisy_student_tf.devices import runtime
@@ -88,13 +91,12 @@ def distribute(
 
     def local_stream(context: tf.distribute.InputContext) -> tf.data.Dataset:
         count = context.num_input_pipelines
-        own_rows = {}
-        if count > 1:
-            own_rows = {
-                "input_pipelines": count,
-                "input_pipeline_index": context.input_pipeline_id,
-            }
-        stream = make_stream(start_step=start_step, **own_rows)
+        stream = stream_of_host(
+            make_stream,
+            start_step=start_step,
+            host=context.input_pipeline_id,
+            num_hosts=count,
+        )
         _check_shapes(
             stream.element_spec,
             labeled_rows=labeled_batch_size // count,
@@ -109,11 +111,40 @@ def distribute(
         )
         return stream.apply(is_endless)
 
-    if strategy.num_replicas_in_sync == 1 and not _has_accelerator():
+    if strategy.num_replicas_in_sync == 1 and not has_accelerator():
         # The strategy's own iterator copies to a device ahead of time; on a
         # CPU there is nothing to copy, and ending it takes a minute.
         return local_stream(tf.distribute.InputContext())
     return strategy.distribute_datasets_from_function(local_stream)
+
+
+def made_once(make_stream: MakeStream) -> MakeStream:
+    """Return a function that remembers the stream that it made last.
+
+    Tracing one takes seconds. A stream stays on the host that it was made on:
+    another host's is another one.
+    """
+
+    @functools.lru_cache(maxsize=1)
+    def make(device: str, **arguments: int) -> tf.data.Dataset:
+        return make_stream(**arguments)
+
+    return lambda **arguments: make(tf.zeros([]).device, **arguments)
+
+
+def stream_of_host(
+    make_stream: MakeStream, *, start_step: int, host: int, num_hosts: int
+) -> tf.data.Dataset:
+    """Return one host's part of the batches from a step on."""
+    part = {"input_pipelines": num_hosts, "input_pipeline_index": host}
+    return make_stream(start_step=start_step, **(part if num_hosts > 1 else {}))
+
+
+def num_hosts(strategy: tf.distribute.Strategy) -> int:
+    """Return how many hosts read a strategy's batches, a part each."""
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return strategy.extended.num_hosts
+    return runtime.num_workers(strategy)
 
 
 def _deal(stream: tf.data.Dataset, num_replicas: int) -> tf.data.Dataset:
@@ -123,9 +154,7 @@ def _deal(stream: tf.data.Dataset, num_replicas: int) -> tf.data.Dataset:
 
     def cut(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {
-            name: tf.stack(
-                [tensor[i::num_replicas] for i in range(num_replicas)]
-            )
+            name: _every_nth_row(tensor, num_replicas)
             for name, tensor in batch.items()
         }  # [num_replicas, per replica, ...]
 
@@ -134,7 +163,16 @@ def _deal(stream: tf.data.Dataset, num_replicas: int) -> tf.data.Dataset:
     return stream.prefetch(2 * num_replicas)
 
 
-def _has_accelerator() -> bool:
+def _every_nth_row(tensor: tf.Tensor, num_replicas: int) -> tf.Tensor:
+    """Return rows 0, n, 2 n, ..., then 1, n + 1, ...: [n, rows / n, ...]."""
+    shape = [-1, num_replicas]
+    order = np.arange(tensor.shape[0]).reshape(shape).T  # [n, rows / n]
+    # Copies whole rows; a slice with a stride copies bytes, one at a time.
+    return tf.gather(tensor, order)
+
+
+def has_accelerator() -> bool:
+    """Tell whether there is a GPU or a TPU."""
     return any(map(tf.config.list_logical_devices, ("GPU", "TPU")))
 
 
@@ -195,19 +233,92 @@ def spread(compute: RowsFn, strategy: tf.distribute.Strategy | None) -> RowsFn:
         return compute
     num_replicas = num_local(strategy)
 
-    def compute_part(parts: list[tf.Tensor]) -> tf.Tensor:
-        context = tf.distribute.get_replica_context()
-        # Replicas are numbered host by host.
-        place = context.replica_id_in_sync_group % num_replicas
-        return compute(*(part[place] for part in parts))
-
     def compute_spread(*batches: tf.Tensor) -> tf.Tensor:
         parts = [_divide(batch, num_replicas) for batch in batches]
-        outputs = strategy.run(functools.partial(compute_part, parts))
+
+        def own_rows(
+            context: tf.distribute.experimental.ValueContext,
+        ) -> tuple[Any, ...]:
+            # Replicas are numbered host by host.
+            place = context.replica_id_in_sync_group % num_replicas
+            return tuple(part[place] for part in parts)
+
+        # Cut here, so that a replica is sent its own rows and no others.
+        rows = strategy.experimental_distribute_values_from_function(own_rows)
+        outputs = strategy.run(compute, args=rows)
         joined = tf.concat(strategy.experimental_local_results(outputs), 0)
         return joined[: batches[0].shape[0]]
 
     return compute_spread
+
+
+def sum_parts_within_replica(
+    compute: Callable[[tf.Tensor], Sequence[tf.Tensor]],
+    *,
+    num_parts: int,
+    shapes: Sequence[Sequence[int]],
+) -> list[tf.Tensor]:
+    """Sum what one replica computes for each part, in a loop of its program.
+
+    For a TPU, whose cores can meet inside of a loop, and whose sums would
+    leave the program and come back with every part of the other loop. For the
+    arguments see `sum_parts_around_replicas`.
+    """
+
+    def add_part(
+        part: tf.Tensor, sums: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        terms = compute(part)
+        return part + 1, [a + b for a, b in zip(sums, terms, strict=True)]
+
+    _, sums = tf.while_loop(
+        lambda part, sums: part < num_parts,
+        add_part,
+        (tf.constant(0), [tf.zeros(shape) for shape in shapes]),
+        parallel_iterations=1,
+    )
+    return sums
+
+
+def sum_parts_around_replicas(
+    strategy: tf.distribute.Strategy,
+    compute: Callable[..., Sequence[tf.Tensor]],
+    arguments: tuple[Any, ...],
+    *,
+    num_parts: int,
+    shapes: Sequence[Sequence[int]],
+) -> list[Any]:
+    """Sum what every replica computes for each part, in a loop of the device.
+
+    One part is in memory at a time. The loop is around the replicas, because
+    replicas cannot meet (in synchronized batch normalization) inside of one.
+
+    Args:
+        strategy: Whose replicas compute.
+        compute: (part, *arguments) -> float32 tensors of `shapes`, one
+            replica's; `part` is int32 [], from 0.
+        arguments: Values per replica, as are the sums.
+        num_parts: Length of the loop.
+        shapes: Of the sums.
+    """
+
+    def add(
+        sums: Sequence[tf.Tensor], part: tf.Tensor, arguments: tuple[Any, ...]
+    ) -> list[tf.Tensor]:
+        terms = compute(part, *arguments)
+        return [a + b for a, b in zip(sums, terms, strict=True)]
+
+    def add_part(part: tf.Tensor, sums: list[Any]) -> tuple[tf.Tensor, Any]:
+        return part + 1, strategy.run(add, args=(sums, part, arguments))
+
+    zeros = strategy.run(lambda: [tf.zeros(shape) for shape in shapes])
+    _, sums = tf.while_loop(
+        lambda part, sums: part < num_parts,
+        add_part,
+        (tf.constant(0), zeros),
+        parallel_iterations=1,
+    )
+    return sums
 
 
 def num_local(strategy: tf.distribute.Strategy) -> int:

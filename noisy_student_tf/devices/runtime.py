@@ -28,6 +28,8 @@ _CHATTY_MODULES = (
 _VARIABLE = "TF_CONFIG"
 _TASKS = ("chief", "worker")
 _RETRY_SECONDS = 0.2
+# The address of the TPU of the machine that the process runs on.
+_THIS_HOST = "local"
 _EXAMPLE = (
     '{"cluster": {"worker": ["HOST_A:PORT", "HOST_B:PORT"]}, "task": {"type": '
     '"worker", "index": 0}}'
@@ -68,6 +70,7 @@ def make_strategy(runtime: configs.RuntimeConfig) -> tf.distribute.Strategy:
         wait_until_reachable(read_cluster(), runtime.worker_timeout_seconds)
         return tf.distribute.MultiWorkerMirroredStrategy()
     if runtime.strategy == "tpu":
+        _check_remote_hosts(runtime)
         return _tpu_strategy(runtime.tpu_address)
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus or tf.config.list_logical_devices("CPU")
@@ -97,17 +100,30 @@ def own_strategy(strategy: tf.distribute.Strategy) -> tf.distribute.Strategy:
     return make_strategy(configs.RuntimeConfig(strategy="one_device"))
 
 
+def _check_remote_hosts(runtime: configs.RuntimeConfig) -> None:
+    """Refuse what would be of this machine, where other hosts compute."""
+    if runtime.tpu_address != _THIS_HOST and runtime.cache_directory:
+        raise ValueError(
+            f"--runtime.cache_directory={runtime.cache_directory}: shards "
+            "would be copied to a folder of this machine, and the hosts of "
+            f"--runtime.tpu_address={runtime.tpu_address} would look for it on "
+            "theirs. Leave it out; --runtime.host_sharding=files lets each "
+            "host read its own share."
+        )
+
+
 def _tpu_strategy(address: str) -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(
             address
         )
-    except (ValueError, tf.errors.OpError) as error:
+    except (ValueError, ImportError, tf.errors.OpError) as error:
         reason, _, _ = str(error).partition("\n")
         raise ValueError(
             f"--runtime.tpu_address={address}: no TPU answers there. Accepted "
-            "are local (on a TPU VM), a TPU's name, or grpc://HOST:PORT. "
-            f"TensorFlow says: {reason}"
+            "are local (on a TPU VM), grpc://HOST:PORT, or a TPU's name, for "
+            "which the packages google-api-python-client and oauth2client "
+            f"must be installed. TensorFlow says: {reason}"
         ) from error
     return tf.distribute.TPUStrategy(resolver)
 

@@ -1,6 +1,7 @@
 """Calls of the device, and what watches them: stalls, profiles, SIGTERM. Edge.
 
-Each call is short enough for the process to react.
+On CPUs each call is short enough for the process to react. An accelerator that
+waits for its host idles: there a call becomes as long as `steps_per_loop` says.
 """
 
 import contextlib
@@ -145,7 +146,7 @@ class Profiler:
 
 
 class DeviceCalls:
-    """Make steps in calls of about a second to four, and time them."""
+    """Make steps in calls of the device, and time them."""
 
     def __init__(
         self,
@@ -153,7 +154,21 @@ class DeviceCalls:
         iterator: Iterator[Batch],
         watchdog: Watchdog,
         profiler: Profiler,
+        *,
+        grows_always: bool = False,
     ) -> None:
+        """Begin with calls of one step.
+
+        Args:
+            train_steps: Makes them.
+            iterator: Of the batches.
+            watchdog: Looks at each call.
+            profiler: Is asked before each call.
+            grows_always: Double the steps of a call until all that may follow
+                are made in one; otherwise while it takes less than a second,
+                and halve them when it takes more than four.
+        """
+        self._grows_always = grows_always
         self._watchdog = watchdog
         self._profiler = profiler
         self._train_steps = train_steps
@@ -200,7 +215,7 @@ class DeviceCalls:
             self._has_traced = True
             if num_steps < most_steps:
                 return rows
-        if seconds < _SHORT_CALL_SECONDS:
+        if self._grows_always or seconds < _SHORT_CALL_SECONDS:
             self.next_num_steps = 2 * num_steps
         elif seconds > _LONG_CALL_SECONDS:
             self.next_num_steps = max(1, num_steps // 2)

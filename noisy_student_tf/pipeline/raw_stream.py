@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 
 from noisy_student_tf import configs
 from noisy_student_tf.pipeline import record_store
@@ -105,6 +106,15 @@ def make_rows(
     store = record_store.open_store(shard_set, runtime)
     if store is not None:
         return _store_rows(store, seed, part, first_number, chunk_size)
+    if part.num_hosts > 1 and part.host == 0:
+        logging.warning(
+            "--runtime.host_sharding=rows: each of %d hosts reads all %.3f GB "
+            "of %s ... in every epoch, for its share of the rows. files lets "
+            "each read shards of its own.",
+            part.num_hosts,
+            sum(shard_set.sizes()) / 1e9,
+            shard_set.paths[0],
+        )
     records = _remote_records(
         shard_set,
         seed=seed,

@@ -14,6 +14,7 @@ import hashlib
 import mmap
 import os
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -99,8 +100,7 @@ def open_store(
         ValueError: A record is damaged, a shard truncated, or there are more
             or fewer records than the manifest says.
     """
-    size_bytes = sum(files.size_bytes(path) for path in shard_set.paths)
-    if size_bytes <= runtime.cache_megabytes * _MEGABYTE:
+    if sum(shard_set.sizes()) <= runtime.cache_megabytes * _MEGABYTE:
         return _in_memory(shard_set)
     if runtime.cache_directory:
         shard_set = copy_to(runtime.cache_directory, shard_set)
@@ -124,7 +124,7 @@ def _on_disk(shard_set: shards.ShardSet) -> Store:
     begins = np.concatenate(parts)
     copies = np.ones([len(begins)], np.int64)
     if shard_set.num_copies != shard_set.num_records:
-        copies = np.concatenate([read_copies(path) for path in shard_set.paths])
+        copies = _copies_of(shard_set.paths)
     sizes = [len(part) for part in parts]
     return _make(shard_set, sizes, tf.constant(begins), copies)
 
@@ -253,6 +253,10 @@ def read_copies(path: str) -> np.ndarray:
         return copies.to_numpy().astype(np.int64)
 
 
+def _copies_of(paths: Sequence[str]) -> np.ndarray:
+    return np.concatenate(files.call_for_each(read_copies, paths))
+
+
 def of_host(
     shard_set: shards.ShardSet, *, index: int, num_hosts: int
 ) -> shards.ShardSet:
@@ -268,11 +272,12 @@ def of_host(
             f"least --data.num_shards={num_hosts}, or read with "
             "--runtime.host_sharding=rows."
         )
-    paths = shard_set.paths[index::num_hosts]
-    copies = np.concatenate([read_copies(path) for path in paths])
+    own = slice(index, None, num_hosts)
+    copies = _copies_of(shard_set.paths[own])
     return dataclasses.replace(
         shard_set,
-        paths=paths,
+        paths=shard_set.paths[own],
+        shard_bytes=shard_set.sizes()[own],
         num_records=len(copies),
         num_copies=int(copies.sum()),
     )
@@ -288,8 +293,7 @@ def copy_to(directory: str, shard_set: shards.ShardSet) -> shards.ShardSet:
     """
     files.make_directories(directory)
     paths = []
-    for path in shard_set.paths:
-        size = files.size_bytes(path)
+    for path, size in zip(shard_set.paths, shard_set.sizes(), strict=True):
         # The same name may lie in many folders.
         key = hashlib.sha256(f"{path} {size}".encode()).hexdigest()[:16]
         stem = files.join(directory, key)

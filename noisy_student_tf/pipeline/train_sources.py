@@ -122,9 +122,16 @@ def _seeds(seed: int, half: int) -> dict[str, Any]:
 
 
 def check(
-    source: Source, *, num_classes: int, resolution: int, num_hosts: int
+    source: Source,
+    *,
+    num_classes: int,
+    resolution: int,
+    num_hosts: int,
+    host: int = 0,
 ) -> None:
     """Refuse what would fail, or train on nonsense, after the first step.
+
+    The first host looks into a shard for all of them.
 
     Raises:
         ValueError: The shards are of another number of classes, the batch
@@ -143,7 +150,8 @@ def check(
             f"{source.batch_size_flag} is {source.batch_size}: accepted is a "
             f"multiple of the {num_hosts} hosts that read the data."
         )
-    _check_first_record(source)
+    if host == 0:
+        _check_first_record(source)
     policy = source.policy
     if policy.crop == "pad" and policy.pad_pixels >= resolution:
         raise ValueError(

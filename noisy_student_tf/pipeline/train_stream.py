@@ -133,6 +133,7 @@ def _half(
         num_classes=view.num_classes,
         resolution=view.resolution,
         num_hosts=view.num_hosts,
+        host=view.host,
     )
     part = raw_stream.BatchPart(
         batch_size=source.batch_size, host=view.host, num_hosts=view.num_hosts

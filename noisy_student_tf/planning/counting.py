@@ -7,11 +7,14 @@ import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 
 from data_prep import build_unlabeled
 from data_prep.shards import (
     file_plans,
+    identical,
     imagenet_shards,
     labeled_plans,
     shard_building,
@@ -37,6 +40,8 @@ class Counts:
         seconds_per_image: Mean time to read and check one.
         num_read: Pictures that were looked at.
         unusable: Source -> `{"key", "reason"}` of those that cannot be used.
+        num_identical: Unlabeled pictures that were read and are labeled or
+            held out, too; they are left out, and not in `unlabeled`.
     """
 
     train: int
@@ -53,6 +58,7 @@ class Counts:
     seconds_per_image: float
     num_read: int
     unusable: Mapping[str, list[dict[str, str]]]
+    num_identical: int
 
 
 def count_images(
@@ -82,9 +88,10 @@ def count_images(
         reads_all=reads_all,
     )
     names = labeled.class_names or ()
+    _check_identical(looked.contents, names, data)
     return Counts(
         **num_images,
-        unlabeled=_count(unlabeled.plans),
+        unlabeled=_count(unlabeled.plans) - looked.num_identical,
         num_classes=len(names) or data.num_classes,
         class_names=names,
         per_class={
@@ -101,7 +108,23 @@ def count_images(
         seconds_per_image=statistics.mean(looked.seconds or [0]),
         num_read=looked.num_read,
         unusable=looked.unusable,
+        num_identical=looked.num_identical,
     )
+
+
+def _check_identical(
+    contents: pa.Table, names: Sequence[str], data: configs.DataConfig
+) -> None:
+    """Say what the builder would of pictures that occur twice.
+
+    Raises:
+        ValueError: Training images are held out, too, and may not be.
+    """
+    if not names:
+        num_classes = (pc.max(contents["label"]).as_py() or 0) + 1
+        names = [str(label) for label in range(num_classes)]
+    identical.name_contradictions(contents, names)
+    identical.check_overlap(contents, data.allow_overlap)
 
 
 def _ignored(

@@ -122,6 +122,11 @@ def describe_images(
         rows = list(zip(["class", *counts.class_names], *columns, strict=True))
         yield texts.align(rows)
     yield f"unlabeled: {counts.unlabeled:,} images"
+    if counts.num_identical:
+        yield (
+            f"left out of them: {counts.num_identical:,}, identical to a "
+            "labeled or held-out image"
+        )
     for role, ignored in counts.ignored.items():
         yield f"{role}: {heaps.describe_ignored(ignored, items.ADVICE)}"
     number = f"{counts.num_read:,}"

@@ -3,17 +3,22 @@
 import collections
 import dataclasses
 import functools
+import hashlib
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
+import pyarrow as pa
 import tqdm
 
 from data_prep.shards import (
     file_plans,
+    identical,
     imagenet_shards,
     manifests,
     shard_building,
+    splits,
 )
 from data_prep.sources import items, pictures, tfrecords
 from noisy_student_tf import configs, files
@@ -30,11 +35,16 @@ class Looked:
         num_bytes: Their stored sizes.
         seconds: What reading and checking each took.
         unusable: Source -> `{"key", "reason"}` of those that cannot be used.
+        contents: Of labeled and held-out ones, where all were read; see
+            `identical.SCHEMA`.
+        num_identical: Unlabeled ones that are among those.
     """
 
     num_bytes: list[int]
     seconds: list[float]
     unusable: dict[str, list[dict[str, str]]]
+    contents: pa.Table
+    num_identical: int
 
     @property
     def num_read(self) -> int:
@@ -42,8 +52,39 @@ class Looked:
         return len(self.num_bytes) + sum(map(len, self.unusable.values()))
 
 
-# A picture's key, and what reads, checks and normalizes it.
-_Picture = tuple[str, Callable[[], bytes]]
+@dataclasses.dataclass(frozen=True)
+class _Picture:
+    """A planned picture, and what reads, checks and normalizes it."""
+
+    key: str
+    label: int | None
+    split: str
+    read: Callable[[], bytes]
+
+
+@dataclasses.dataclass
+class _Contents:
+    """What was read of labeled pictures, and how many others repeat them.
+
+    Unlabeled pictures come last.
+    """
+
+    columns: dict[str, list[Any]] = dataclasses.field(
+        default_factory=lambda: {name: [] for name in identical.SCHEMA.names}
+    )
+    labeled: set[bytes] = dataclasses.field(default_factory=set)
+    num_identical: int = 0
+
+    def add(self, picture: _Picture, stored: bytes) -> None:
+        """Take a picture in, as it would be stored."""
+        digest = hashlib.sha256(stored).digest()
+        if picture.split == splits.UNLABELED:
+            self.num_identical += digest in self.labeled
+            return
+        self.labeled.add(digest)
+        values = (digest, picture.key, picture.label, picture.split)
+        for column, value in zip(self.columns.values(), values, strict=True):
+            column.append(value)
 
 
 def look(
@@ -54,50 +95,70 @@ def look(
 ) -> Looked:
     """Read the first pictures of each group of plans, or all pictures.
 
+    Groups of unlabeled pictures come last.
+
     Raises:
         ValueError: All were read, and more of a source cannot be used than
             `data.max_corrupt_fraction` accepts.
     """
-    unusable: tuple[type[Exception], ...] = (
+    errors: tuple[type[Exception], ...] = (
         pictures.CorruptImageError,
         *files.errors(),
     )
-    looked = Looked([], [], collections.defaultdict(list))
-    limit = None if reads_all else SAMPLED_PICTURES
+    num_bytes: list[int] = []
+    seconds: list[float] = []
+    unusable: dict[str, list[dict[str, str]]] = collections.defaultdict(list)
+    contents = _Contents()
     for plans in groups:
-        wanted = itertools.chain.from_iterable(
-            _pictures(plan, limit) for plan in plans[: limit and 1]
-        )
         entries: list[dict[str, str]] = []
-        shown = tqdm.tqdm(
-            wanted,
-            desc="pictures",
-            total=_num_listed(plans),
-            disable=not reads_all or not plans,
-        )
-        num_before = len(looked.num_bytes)
-        for key, read in shown:
+        num_before = len(num_bytes)
+        for picture in _shown(plans, reads_all=reads_all):
             started = time.monotonic()
             try:
-                size = len(read())
-            except unusable as error:
-                entries.append({"key": key, "reason": str(error)})
+                stored = picture.read()
+            except errors as error:
+                entries.append({"key": picture.key, "reason": str(error)})
                 continue
-            looked.num_bytes.append(size)
-            looked.seconds.append(time.monotonic() - started)
+            num_bytes.append(len(stored))
+            seconds.append(time.monotonic() - started)
+            if reads_all:
+                contents.add(picture, stored)
         if not entries:
             continue
         specification = plans[0].specification
-        looked.unusable[specification] += entries
+        unusable[specification] += entries
         if reads_all:
             # As the builders, which make each group a directory.
             manifests.check_corrupt(
                 specification,
                 entries,
-                num_used=len(looked.num_bytes) - num_before,
+                num_used=len(num_bytes) - num_before,
                 max_corrupt_fraction=data.max_corrupt_fraction,
             )
-    return looked
+    return Looked(
+        num_bytes,
+        seconds,
+        unusable,
+        pa.Table.from_pydict(contents.columns, identical.SCHEMA),
+        contents.num_identical,
+    )
+
+
+def _shown(
+    plans: Sequence[shard_building.ShardPlan], *, reads_all: bool
+) -> Iterator[_Picture]:
+    """Yield the first pictures of some plans, or all with a bar."""
+    if not reads_all:
+        for plan in plans[:1]:
+            yield from _pictures(plan, SAMPLED_PICTURES)
+    elif plans:
+        yield from tqdm.tqdm(
+            itertools.chain.from_iterable(
+                _pictures(plan, None) for plan in plans
+            ),
+            desc="pictures",
+            total=_num_listed(plans),
+        )
 
 
 def _num_listed(plans: Sequence[shard_building.ShardPlan]) -> int | None:
@@ -121,7 +182,12 @@ def _pictures(
         ):
             picture = schema.stored_bytes(example, schema.IMAGE)
             key = tfrecords.record_key(plan.source_path, number)
-            yield key, functools.partial(_checked, picture)
+            yield _Picture(
+                key,
+                tfrecords.imagenet_label(example, key),
+                plan.split,
+                functools.partial(_checked, picture),
+            )
         return
     if not isinstance(plan, shard_building.ListedPlan):
         return
@@ -131,7 +197,12 @@ def _pictures(
     wanted = tuple(itertools.islice(listed, limit))
     with plan.reader(wanted) as read:
         for item in wanted:
-            yield item.key, functools.partial(_normalized, plan, read, item)
+            yield _Picture(
+                item.key,
+                item.label,
+                plan.split,
+                functools.partial(_normalized, plan, read, item),
+            )
 
 
 def _checked(picture: bytes) -> bytes:

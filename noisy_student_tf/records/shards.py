@@ -34,6 +34,8 @@ class ShardSet:
         num_classes: Classes of the labels or soft labels; 0 without labels.
         num_copies: Rows of one epoch, copies counted (pseudo-labeled shards);
             elsewhere `num_records`.
+        shard_bytes: Size of each file, as it was when the set was opened;
+            empty: not looked at. Manifests do not hold it.
     """
 
     paths: tuple[str, ...]
@@ -41,6 +43,13 @@ class ShardSet:
     schema: Schema
     num_classes: int
     num_copies: int
+    shard_bytes: tuple[int, ...] = dataclasses.field(default=(), compare=False)
+
+    def sizes(self) -> tuple[int, ...]:
+        """Return the size of each file in bytes: as kept, or looked at now."""
+        if self.shard_bytes:
+            return self.shard_bytes
+        return tuple(files.call_for_each(files.size_bytes, self.paths))
 
 
 def shard_name(split: str, index: int, count: int) -> str:
@@ -127,23 +136,21 @@ def split_manifest(
     Paths are relative to the directory, but for those of foreign files that are
     read where they lie. Without `num_copies` no image is repeated.
     """
-    return dataclasses.asdict(
-        ShardSet(
-            paths=tuple(paths),
-            num_records=num_records,
-            schema=schema,
-            num_classes=num_classes,
-            num_copies=num_records if num_copies is None else num_copies,
-        )
-    )
+    return {
+        "paths": tuple(paths),
+        "num_records": num_records,
+        "schema": schema,
+        "num_classes": num_classes,
+        "num_copies": num_records if num_copies is None else num_copies,
+    }
 
 
-def open_split(directory: str, split: str) -> ShardSet:
-    """Find the shards of one split through the directory's manifest.
+def read_split(directory: str, split: str) -> ShardSet:
+    """Read what the directory's manifest says of one split, and no more.
 
     Raises:
-        FileNotFoundError: The directory is unfinished, the split is not in
-            it, or a shard that the manifest names is missing.
+        FileNotFoundError: The directory is unfinished, or the split is not in
+            it.
     """
     splits = read_manifest(directory)["splits"]
     if split not in splits:
@@ -157,13 +164,29 @@ def open_split(directory: str, split: str) -> ShardSet:
         else files.join(directory, path)
         for path in stored.paths
     )
-    for path in paths:
-        if not files.exists(path):
+    return dataclasses.replace(stored, paths=paths)
+
+
+def open_split(directory: str, split: str) -> ShardSet:
+    """Find the shards of one split, and look at each once.
+
+    Raises:
+        FileNotFoundError: The directory is unfinished, the split is not in
+            it, or a shard that the manifest names is missing.
+    """
+    found = read_split(directory, split)
+
+    def look(path: str) -> int:
+        try:
+            return files.size_bytes(path)
+        except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{path}, named by the manifest of {directory}, is missing. "
                 "Remove the manifest and build the directory again."
-            )
-    return dataclasses.replace(stored, paths=paths)
+            ) from error
+
+    sizes = files.call_for_each(look, found.paths)
+    return dataclasses.replace(found, shard_bytes=tuple(sizes))
 
 
 def index_paths(directory: str, split: str) -> list[str]:

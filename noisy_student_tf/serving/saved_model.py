@@ -147,7 +147,7 @@ def check(
         ValueError: A difference is too large, a good image is marked
             invalid, or a corrupt one is not.
     """
-    samples = _sample_files(images)
+    samples = _sample_files(images, preprocess)
     plain = [tf.io.encode_png(image) for image, _ in samples]
     pixels = tf.stack([preprocess(picture) for picture in plain])
     encoded = [tf.constant(content) for _, content in samples]
@@ -178,11 +178,14 @@ def check(
     return difference
 
 
-def _sample_files(images: np.ndarray) -> list[tuple[np.ndarray, bytes]]:
+def _sample_files(
+    images: np.ndarray, preprocess: served.Preprocess
+) -> list[tuple[np.ndarray, bytes]]:
     """Return pixels, and a file that is to be read as these pixels.
 
     All images are PNG, and the first one is in files of other kinds, too:
-    turned, and with its left half transparent, above other colors.
+    turned, and with its left half transparent, above other colors; of 16 bits,
+    of a palette, and of black and white.
     """
     samples = [(image, _encode(image)) for image in images]
     image = images[0]
@@ -193,21 +196,50 @@ def _sample_files(images: np.ndarray) -> list[tuple[np.ndarray, bytes]]:
     alpha = np.full((*image.shape[:2], 1), 255, np.uint8)
     alpha[:, :middle] = 0
     transparent = np.concatenate([hidden, alpha], axis=-1)
+    deep = transparent.astype(np.uint16) * 257
     exif = Image.Exif()
     exif[_ORIENTATION_TAG] = _TURNED_CLOCKWISE
     stored = np.ascontiguousarray(np.rot90(image))
+    photograph = _encode(stored, "JPEG")
+    # JPEG changes pixels; nothing but turning them is compared.
+    lossy = preprocess.decode(tf.constant(photograph)).numpy()
     gray = np.repeat(image[..., :1], 3, axis=-1)
+    ink = Image.fromarray(image).convert("1")
+    palette = Image.fromarray(image).quantize(16)
+    paper = palette.copy()
+    # The color that paints the first pixel.
+    paper.info["transparency"] = palette.getpixel((0, 0))
     return [
         *samples,
         (white, _encode(transparent)),
         (white, _encode(transparent, "WEBP", lossless=True, exact=True)),
+        (white, tf.io.encode_png(deep).numpy()),
         (image, _encode(stored, exif=exif)),
+        (np.rot90(lossy, -1), _encode(stored, "JPEG", exif=exif)),
         (image, _encode(image, "BMP")),
         (gray, _encode(image[..., 0].astype(np.uint16) * 257)),
+        (_rgb(ink), _encode(ink)),
+        (_rgb(palette), _encode(palette)),
+        (_on_white(paper), _encode(paper)),
     ]
 
 
-def _encode(pixels: np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
+def _rgb(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("RGB"))
+
+
+def _on_white(image: Image.Image) -> np.ndarray:
+    """Return pixels, uint8 [height, width, 3], of which some were clear."""
+    pixels = np.array(image.convert("RGBA"))
+    pixels[pixels[..., 3] == 0] = 255
+    return pixels[..., :3]
+
+
+def _encode(
+    picture: np.ndarray | Image.Image, kind: str = "PNG", **options: Any
+) -> bytes:
+    if isinstance(picture, np.ndarray):
+        picture = Image.fromarray(picture)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind, **options)
+    picture.save(buffer, kind, **options)
     return buffer.getvalue()

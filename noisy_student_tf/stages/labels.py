@@ -13,7 +13,7 @@ from absl import logging
 from data_prep import find_duplicates
 from data_prep import write_pseudo_labeled as pseudo_labeled_writer
 from data_prep.shards import beam_shards
-from noisy_student_tf import recipes
+from noisy_student_tf import recipes, terminal
 from noisy_student_tf.devices import replicas, runtime
 from noisy_student_tf.model import saved
 from noisy_student_tf.pipeline import eval_stream
@@ -161,10 +161,11 @@ def _label_shards(
     directory = run.workdir.folder(labeling.predictions)
     folder, split = labeling.images
     images = shards.open_split(run.workdir.folder(folder), split)
-    made = labeler.make(run, teacher_directory, directory)
     name = "selection teacher"
     if isinstance(teacher, recipes.Model):
         name = teacher.name
+    with terminal.working(f"preparing {name} labels"):
+        made = labeler.make(run, teacher_directory, directory)
     task = predictor.Request(
         predict_fn=made.predict_fn,
         unlabeled=images,

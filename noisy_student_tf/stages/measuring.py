@@ -94,7 +94,7 @@ def parse_set(text: str) -> EvaluationSet:
             "commas, such as imagenet_v2=folder:/data/imagenet-v2 or "
             "imagenet_c=/data/imagenet-c."
         )
-    return EvaluationSet(name, source)
+    return EvaluationSet(name, files.expand_home(source))
 
 
 def measure(

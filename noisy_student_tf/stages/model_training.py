@@ -120,7 +120,7 @@ def _finetuning_rate(
         return config.fixres.base_learning_rate
     durations = progress.make_durations(
         config,
-        num_labeled=shards.open_split(workdir.labeled, "train").num_records,
+        num_labeled=shards.read_split(workdir.labeled, "train").num_records,
         epochs=config.training.student_epochs,
         min_steps=config.training.min_steps,
         has_unlabeled=True,
@@ -144,7 +144,7 @@ def _durations(
 ) -> progress.Durations:
     return progress.make_durations(
         config,
-        num_labeled=shards.open_split(workdir.labeled, "train").num_records,
+        num_labeled=shards.read_split(workdir.labeled, "train").num_records,
         epochs=model.epochs,
         min_steps=model.min_steps,
         has_unlabeled=bool(model.labelings),

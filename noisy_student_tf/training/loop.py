@@ -2,13 +2,12 @@
 
 import contextlib
 import dataclasses
-import functools
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from noisy_student_tf import files
+from noisy_student_tf import files, terminal
 from noisy_student_tf.devices import replicas, runtime, watching
 from noisy_student_tf.training import log, losses, progress, step
 
@@ -36,9 +35,10 @@ def train(task: progress.Task) -> progress.TrainResult:
         accumulation_steps=task.config.training.accumulation_steps,
     )
     # Traced once, for the first pictures and for the steps.
-    make_stream = functools.lru_cache(maxsize=1)(task.make_stream)
+    make_stream = replicas.made_once(task.make_stream)
     task = dataclasses.replace(task, make_stream=make_stream)
-    run = progress.begin(task)
+    with terminal.working(f"preparing {task.title}"):
+        run = progress.begin(task)
     try:
         if not run.is_at_the_end():
             _announce(run)
@@ -50,7 +50,7 @@ def train(task: progress.Task) -> progress.TrainResult:
 
 
 def _announce(run: progress.Progress) -> None:
-    """Say what will be done, and show the first batch of a new run."""
+    """Say what will be done, and show a first batch: the first host's part."""
     task, durations = run.task, run.task.durations
     logging.info(
         "%s: steps %d to %d (%.1f epochs), %d labeled + %d unlabeled images a "
@@ -66,9 +66,17 @@ def _announce(run: progress.Progress) -> None:
         len(run.train_state.decayed),
     )
     if run.is_chief and not run.train_state.step:
-        batch = next(iter(task.make_stream(start_step=0).take(1)))
-        arrays = {name: tensor.numpy() for name, tensor in batch.items()}
-        log.draw_batch(task.directory, arrays, task.class_names)
+        # A whole batch can be more than a host's memory.
+        with terminal.working("making the first batch"):
+            stream = replicas.stream_of_host(
+                task.make_stream,
+                start_step=0,
+                host=0,
+                num_hosts=replicas.num_hosts(task.strategy),
+            )
+            batch = next(iter(stream.take(1)))
+            arrays = {name: tensor.numpy() for name, tensor in batch.items()}
+            log.draw_batch(task.directory, arrays, task.class_names)
 
 
 def _make_steps(run: progress.Progress) -> None:
@@ -102,6 +110,7 @@ def _make_steps(run: progress.Progress) -> None:
             iter(_stream(run)),
             watchdog,
             profiler,
+            grows_always=replicas.has_accelerator(),
         )
         while True:
             try:
@@ -174,11 +183,12 @@ def _write_line(run: progress.Progress, calls: watching.DeviceCalls) -> None:
 def _validate(run: progress.Progress) -> None:
     """Write both models' metrics on the validation images, if there are any."""
     models = {"raw": run.train_state.model, "ema": run.train_state.ema_model}
-    metrics = {
-        f"{weights}_{name}": value
-        for weights, model in models.items()
-        for name, value in run.task.evaluate(model).items()
-    }
+    with terminal.working(f"{run.task.title}: validating"):
+        metrics = {
+            f"{weights}_{name}": value
+            for weights, model in models.items()
+            for name, value in run.task.evaluate(model).items()
+        }
     if metrics:
         made = run.train_state.step
         run.record.write({"kind": "validation", "step": made, **metrics})

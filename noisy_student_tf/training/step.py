@@ -1,14 +1,13 @@
 """One step of training, and many of them in one call of the device."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
 
 from noisy_student_tf import configs
-from noisy_student_tf.devices import watching
+from noisy_student_tf.devices import replicas, watching
 from noisy_student_tf.training import losses, optimizer, state
 
 Batch = dict[str, tf.Tensor]
@@ -71,6 +70,8 @@ def make_train_steps(
     again when it has it: it is odd while it waits.
     """
     make_step = _step_maker(train_state, settings, strategy)
+    # Sums within a TPU's program spare its host a copy from every core.
+    is_summed = _is_tpu(strategy)
 
     def clock() -> tf.Tensor:
         # There is no deterministic operation for it.
@@ -93,7 +94,8 @@ def make_train_steps(
         waited_seconds = tf.constant(0.0, tf.float64)
         for i in tf.range(num_steps):
             # Explicit order: a step's end, the clock, the input, the clock.
-            with tf.control_dependencies([row]):
+            # A TPU's next step is put in line behind one that has not ended.
+            with tf.control_dependencies([] if is_summed else [row]):
                 asked, marked = clock(), mark()
             with tf.control_dependencies([asked, *marked]):
                 batch = next(iterator)
@@ -102,7 +104,10 @@ def make_train_steps(
                 waited_seconds += clock() - asked
                 mark()
             parts = make_step(batch, first_step + i)
-            row = strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
+            if is_summed:
+                row = strategy.experimental_local_results(parts)[0]
+            else:
+                row = strategy.reduce("SUM", parts, axis=None)
             rows = rows.write(i, row)
         return rows.stack(), waited_seconds  # [num_steps, num_metrics], []
 
@@ -170,7 +175,7 @@ def _metrics(
 ) -> dict[str, tf.Tensor]:
     """Return one replica's share of the loss, of its parts and the others."""
     training = settings.config.training
-    replicas = tf.distribute.get_replica_context()
+    context = tf.distribute.get_replica_context()
     metrics = losses.of_batch(
         settings.config,
         batch,
@@ -186,7 +191,7 @@ def _metrics(
     metrics["loss"] += (
         settings.config.optimizer.weight_decay
         * losses.l2_loss(train_state.decayed)
-        / (replicas.num_replicas_in_sync * training.accumulation_steps)
+        / (context.num_replicas_in_sync * training.accumulation_steps)
     )
     return metrics
 
@@ -230,7 +235,10 @@ def _step_maker(
     settings: StepSettings,
     strategy: tf.distribute.Strategy,
 ) -> Callable[[Batch, tf.Tensor], tf.Tensor]:
-    """Return a function that makes a step and returns the replicas' metrics."""
+    """Return a function that makes a step and returns the replicas' metrics.
+
+    On a TPU each replica has their sum, elsewhere its own share.
+    """
     num_parts = settings.config.training.accumulation_steps
     shapes = [variable.shape for variable in train_state.trained]
     shapes.append([len(settings.metric_names)])
@@ -256,62 +264,44 @@ def _step_maker(
 
     def compute_and_apply(batch: Batch, step: tf.Tensor) -> tf.Tensor:
         *gradients, metrics = compute(None, batch, step)
+        apply(gradients, step)
+        return summed(metrics)
+
+    def summed(metrics: tf.Tensor) -> tf.Tensor:
+        if not _is_tpu(strategy):
+            return metrics
+        return tf.distribute.get_replica_context().all_reduce("SUM", metrics)
+
+    def apply(gradients: list[tf.Tensor], step: tf.Tensor) -> None:
         _apply(train_state, settings, gradients, step)
-        return metrics
+
+    def accumulate_and_apply(batch: Batch, step: tf.Tensor) -> tf.Tensor:
+        *gradients, metrics = replicas.sum_parts_within_replica(
+            lambda part: compute(part, batch, step),
+            num_parts=num_parts,
+            shapes=shapes,
+        )
+        apply(gradients, step)
+        return summed(metrics)
 
     # No Python branch depends on data here; looking for one takes seconds.
     @tf.autograph.experimental.do_not_convert
     def make_step(batch: Batch, step: tf.Tensor) -> tf.Tensor:
         if num_parts == 1:
             return strategy.run(compute_and_apply, args=(batch, step))
-        *gradients, metrics = _sum_over_parts(
+        if _is_tpu(strategy):
+            return strategy.run(accumulate_and_apply, args=(batch, step))
+        *gradients, metrics = replicas.sum_parts_around_replicas(
             strategy, compute, (batch, step), num_parts=num_parts, shapes=shapes
         )
-        strategy.run(_apply, args=(train_state, settings, gradients, step))
+        strategy.run(apply, args=(gradients, step))
         return metrics
 
     return make_step
 
 
-def _sum_over_parts(
-    strategy: tf.distribute.Strategy,
-    compute: Callable[..., Sequence[tf.Tensor]],
-    arguments: tuple[Any, ...],
-    *,
-    num_parts: int,
-    shapes: Sequence[Sequence[int]],
-) -> list[Any]:
-    """Sum what every replica computes for each part, in a loop of the device.
-
-    One part is in memory at a time. The loop is around the replicas, because
-    replicas cannot meet (in synchronized batch normalization) inside of one.
-
-    Args:
-        strategy: Whose replicas compute.
-        compute: (part, *arguments) -> float32 tensors of `shapes`, one
-            replica's; `part` is int32 [], from 0.
-        arguments: Values per replica, as are the sums.
-        num_parts: Length of the loop.
-        shapes: Of the sums.
-    """
-
-    def add(
-        sums: Sequence[tf.Tensor], part: tf.Tensor, arguments: tuple[Any, ...]
-    ) -> list[tf.Tensor]:
-        terms = compute(part, *arguments)
-        return [a + b for a, b in zip(sums, terms, strict=True)]
-
-    def add_part(part: tf.Tensor, sums: list[Any]) -> tuple[tf.Tensor, Any]:
-        return part + 1, strategy.run(add, args=(sums, part, arguments))
-
-    zeros = strategy.run(lambda: [tf.zeros(shape) for shape in shapes])
-    _, sums = tf.while_loop(
-        lambda part, sums: part < num_parts,
-        add_part,
-        (tf.constant(0), zeros),
-        parallel_iterations=1,
-    )
-    return sums
+def _is_tpu(strategy: tf.distribute.Strategy) -> bool:
+    return isinstance(strategy, tf.distribute.TPUStrategy)
 
 
 def _apply(

@@ -17,6 +17,7 @@ import os
 from absl import flags
 
 from noisy_student_tf import files
+from noisy_student_tf.configs import config_tree
 from run_scripts import flags as config_flags
 
 DISTRIBUTION = "elpv-dataset"
@@ -111,7 +112,9 @@ def write(directory: str) -> str:
 
 def define_flags() -> None:
     """Define where the list goes."""
-    flags.DEFINE_string("output_dir", None, "Folder of the list and the link.")
+    config_tree.DEFINE_path(
+        "output_dir", None, "Folder of the list and the link."
+    )
 
 
 def main(_: list[str]) -> None:

@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import responses
 from PIL import Image
 
-from noisy_student_tf.serving import app, exported
+from noisy_student_tf.serving import app
 from tests.browser import test_report_in_browser as browser
 from tests.serving import small_exports
 
@@ -67,7 +67,7 @@ def served(application):
 
 @pytest.fixture(scope="module")
 def address(small_export):
-    application = app.make_app(exported.open_export(small_export.directory))
+    application = app.make_app(small_export.directory)
 
     @application.get("/dropped", response_class=responses.HTMLResponse)
     def dropped():

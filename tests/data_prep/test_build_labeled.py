@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from data_prep import build_labeled
+from data_prep import build_labeled, build_unlabeled
 from data_prep.shards import sidecars
 from noisy_student_tf import configs, files
 from noisy_student_tf.records import parquet_files, schema, shards
@@ -359,6 +359,7 @@ def test_main_builds_from_flags(data, tmp_path, caplog, monkeypatch):
             "--labeled_per_class=2",
             "--num_shards=1",
             "--evaluation_fraction=0.3",
+            "--split_seed=5",
             "--",
             "--direct_num_workers=1",
         ]
@@ -366,3 +367,14 @@ def test_main_builds_from_flags(data, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(build_labeled, "FLAGS", values)
     build_labeled.main(arguments)
     assert "train: 6 images, per class [2, 2, 2]" in caplog.text
+    made_with = shards.read_manifest(f"{tmp_path}/out")["configuration"]
+    assert made_with["split_seed"] == 5
+
+
+def test_every_field_is_a_flag_of_a_builder():
+    # What follows a bare `--` is for Beam.
+    fields = {each.name for each in dataclasses.fields(configs.DataConfig)}
+    flagged = set()
+    for builder in (build_labeled, build_unlabeled):
+        flagged |= set(builder._FIELDS.values())
+    assert flagged == fields - {"beam_options"}

@@ -135,7 +135,9 @@ def test_main_takes_the_settings_of_the_labeled_directory(
     small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=8)
     build_labeled.build(
         data=configs.DataConfig(
-            labeled=f"folder:{tmp_path}/birds", labeled_per_class=2
+            labeled=f"folder:{tmp_path}/birds",
+            labeled_per_class=2,
+            num_shards=3,
         ),
         directory=f"{tmp_path}/labeled",
     )
@@ -154,3 +156,5 @@ def test_main_takes_the_settings_of_the_labeled_directory(
     num_labeled = sum(map(sum, manifest["counts_per_class"].values()))
     num_left = 24 - num_labeled
     assert f"unlabeled: {num_left} images" in caplog.text
+    # Not the flag's default.
+    assert len(files.glob(f"{tmp_path}/unlabeled/*.tfrecord")) == 3

@@ -1,4 +1,5 @@
 import pathlib
+import shutil
 
 import pytest
 from absl import flags
@@ -120,8 +121,10 @@ def test_an_unfinished_search_goes_on_or_is_refused(images):
     (path / "manifest.json").unlink()
     (path / duplicates.file_name(1, 2)).unlink()
     assert find(images, "again")[1] == expected
-    with pytest.raises(ValueError, match="another setting or of other"):
+    with pytest.raises(ValueError, match=r"another setting or of .*Remove it"):
         find(images, "again", near_duplicate_bits=2)
+    shutil.rmtree(path)
+    assert find(images, "again", near_duplicate_bits=2)[0]["max_bits"] == 2
 
 
 def test_main_searches_with_the_flags_that_are_given(

@@ -97,3 +97,26 @@ def test_two_replicas_measure_and_attack_as_one(monkeypatch):
     expected = adversarial.make_gradient_sign(one.logits_fn)(images, labels)
     np.testing.assert_array_equal(two.gradient_sign(images, labels), expected)
     assert {-1.0, 1.0} <= set(np.unique(expected))
+
+
+def test_a_stream_is_made_once_for_a_host():
+    made = []
+
+    def make_stream(**arguments):
+        made.append(arguments)
+        return tf.data.Dataset.range(3)
+
+    once = replicas.made_once(make_stream)
+    first = replicas.stream_of_host(once, start_step=0, host=0, num_hosts=1)
+    again = replicas.stream_of_host(once, start_step=0, host=0, num_hosts=1)
+    assert again is first
+    # Another host's lies there.
+    with tf.device("/cpu:1"):
+        other = replicas.stream_of_host(once, start_step=0, host=0, num_hosts=1)
+    assert other is not first
+    replicas.stream_of_host(once, start_step=0, host=2, num_hosts=4)
+    assert made == [
+        {"start_step": 0},
+        {"start_step": 0},
+        {"start_step": 0, "input_pipelines": 4, "input_pipeline_index": 2},
+    ]

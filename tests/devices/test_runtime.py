@@ -47,6 +47,30 @@ def test_no_tpu_is_an_error():
         runtime.make_strategy(configs.RuntimeConfig(strategy="tpu"))
 
 
+def test_a_tpus_name_without_its_client_is_told(monkeypatch):
+    def connect(address):
+        raise ImportError("googleapiclient must be installed")
+
+    monkeypatch.setattr(
+        tf.distribute.cluster_resolver.TPUClusterResolver, "connect", connect
+    )
+    with pytest.raises(ValueError, match=r"mine: no TPU.*oauth2client"):
+        runtime.make_strategy(
+            configs.RuntimeConfig(strategy="tpu", tpu_address="mine")
+        )
+
+
+def test_a_cache_on_this_machine_is_refused_where_others_compute():
+    settings = {"strategy": "tpu", "cache_directory": "/cache"}
+    with pytest.raises(ValueError, match=r"cache_directory=/cache.*grpc://a"):
+        runtime.make_strategy(
+            configs.RuntimeConfig(**settings, tpu_address="grpc://a:1")
+        )
+    # This machine's own TPU may have it, if there were one.
+    with pytest.raises(ValueError, match="tpu_address=local"):
+        runtime.make_strategy(configs.RuntimeConfig(**settings))
+
+
 class FakeResolver(tf.distribute.cluster_resolver.ClusterResolver):
     """Knows of two cores of a TPU that are not there."""
 

@@ -177,6 +177,25 @@ def test_all_orders_of_four_rows_are_equally_likely():
     assert max(abs(count - 100) for count in counts.values()) < 50
 
 
+def test_hosts_that_all_read_everything_are_told_what_would_not(
+    labeled, caplog
+):
+    remote = [f"file://{path}" for path in labeled.paths]
+    shard_set = dataclasses.replace(labeled, paths=tuple(remote))
+
+    def opened(host, num_hosts):
+        caplog.clear()
+        part = raw_stream.BatchPart(
+            batch_size=10, host=host, num_hosts=num_hosts
+        )
+        _stream(shard_set, 0, part=part)
+        return caplog.text
+
+    assert "each of 2 hosts reads all" in opened(0, 2)
+    # Once is enough, and one host has to.
+    assert opened(1, 2) == opened(0, 1) == ""
+
+
 def test_remote_shards_are_shuffled_and_copies_lie_apart(pseudo_labeled):
     remote = []
     for path in pseudo_labeled.paths:

@@ -1,5 +1,6 @@
 import pytest
 
+from data_prep import build_labeled
 from noisy_student_tf import configs, workdirs
 from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.model import architectures
@@ -71,3 +72,43 @@ def test_images_are_shown_by_class_with_what_was_seen_of_them(tmp_path):
     text = "\n".join(dry_run.describe_images(counts, reads_all=True))
     assert "pictures: all 35 were read and checked" in text
     assert "2 of them cannot be used (dog/" in text
+
+
+def test_pictures_that_occur_twice_are_named_as_by_the_builder(
+    tmp_path, caplog
+):
+    small_pictures.write_class_folders(f"{tmp_path}/birds", num_per_class=10)
+    small_pictures.write_class_folders(
+        f"{tmp_path}/more", num_per_class=2, first_seed=500
+    )
+    for name in ("cat", "dog"):
+        path = f"{tmp_path}/birds/{name}/same.png"
+        small_pictures.write(path, small_pictures.png(999))
+    # One is labeled, one is held out, one is neither.
+    for seed in (0, 500, 800):
+        path = f"{tmp_path}/heap/{seed}.png"
+        small_pictures.write(path, small_pictures.png(seed))
+    config = config_tree.override(
+        presets.preset("tiny"),
+        {
+            "data.labeled": f"folder:{tmp_path}/birds",
+            "data.evaluation": f"folder:{tmp_path}/more",
+            "data.unlabeled": f"files:{tmp_path}/heap",
+            "data.num_classes": 0,
+            "data.labeled_per_class": 0,
+            "data.validation_fraction": 0.0,
+        },
+    )
+    workdir = workdirs.Workdir(f"{tmp_path}/run")
+    assert counting.count_images(config, workdir).unlabeled == 3
+    counts = counting.count_images(config, workdir, reads_all=True)
+    text = "\n".join(dry_run.describe_images(counts, reads_all=True))
+    assert "unlabeled: 1 images\nleft out of them: 2, identical to" in text
+    assert "cat/same.png (cat) = dog/same.png (dog)" in caplog.text
+    path = f"{tmp_path}/more/owl/copy.png"
+    small_pictures.write(path, small_pictures.png(3))
+    message = r"1 training images .*: cat/003.png = owl/copy.png\. Remove"
+    with pytest.raises(ValueError, match=message):
+        counting.count_images(config, workdir, reads_all=True)
+    with pytest.raises(ValueError, match=message):
+        build_labeled.build(data=config.data, directory=workdir.labeled)

@@ -173,6 +173,57 @@ def test_check_refuses_another_model(model, directory):
         )
 
 
+def _without_orientation(encoded):
+    is_jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
+    return tf.cond(
+        is_jpeg,
+        lambda: decoders.jpeg(encoded),
+        lambda: decoders.decode(encoded),
+    )
+
+
+def _without_clear_colors(encoded):
+    # Of palettes: their type of color stands in byte 25.
+    has_palette = tf.strings.substr(encoded, 25, 1) == b"\x03"
+    return tf.cond(
+        has_palette,
+        lambda: decoders.plain_png(encoded),
+        lambda: decoders.decode(encoded),
+    )
+
+
+def _without_depth(encoded):
+    # Of 16 bits, without alpha: the lowest ones.
+    is_deep = tf.strings.substr(encoded, 24, 2) == b"\x10\x00"
+
+    def low():
+        image = tf.io.decode_png(encoded, 3, dtype=tf.uint16)
+        return tf.cast(image // 2, tf.uint8)
+
+    return tf.cond(is_deep, low, lambda: decoders.decode(encoded))
+
+
+@pytest.mark.parametrize(
+    "decode", [_without_orientation, _without_clear_colors, _without_depth]
+)
+def test_check_refuses_an_export_that_decodes_otherwise(
+    model, tmp_path, decode
+):
+    path = str(tmp_path / "saved_model")
+    saved_model.export(
+        model=model,
+        spec=dataclasses.asdict(model.spec),
+        directory=path,
+        training_fingerprint="",
+        preprocess=dataclasses.replace(preprocess, decode=decode),
+        crop="whole",
+    )
+    with pytest.raises(ValueError, match="differ from the model's"):
+        saved_model.check(
+            directory=path, model=model, images=IMAGES, preprocess=preprocess
+        )
+
+
 def test_check_refuses_an_export_that_cannot_decode(model, monkeypatch):
     def serve(image_bytes):
         return {"valid": tf.zeros(image_bytes.shape, tf.bool)}

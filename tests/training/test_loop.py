@@ -421,6 +421,21 @@ def test_the_first_images_are_drawn_with_their_labels(tmp_path):
     assert b"examples/unlabeled" in content
 
 
+def test_of_several_hosts_batches_the_first_ones_part_is_drawn(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop.replicas, "num_hosts", lambda strategy: 2)
+    parts = []
+
+    def make_stream(start_step, **part):
+        parts.append(part)
+        return tiny.make_stream(start_step)
+
+    train(tmp_path, total_steps=2, make_stream=make_stream)
+    # The picture's, and the training's own, which is of one host here.
+    assert parts == [{"input_pipelines": 2, "input_pipeline_index": 0}, {}]
+
+
 def test_a_stalled_pipeline_is_reported(tmp_path, caplog):
     stalled = threading.Event()
 

@@ -12,10 +12,17 @@ vectorized.
 XLA may contract a product and a sum into one rounding, or two constant factors
 into one, which moves values across a whole number now and then; `rounded`
 keeps the steps apart, so that pixels equal the published ones.
+
+TensorFlow's build for TPUs cannot compile for its host's processors. There the
+same functions run as they are traced: the same pixels, more slowly.
 """
+
+import functools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 FILL = 128
 NUM_VALUES = 256
@@ -28,7 +35,39 @@ _GRAY_WEIGHTS = (
 # Beyond every product of a pixel and a factor.
 _BEYOND = 1e30
 
-compiled = tf.function(jit_compile=True, autograph=False)
+
+def compiled(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Return a function that XLA compiles where it can.
+
+    Which it is, is decided in the first call: nothing runs at import.
+    """
+    by_xla = tf.function(function, jit_compile=True, autograph=False)
+    as_traced = tf.function(function, autograph=False)
+
+    @functools.wraps(function)
+    def call(*arguments: tf.Tensor) -> tf.Tensor:
+        return (by_xla if can_compile() else as_traced)(*arguments)
+
+    return call
+
+
+@functools.cache
+def can_compile() -> bool:
+    """Tell whether this TensorFlow compiles for the host's processors."""
+    # Out of whatever graph is being traced.
+    with tf.init_scope(), tf.device("/cpu:0"):
+        probe = tf.function(lambda value: value + 1, jit_compile=True)
+        try:
+            probe(tf.constant(0))
+        except tf.errors.NotFoundError as error:
+            # "could not find registered transfer manager for platform Host"
+            logging.warning(
+                "XLA does not compile for this host's processors: images are "
+                "noised by plain operations, more slowly (%s).",
+                error.message,
+            )
+            return False
+    return True
 
 
 @compiled

@@ -1,8 +1,13 @@
+import multiprocessing
 import os
+import pathlib
+import time
 
 import pytest
 
 from data_prep.shards import local_shards, progress
+
+_START_SECONDS = 60
 
 
 def square(number: int) -> tuple[int, int]:
@@ -12,8 +17,26 @@ def square(number: int) -> tuple[int, int]:
     return number * number, os.getpid()
 
 
-def end(number: int) -> None:
-    os._exit(number)
+def square_when_others_do(element: tuple[int, str]) -> tuple[int, int]:
+    """Square a number; this process waits until another one has begun."""
+    number, path = element
+    wait_for_another(path)
+    return square(number)
+
+
+def end_another(path: str) -> None:
+    """End a process, if it is another one than this."""
+    wait_for_another(path)
+    if multiprocessing.parent_process():
+        os._exit(1)
+
+
+def wait_for_another(path: str) -> None:
+    if multiprocessing.parent_process():
+        pathlib.Path(path).touch()
+    end = time.monotonic() + _START_SECONDS
+    while not os.path.exists(path) and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def run(numbers, function=square, **options):
@@ -32,17 +55,30 @@ def test_few_images_are_done_in_this_process():
     assert run([2, 3]) == [(4, os.getpid()), (9, os.getpid())]
 
 
-def test_every_process_works():
-    results = run(list(range(20)), num_processes=2)
+def test_others_join_this_process(tmp_path):
+    elements = [(number, f"{tmp_path}/begun") for number in range(20)]
+    results = run(elements, square_when_others_do, num_processes=3)
     assert sorted(square for square, _ in results) == [x * x for x in range(20)]
-    assert os.getpid() not in {process for _, process in results}
+    processes = {process for _, process in results}
+    assert os.getpid() in processes
+    assert len(processes) in (2, 3)
 
 
-def test_errors_are_those_of_the_function():
+def test_nothing_waits_for_others_to_start():
+    # They take seconds, in which all is done.
+    results = run(list(range(8)), num_processes=2)
+    assert [square for square, _ in results] == [x * x for x in range(8)]
+
+
+def test_errors_are_those_of_the_function(tmp_path):
     with pytest.raises(ValueError, match="-1 is negative"):
         run([1, -1, 2], num_processes=2)
+    elements = [(number, f"{tmp_path}/begun") for number in (-1, -2, -3)]
+    with pytest.raises(ValueError, match="is negative"):
+        run(elements, square_when_others_do, num_processes=2)
 
 
-def test_a_process_that_is_ended_is_named():
+def test_a_process_that_is_ended_is_named(tmp_path):
+    elements = [f"{tmp_path}/begun"] * 4
     with pytest.raises(RuntimeError, match="numbers: a process ended"):
-        run([1, 2], end, num_processes=2)
+        run(elements, end_another, num_processes=2)

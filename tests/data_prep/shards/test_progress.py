@@ -8,8 +8,9 @@ from data_prep.shards import progress
 @pytest.mark.parametrize(
     ("num_done", "total", "expected"),
     [
-        (0, 500, "images: begun 4 s ago"),
+        (0, 500, "images: 4 s"),
         (200, 1000, "images: 200 of 1,000, 50/s, 16 seconds left"),
+        (200, 250, "images: 200 of 250, 50/s, 1 second left"),
         (200, None, "images: 200, 50/s"),
         (200, 0, "images: 200, 50/s"),
     ],

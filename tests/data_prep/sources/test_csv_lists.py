@@ -53,12 +53,13 @@ def test_columns_are_chosen(tmp_path):
 
 
 def test_soft_labels_become_the_most_probable_class(tmp_path, caplog):
-    write(tmp_path, "a.png", "b.png")
-    text = "image,dog,cat\na.png,0.9,0.1\nb.png,0,1\n"
+    write(tmp_path, "a.png", "b.png", "c.png")
+    text = "image,dog,cat\na.png,0.9,0.1\nb.png,0,1\nc.png,0.3,0.7\n"
     source = open_list(tmp_path, text)
     assert source.class_names == ("cat", "dog")
-    assert labels(source) == {"a.png": 1, "b.png": 0}
-    assert "1 of 2 lines have soft labels" in caplog.text
+    assert labels(source) == {"a.png": 1, "b.png": 0, "c.png": 0}
+    assert "2 of 3 lines have soft labels" in caplog.text
+    assert "of a probability of 0.80 on average" in caplog.text
 
 
 def test_repeated_lines_count_once_and_contradictions_are_errors(tmp_path):

@@ -1,5 +1,6 @@
 import dataclasses
 import gzip
+import subprocess
 
 import pyarrow.parquet as pq
 import pytest
@@ -182,6 +183,8 @@ def test_too_few_imagenet_files_to_hold_out_are_an_error(data, tmp_path):
     labeled = data.labeled.replace("train-*", "train-00000*")
     with pytest.raises(ValueError, match="1 files match, of which 1 would"):
         build(data, tmp_path / "out", labeled=labeled)
+    # Following the advice.
+    build(data, tmp_path / "out", labeled=labeled, validation_fraction=0.0)
 
 
 def test_damaged_and_foreign_records_are_errors(data, tmp_path):
@@ -195,8 +198,11 @@ def test_damaged_and_foreign_records_are_errors(data, tmp_path):
         )
     with pytest.raises(ValueError, match=r"label is \[\]; ImageNet records"):
         sources.open_source(data.labeled)
-    with pytest.raises(ValueError, match="these are not our own shards"):
-        sources.open_source(f"{tmp_path}/validation-*")
+    pattern = f"{tmp_path}/validation-*"
+    with pytest.raises(ValueError, match=r"read as imagenet:\S+/validation-0"):
+        sources.open_source(pattern)
+    # Following the advice.
+    assert sources.open_source(f"imagenet:{pattern}").list_items().images
 
 
 def test_our_own_shards_keep_ids_labels_and_class_names(tmp_path):
@@ -228,5 +234,12 @@ def test_our_own_shards_keep_ids_labels_and_class_names(tmp_path):
 def test_gzipped_file_is_named_as_that(tmp_path):
     path = tmp_path / "train-0.gz"
     path.write_bytes(gzip.compress(b"records"))
+    with tf.io.TFRecordWriter(str(tmp_path / "train-0")) as writer:
+        writer.write(schema.encode_image(image=b"x", image_id=b"0" * 16))
+    path.write_bytes(gzip.compress((tmp_path / "train-0").read_bytes()))
     with pytest.raises(ValueError, match=r"is gzipped.*gunzip \S+train-0.gz\."):
         next(tfrecords.read_examples(str(path)))
+    # Following the advice.
+    (tmp_path / "train-0").unlink()
+    subprocess.run(["gunzip", str(path)], check=True)
+    assert next(tfrecords.read_examples(str(tmp_path / "train-0")))
