@@ -283,40 +283,6 @@ def write_text(path: str, content: str) -> None:
     write_bytes(path, content.encode("utf-8"))
 
 
-def append_line(path: str, line: str) -> None:
-    """Append a line, or several, to a local file, and wait for the disk.
-
-    What returned survives a kill and a loss of power. A half line, left by a
-    writer that was killed, is closed first, and so harms no other.
-
-    Raises:
-        OSError: The disk is full, or the file cannot be written.
-    """
-    is_new = not os.path.exists(path)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        size = os.fstat(descriptor).st_size
-        is_half = size and os.pread(descriptor, 1, size - 1) != b"\n"
-        content = ("\n" if is_half else "") + line + "\n"
-        left = content.encode("utf-8")
-        while left:
-            left = left[os.write(descriptor, left) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    if is_new:
-        _wait_for_name(os.path.dirname(path) or ".")
-
-
-def _wait_for_name(directory: str) -> None:
-    """Wait until the disk has a directory's new names."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def write_json(path: str, content: Any) -> None:
     """Write a JSON file, complete or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")

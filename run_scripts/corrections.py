@@ -15,6 +15,7 @@ may be given again: what was said before is not said twice.
 from absl import flags
 
 from noisy_student_tf import files, workdirs
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import corrections, shards
 from noisy_student_tf.review import exchange, summaries
 from run_scripts import flags as config_flags
@@ -22,9 +23,11 @@ from run_scripts import flags as config_flags
 
 def define_flags() -> None:
     """Define the flags of this script."""
-    flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+    config_tree.DEFINE_path(
+        "workdir", None, "Directory of the run.", required=True
+    )
     config_flags.define_corrections_flags()
-    flags.DEFINE_string(
+    config_tree.DEFINE_path(
         "import_from",
         "",
         "CSV file, or Label Studio's JSON export: its answers are appended to "
@@ -35,7 +38,7 @@ def define_flags() -> None:
         exchange.NONE_NAME,
         "What stands in --import_from for an image of none of the classes.",
     )
-    flags.DEFINE_string("export_to", "", "CSV file of what holds.")
+    config_tree.DEFINE_path("export_to", "", "CSV file of what holds.")
 
 
 def main(_: list[str]) -> None:

@@ -35,7 +35,7 @@ def define_iteration_flag(help_text: str) -> None:
 
 def define_corrections_flags() -> None:
     """Define the flags that say whose decisions lie where."""
-    flags.DEFINE_list(
+    config_tree.DEFINE_paths(
         "corrections",
         [],
         "Files of people's decisions. Empty: corrections.jsonl in --workdir.",
@@ -47,8 +47,7 @@ def define_corrections_flags() -> None:
 
 def corrections_paths(workdir: workdirs.Workdir) -> list[str]:
     """Return the files of people's decisions that the flags name."""
-    paths = [files.expand_home(path) for path in flags.FLAGS.corrections]
-    return paths or [workdir.corrections]
+    return flags.FLAGS.corrections or [workdir.corrections]
 
 
 def person() -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from noisy_student_tf import workdirs
+from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import shards
 from noisy_student_tf.review import stored
 from noisy_student_tf.review.queues import building, facts
@@ -33,7 +34,9 @@ _DEFAULTS = facts.Settings()
 
 def define_flags() -> None:
     """Define the flags of this script."""
-    flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+    config_tree.DEFINE_path(
+        "workdir", None, "Directory of the run.", required=True
+    )
     config_flags.define_corrections_flags()
     flags.DEFINE_integer(
         "port", 8502, "Port on this machine; 0 takes a free one."

@@ -186,15 +186,3 @@ def test_home_directory_is_found(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert files.expand_home("~/birds") == "/home/me/birds"
     assert files.expand_home("gs://bucket/~birds") == "gs://bucket/~birds"
-
-
-def test_lines_are_appended_whole(tmp_path):
-    path = tmp_path / "lines"
-    files.append_line(str(path), "one")
-    files.append_line(str(path), "two\nthr\u00e9e")
-    assert path.read_text() == "one\ntwo\nthr\u00e9e\n"
-
-    # A writer was killed.
-    path.write_text("one\ntw")
-    files.append_line(str(path), "three")
-    assert path.read_text() == "one\ntw\nthree\n"

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from noisy_student_tf import files
+from noisy_student_tf.records import append_only
 
 _ID_BYTES = 16
 
@@ -90,7 +91,7 @@ def append(path: str, corrections: Sequence[Correction]) -> None:
         OSError: The disk is full, or the file cannot be written.
     """
     if corrections:
-        files.append_line(path, "\n".join(map(to_line, corrections)))
+        append_only.append_line(path, "\n".join(map(to_line, corrections)))
 
 
 def to_line(correction: Correction) -> str:
