@@ -18,6 +18,8 @@ from absl import app, flags, logging
 
 from data_prep.shards import (
     beam_shards,
+    class_checks,
+    corrected,
     identical,
     labeled_plans,
     manifests,
@@ -38,8 +40,9 @@ _RENAMED = {
     "evaluation": "evaluation_source",
     "beam_runner": "runner",
 }
-# Those of `build_unlabeled`, and what follows a bare `--`.
-_OTHERS = ("unlabeled", "unlabeled_by_file", "beam_options")
+# That of `build_unlabeled`, and what follows a bare `--`. The unlabeled source
+# is named here for images of it that people confirmed (`corrections`).
+_OTHERS = ("unlabeled_by_file", "beam_options")
 # Flag -> field.
 _FIELDS = {
     _RENAMED.get(field.name, field.name): field.name
@@ -64,22 +67,31 @@ def build(*, data: configs.DataConfig, directory: str) -> None:
     plans = [*labeled.plans, *held_out.plans]
     class_names, test_class_names = labeled.class_names, held_out.class_names
     shard_building.prepare_directory(directory, plans)
+    if data.corrections:
+        corrected.keep_copy(labeled.answers, directory)
     shard_building.run(plans, beam_shards.Beam.of(data), title="labeled images")
     if class_names is None:
         class_names = labeled_plans.found_class_names(labeled.plans, data)
-        labeled_plans.check_num_classes(class_names, data)
+        class_checks.check_num_classes(class_names, data)
     if held_out.plans:
         test_class_names = test_class_names or labeled_plans.found_class_names(
             held_out.plans, data, class_names
         )
-        labeled_plans.check_same_classes(data, class_names, test_class_names)
+        class_checks.check_same_classes(data, class_names, test_class_names)
     manifest = manifests.summarize(
         plans,
         data=data,
         class_names=class_names,
-        source={"labeled": data.labeled, "evaluation": data.evaluation},
+        source={
+            "labeled": data.labeled,
+            "evaluation": data.evaluation,
+            **corrected.source_of(data),
+        },
         listings={"labeled": labeled.listing, "evaluation": held_out.listing},
     )
+    if data.corrections:
+        manifest["corrections"] = labeled.corrections
+        corrected.tell(labeled.corrections)
     _finish(manifest, plans, data, directory)
 
 
@@ -91,7 +103,7 @@ def _finish(
 ) -> None:
     """Check what was written, and write the manifest."""
     counts = manifest["counts_per_class"]
-    labeled_plans.check_counts(
+    class_checks.check_counts(
         data.labeled, manifest["class_names"], counts[splits.TRAIN]
     )
     contents = identical.read(plans)

@@ -18,6 +18,7 @@ from absl import app, flags, logging
 from data_prep import sources
 from data_prep.shards import (
     beam_shards,
+    corrected,
     file_plans,
     imagenet_shards,
     labeled_plans,
@@ -76,6 +77,8 @@ def build(
         listings={"unlabeled": planned.listing},
     )
     manifest["excluded"]["num_same_id"] += planned.num_same_id
+    if data.corrections:
+        manifest["excluded"]["num_corrected"] = planned.num_corrected
     num_images = manifest["splits"][splits.UNLABELED]["num_records"]
     _check_not_empty(num_images, data)
     knows_truth = list(planned.class_names) == labeled["class_names"]
@@ -97,6 +100,7 @@ class Planned:
         class_names: Of the true labels; empty where they are not known.
         labels: Id to true label, where they are known.
         num_same_id: Images left out because the labeled ones have their ids.
+        num_corrected: Images left out because people decided on them.
         listing: What the source holds; None where it is not listed.
     """
 
@@ -104,6 +108,7 @@ class Planned:
     class_names: tuple[str, ...] = ()
     labels: dict[bytes, int | None] = dataclasses.field(default_factory=dict)
     num_same_id: int = 0
+    num_corrected: int = 0
     listing: items.Listing | None = None
 
 
@@ -142,6 +147,9 @@ def plan(
         source = labeled_plans.open_labeled(data)
         listing = labeled_plans.list_images(source, data)
         listed = labeled_plans.assign(source, listing, data).rest
+    answers = corrected.read(data, labeled_directory)
+    num_listed = len(listed)
+    listed = corrected.without_decided(listed, answers)
     _check_not_empty(len(listed), data)
     return Planned(
         labeled_plans.plan_shards(
@@ -155,6 +163,7 @@ def plan(
         class_names=source.class_names,
         labels={item.image_id: item.label for item in listed},
         num_same_id=num_same_id,
+        num_corrected=num_listed - len(listed),
         listing=listing,
     )
 

@@ -198,6 +198,9 @@ def _is_of_files(kind: str) -> bool:
     return not kind.startswith(_ENTRIES)
 
 
+# How manifests name people's decisions, which are a source, too.
+_CORRECTIONS = "corrections"
+
 # Kinds of sources that are listed without reading what they hold.
 _FOLDER_KINDS = ("folder", "files", "splits")
 
@@ -211,6 +214,8 @@ def snapshot(specification: str) -> dict[str, Any] | None:
     None for other sources, which would have to be read, or listed at a price.
     """
     kind, _, argument = specification.partition(":")
+    if kind == _CORRECTIONS:
+        return _snapshot_of_decisions(argument.split(","))
     path = files.expand_home(argument.partition("#")[0])
     if files.is_remote(path) or not files.exists(path):
         return None
@@ -225,6 +230,16 @@ def snapshot(specification: str) -> dict[str, Any] | None:
     )
     digest = hashlib.sha256("\n".join(found).encode("utf-8", "replace"))
     return {"files": dict(by_folder), "names": digest.hexdigest()}
+
+
+def _snapshot_of_decisions(paths: Sequence[str]) -> dict[str, Any] | None:
+    """Return how many lines of decisions there are; None: a file is gone."""
+    paths = [files.expand_home(path) for path in paths]
+    if not all(map(files.exists, paths)):
+        return None
+    content = b"".join(map(files.read_bytes, paths))
+    digest = hashlib.sha256(content).hexdigest()
+    return {"decisions": content.count(b"\n"), "table": digest}
 
 
 def snapshots(sources: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -246,6 +261,11 @@ def describe_change(
         return "it is gone"
     if before == now:
         return ""
+    if "decisions" in before and "decisions" in now:
+        return (
+            f"{before['decisions']:,} decisions of people became "
+            f"{now['decisions']:,}"
+        )
     if "files" not in before or "files" not in now:
         return "its table has changed"
     old, new = before["files"], now["files"]

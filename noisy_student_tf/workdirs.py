@@ -90,6 +90,16 @@ class Workdir:
         return files.join(self.export, format)
 
     @property
+    def review(self) -> str:
+        """What people are asked about the run."""
+        return self.folder("review")
+
+    @property
+    def corrections(self) -> str:
+        """What people said."""
+        return self.folder("corrections.jsonl")
+
+    @property
     def results(self) -> str:
         """All accuracies."""
         return self.folder("results.json")

@@ -4,6 +4,7 @@ A preset is the base; only flags that are present override it. Flags for paths
 and the machine are written by hand in the script that reads them.
 """
 
+import getpass
 import sys
 from collections.abc import Callable
 
@@ -30,6 +31,28 @@ def define_run_flags() -> None:
 def define_iteration_flag(help_text: str) -> None:
     """Define `--iteration`, which names a student."""
     flags.DEFINE_integer("iteration", 1, help_text, lower_bound=0)
+
+
+def define_corrections_flags() -> None:
+    """Define the flags that say whose decisions lie where."""
+    config_tree.DEFINE_paths(
+        "corrections",
+        [],
+        "Files of people's decisions. Empty: corrections.jsonl in --workdir.",
+    )
+    flags.DEFINE_string(
+        "who", "", "Whose decisions are new ones. Empty: the account's name."
+    )
+
+
+def corrections_paths(workdir: workdirs.Workdir) -> list[str]:
+    """Return the files of people's decisions that the flags name."""
+    return flags.FLAGS.corrections or [workdir.corrections]
+
+
+def person() -> str:
+    """Return whose decisions new ones are."""
+    return flags.FLAGS.who or getpass.getuser()
 
 
 def define_config_flags() -> None:

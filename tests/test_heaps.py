@@ -157,6 +157,23 @@ def test_renamed_files_and_changed_tables_are_changes(tmp_path):
     assert found == ["files have other names", "its table has changed"]
 
 
+def test_further_decisions_of_people_are_a_change(tmp_path):
+    paths = [tmp_path / "ann.jsonl", tmp_path / "bob.jsonl"]
+    for path in paths:
+        path.write_text("{}\n{}\n")
+    source = "corrections:" + ",".join(map(str, paths))
+    before = heaps.snapshot(source)
+    assert heaps.describe_change(before, heaps.snapshot(source)) == ""
+    with paths[1].open("a") as file:
+        file.write("{}\n")
+    now = heaps.snapshot(source)
+    assert heaps.describe_change(before, now) == (
+        "4 decisions of people became 5"
+    )
+    paths[0].unlink()
+    assert heaps.snapshot(source) is None
+
+
 def test_large_sources_are_not_listed_again(tmp_path, monkeypatch):
     write(tmp_path, "a.jpg", "b.jpg")
     source = {"labeled": "digits", "unlabeled": f"files:{tmp_path}"}

@@ -46,6 +46,7 @@ ALLOWED_IMPORTS = {
     "training": BASE | {"devices"},
     "weights": BASE | {"model"},
     "report": BASE | {"evaluation"},
+    "review": BASE | {"evaluation", "model", "pipeline"},
     "data_prep": BASE | {"pipeline.decode", "pipeline.decoders"},
     "stages": BASE.union(PARTS) | {"data_prep", "devices", "weights"},
     "planning": BASE
@@ -71,7 +72,15 @@ ALLOWED_IMPORTS = {
     },
     "run_scripts": BASE
     | set(PARTS)
-    | {"devices", "planning", "report", "self_training", "stages", "weights"},
+    | {
+        "devices",
+        "planning",
+        "report",
+        "review",
+        "self_training",
+        "stages",
+        "weights",
+    },
 }
 
 

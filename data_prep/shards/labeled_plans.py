@@ -1,10 +1,13 @@
 """Plans the shards of the labeled directory: sources, checked and split."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from data_prep import sources
 from data_prep.shards import (
+    class_checks,
+    corrected,
     imagenet_shards,
     manifests,
     shard_building,
@@ -27,32 +30,8 @@ def open_labeled(data: configs.DataConfig) -> items.Source:
             f"of labeled images: {sources.ACCEPTED}."
         )
     source = sources.open_source(data.labeled)
-    check_num_classes(source.class_names, data)
+    class_checks.check_num_classes(source.class_names, data)
     return source
-
-
-def check_num_classes(
-    class_names: Sequence[str], data: configs.DataConfig
-) -> None:
-    """Check the labeled source's classes against the configuration.
-
-    Raises:
-        ValueError: There are fewer than two, or not `data.num_classes`.
-    """
-    num_classes = len(class_names)
-    if num_classes < 2:
-        raise ValueError(
-            f"{data.labeled}: a labeled source needs at least 2 classes; this "
-            f"one has {list(class_names)}. Of csv:, wds: and parquet: the "
-            "column or key of the labels is chosen by #label=NAME."
-        )
-    if data.num_classes not in (0, num_classes):
-        raise ValueError(
-            f"{data.labeled}: the source has {num_classes} classes "
-            f"({', '.join(class_names[:10])}"
-            f"{', ...' if num_classes > 10 else ''}), but --data.num_classes="
-            f"{data.num_classes}. Correct the flag, or the source."
-        )
 
 
 def list_images(
@@ -87,7 +66,7 @@ def assign(
     listed = listing.images
     num_classes = len(source.class_names)
     counts = splits.count_per_class(listed, num_classes)
-    check_counts(data.labeled, source.class_names, counts)
+    class_checks.check_counts(data.labeled, source.class_names, counts)
     if data.evaluation and any(item.split == splits.TEST for item in listed):
         raise ValueError(
             f"--data.evaluation={data.evaluation}: {data.labeled} has test "
@@ -122,26 +101,6 @@ def assign(
             f"{', '.join(scarce)}. Ask for fewer, hold out less, or add images."
         )
     return assignment
-
-
-def check_counts(
-    specification: str, class_names: Sequence[str], counts: Sequence[int]
-) -> None:
-    """Check that every class has an image.
-
-    Raises:
-        ValueError: Some have none.
-    """
-    empty = [
-        name
-        for name, count in zip(class_names, counts, strict=True)
-        if not count
-    ]
-    if empty:
-        raise ValueError(
-            f"{specification}: there is no usable image of class "
-            f"{', '.join(map(repr, empty))}. Add images, or remove the class."
-        )
 
 
 def plan_shards(
@@ -185,26 +144,92 @@ class Planned:
         plans: One a shard.
         class_names: None where only reading the shards tells.
         listing: What the source holds; None where it is not listed.
+        answers: What people say of the images.
+        corrections: What became of that, for the manifest; empty: nothing.
     """
 
     plans: Sequence[shard_building.ShardPlan] = ()
     class_names: tuple[str, ...] | None = None
     listing: items.Listing | None = None
+    answers: corrected.Answers = dataclasses.field(
+        default_factory=corrected.Answers
+    )
+    corrections: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def plan_labeled(data: configs.DataConfig, directory: str) -> Planned:
     """Plan the splits of the labeled source."""
     in_place = imagenet_shards.is_read_in_place(data.labeled, data)
     if in_place and not data.labeled_per_class:
+        if data.corrections:
+            raise ValueError(
+                f"--data.corrections={data.corrections}: the records of "
+                f"{data.labeled} are read where they lie, with their labels. "
+                "Leave the flag out, or take some with --data.labeled_per_class"
+            )
         return Planned(imagenet_shards.plan_splits(data, directory))
     source = open_labeled(data)
     listing = list_images(source, data)
+    assignment = assign(source, listing, data)
+    answers = corrected.read(data)
+    more: list[shard_building.ShardPlan] = []
+    summary: dict[str, Any] = {}
+    if data.corrections:
+        corrected.check(answers, source.class_names, data)
+        assignment, more, summary = _correct(
+            source, assignment, answers, data, directory
+        )
     plans: list[shard_building.ShardPlan] = []
-    for split, images in assign(source, listing, data).splits.items():
+    for split, images in assignment.splits.items():
         plans += plan_shards(
             source, images, split=split, directory=directory, data=data
         )
-    return Planned(plans, source.class_names, listing)
+    return Planned(
+        _renumber(plans, more), source.class_names, listing, answers, summary
+    )
+
+
+def _correct(
+    source: items.Source,
+    assignment: splits.Assignment,
+    answers: corrected.Answers,
+    data: configs.DataConfig,
+    directory: str,
+) -> tuple[splits.Assignment, list[shard_building.ShardPlan], dict[str, Any]]:
+    """Apply people's decisions; see `corrected.apply`.
+
+    Returns:
+        The assignment; shards of images of the unlabeled source that train
+        now; and what the manifest says.
+    """
+    other, images = source, []
+    if data.unlabeled:
+        other = sources.open_source(data.unlabeled)
+        images = list_images(other, data).images
+    assignment, confirmed, summary = corrected.apply(
+        assignment, images, answers, source.class_names
+    )
+    plans: list[shard_building.ShardPlan] = []
+    if confirmed:
+        plans = plan_shards(
+            other, confirmed, split=splits.TRAIN, directory=directory, data=data
+        )
+    return assignment, plans, summary
+
+
+def _renumber(
+    plans: Sequence[shard_building.ShardPlan],
+    more: Sequence[shard_building.ShardPlan],
+) -> list[shard_building.ShardPlan]:
+    """Put further shards behind those of the training images."""
+    train = [plan for plan in plans if plan.split == splits.TRAIN]
+    train += more
+    others = [plan for plan in plans if plan.split != splits.TRAIN]
+    numbered = [
+        dataclasses.replace(plan, index=index, count=len(train))
+        for index, plan in enumerate(train)
+    ]
+    return [*numbered, *others] if more else [*plans]
 
 
 def plan_evaluation(
@@ -259,12 +284,14 @@ def plan_all(
     """Plan what is labeled and what is held out, and compare their classes.
 
     Raises:
-        ValueError: See `check_same_classes`.
+        ValueError: See `class_checks.check_same_classes`.
     """
     labeled = plan_labeled(data, directory)
     held_out = plan_evaluation(data, directory, labeled.class_names)
     if labeled.class_names is not None and held_out.class_names is not None:
-        check_same_classes(data, labeled.class_names, held_out.class_names)
+        class_checks.check_same_classes(
+            data, labeled.class_names, held_out.class_names
+        )
     return labeled, held_out
 
 
@@ -286,25 +313,3 @@ def found_class_names(
     named = {label: name for label, name in found.items() if name != str(label)}
     names = dict(enumerate(class_names)) | named
     return tfrecords.name_classes(names, num_classes)
-
-
-def check_same_classes(
-    data: configs.DataConfig,
-    class_names: Sequence[str],
-    held_out_class_names: Sequence[str],
-) -> None:
-    """Check that the held-out source has the labeled source's classes.
-
-    Raises:
-        ValueError: It has others.
-    """
-    if tuple(class_names) == tuple(held_out_class_names):
-        return
-    missing = sorted(set(class_names) - set(held_out_class_names))
-    unknown = sorted(set(held_out_class_names) - set(class_names))
-    raise ValueError(
-        f"--data.evaluation={data.evaluation}: its classes are not those of "
-        f"--data.labeled={data.labeled}. Missing: {missing}; unknown: "
-        f"{unknown}. Classes that the held-out images lack may be missing "
-        "there; all others need the names of labeled ones."
-    )

@@ -25,6 +25,13 @@ class DataConfig:
         "Source of held-out labeled images. Empty: a split of the labeled "
         "source.",
     )
+    corrections: str = options.option(
+        "",
+        "Files of people's decisions (run_scripts.review), separated by "
+        "commas: confirmed images become labeled ones, corrected labels "
+        "replace others, what is none of the classes is left out. Held-out "
+        "images keep their labels.",
+    )
     num_classes: int = options.option(
         0, "Number of classes. 0: as many as the labeled source has."
     )

@@ -29,6 +29,7 @@ _EXCLUDED = {
     "num_identical": "identical to a labeled image",
     "num_same_id": "with the id of a labeled image",
     "num_overlapping": "in the training and the held-out set",
+    "num_corrected": "that people gave a class, or none",
 }
 
 
@@ -58,6 +59,7 @@ class Data:
         num_corrupt: Images that could not be read.
         corrupt: The first of them: (path, reason).
         excluded: What else was found: (reason, number of images).
+        corrections: What became of people's decisions; empty: none were given.
     """
 
     splits: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -66,6 +68,7 @@ class Data:
     num_corrupt: int = 0
     corrupt: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     excluded: list[tuple[str, int]] = dataclasses.field(default_factory=list)
+    corrections: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def name(workdir: workdirs.Workdir) -> str:
@@ -157,6 +160,7 @@ def read_data(workdir: workdirs.Workdir) -> Data:
             (str(item["key"]), str(item["reason"]))
             for item in manifest.get("corrupt", [])
         ]
+        data.corrections = data.corrections or manifest.get("corrections", {})
         for field, reason in _EXCLUDED.items():
             excluded[reason] += manifest["excluded"].get(field, 0)
     del data.corrupt[MAX_CORRUPT_SHOWN:]

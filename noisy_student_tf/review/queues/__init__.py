@@ -1,0 +1,1 @@
+"""The four queues of pictures that a person is shown."""
