@@ -127,6 +127,8 @@ def tfds(source: str, directory: str) -> Callable[[], None]:
         """A folder a class."""
 
         VERSION = tensorflow_datasets.core.Version("1.0.0")
+        # To find files beside a module of a package, TFDS needs one more.
+        __module__ = "folder"
 
         def _info(self):
             features = tensorflow_datasets.features
