@@ -19,7 +19,7 @@ from typing import Any
 from data_prep.shards import progress
 
 # Fewer images are done before another process is of use.
-MIN_IMAGES = 10_000
+MIN_IMAGES = 3000
 
 _PRELOADED = ["data_prep.shards.shard_building"]
 
