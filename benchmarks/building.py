@@ -1,10 +1,10 @@
 """From a folder of pictures to shards: our builders, peers, and limits.
 
 Images a second, overall and of processor time, of `build_labeled` and
-`build_unlabeled`, on all cores and on one; beside them, in the same run and on
-the same files: what TFDS and webdataset write of a folder, the plain copy of
-the bytes into TFRecords, and decoding alone. Peers check nothing: a file that
-is damaged is copied.
+`build_unlabeled`, on all cores and on one, and of `find_duplicates`; beside
+them, in the same run and on the same files: what TFDS and webdataset write of a
+folder, the plain copy of the bytes into TFRecords, and decoding alone. Peers
+check nothing: a file that is damaged is copied.
 
     bash benchmarks/peer_environments.sh .peers webdataset
     nice -n -5 python -m benchmarks.building --peers=.peers
@@ -43,7 +43,12 @@ _START = (
     "import sys; from benchmarks import building_worker; "
     "building_worker.main(*sys.argv[1:])"
 )
-_OURS = ("build_labeled", "build_unlabeled", "build_labeled_on_one_core")
+_OURS = (
+    "build_labeled",
+    "build_unlabeled",
+    "build_labeled_on_one_core",
+    "find_duplicates",
+)
 _LIMITS = ("copy", "decode")
 _PEERS = {"tfds": "", "webdataset": "webdataset"}
 _LEFT_OUT = {"img2dataset": "reads addresses, and decodes what we only check"}

@@ -40,6 +40,20 @@ def build_labeled_on_one_core(
     return build_labeled(source, directory)
 
 
+def find_duplicates(source: str, directory: str) -> Callable[[], None]:
+    """Return the search for unlabeled images that look like labeled ones."""
+    from data_prep import find_duplicates as search
+    from noisy_student_tf import configs
+
+    build_unlabeled(source, directory)()
+    return lambda: search.find(
+        unlabeled_directory=f"{directory}/unlabeled",
+        labeled_directory=f"{directory}/labeled",
+        directory=f"{directory}/duplicates",
+        labeling=configs.LabelingConfig(),
+    )
+
+
 def build_unlabeled(source: str, directory: str) -> Callable[[], None]:
     """Return our builder of unlabeled shards, beside an image of a class."""
     import dataclasses
@@ -201,6 +215,7 @@ CONTENDERS = {
         build_unlabeled,
         copy,
         decode,
+        find_duplicates,
         tfds,
         webdataset,
     )
