@@ -116,6 +116,7 @@ def test_no_pictures_are_named(small_export):
 
 
 def test_a_missing_web_framework_is_named(monkeypatch):
-    monkeypatch.setattr(serve, "_PACKAGES", ("a_missing_framework",))
+    packages = {"a_missing_framework": "a-missing-framework"}
+    monkeypatch.setattr(serve, "_PACKAGES", packages)
     with pytest.raises(ImportError, match=r"'\.\[serving\]'"):
         scripts.run(serve, "--export=somewhere")

@@ -204,12 +204,22 @@ def test_a_decompression_bomb_is_refused(client, monkeypatch):
 
 def test_sixty_large_frames_are_answered_from_the_first(client):
     frames = [Image.new("L", (3000, 3000), shade) for shade in range(60)]
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
-    started = time.process_time()
-    response = client.post("/classify", content=buffer.getvalue())
-    assert response.status_code == 200
-    assert time.process_time() - started < 1
+
+    def answer(count):
+        """Return the answer to so many frames, and what it took."""
+        buffer = io.BytesIO()
+        frames[0].save(
+            buffer, "GIF", save_all=True, append_images=frames[1:count]
+        )
+        started = time.process_time()
+        response = client.post("/classify", content=buffer.getvalue())
+        assert response.status_code == 200
+        return response.json(), time.process_time() - started
+
+    # The first picture of this size warms up.
+    (first, _), (_, one), (last, sixty) = map(answer, (1, 1, 60))
+    assert last == first
+    assert sixty < 10 * one
 
 
 def test_the_model_is_described(client):
