@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source run_scripts/environment.sh
 
 prepare_environment dev
-say "Running the tests (about 10 minutes on two cores)"
+say "Running the tests (10 to 25 minutes on two cores)"
 # A later -n among the arguments wins over this one.
 # One process keeps a file: its fixtures are made once. The longest files
 # begin (tests/conftest.py), not those of the most tests.
