@@ -57,33 +57,36 @@ def read_all(pattern):
     return contents
 
 
-def tensorflow_rates(arguments, augment, per_batch=False):
-    """Return rates with and without decoding of a tf.data pipeline."""
+def make_decode(size):
+    """Return what makes a flipped crop of a JPEG, or decodes a small PNG."""
     import tensorflow as tf
 
-    size, batch_size = arguments.size, arguments.batch_size
-    contents = read_all(arguments.files)
-    encoded = tf.constant(contents)
-
-    def decode(record):
-        if size >= 64:
-            box = tf.image.sample_distorted_bounding_box(
-                tf.image.extract_jpeg_shape(record),
-                tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
-                min_object_covered=0.1,
-                aspect_ratio_range=(3 / 4, 4 / 3),
-                area_range=(0.08, 1.0),
-                max_attempts=10,
-                use_image_if_no_bounding_boxes=True,
-            )
-            window = tf.concat([box[0][:2], box[1][:2]], 0)
-            image = tf.image.decode_and_crop_jpeg(record, window, channels=3)
-            image = tf.image.resize(image, [size, size], "bicubic")
-            image = tf.cast(tf.clip_by_value(image, 0.0, 255.0), tf.uint8)
-        else:
-            image = tf.io.decode_png(record, 3)
+    def decode_crop(record):
+        box = tf.image.sample_distorted_bounding_box(
+            tf.image.extract_jpeg_shape(record),
+            tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+            min_object_covered=0.1,
+            aspect_ratio_range=(3 / 4, 4 / 3),
+            area_range=(0.08, 1.0),
+            max_attempts=10,
+            use_image_if_no_bounding_boxes=True,
+        )
+        window = tf.concat([box[0][:2], box[1][:2]], 0)
+        image = tf.image.decode_and_crop_jpeg(record, window, channels=3)
+        image = tf.image.resize(image, [size, size], "bicubic")
+        image = tf.cast(tf.clip_by_value(image, 0.0, 255.0), tf.uint8)
         image = tf.ensure_shape(image, [size, size, 3])
-        return tf.image.random_flip_left_right(image) if size >= 64 else image
+        return tf.image.random_flip_left_right(image)
+
+    def decode_whole(record):
+        return tf.ensure_shape(tf.io.decode_png(record, 3), [size, size, 3])
+
+    return decode_crop if size >= 64 else decode_whole
+
+
+def make_shift_and_cover(size):
+    """Return what shifts a small picture and covers a square of it."""
+    import tensorflow as tf
 
     def shift_and_cover(image):
         image = tf.cast(image, tf.uint8)
@@ -97,6 +100,17 @@ def tensorflow_rates(arguments, augment, per_batch=False):
         border = [PAD_PIXELS, PAD_PIXELS]
         image = tf.pad(image, [border, border, [0, 0]], "REFLECT")
         return tf.image.random_crop(image, [size, size, 3])
+
+    return shift_and_cover
+
+
+def tensorflow_rates(arguments, augment, per_batch=False):
+    """Return rates with and without decoding of a tf.data pipeline."""
+    import tensorflow as tf
+
+    size, batch_size = arguments.size, arguments.batch_size
+    contents = read_all(arguments.files)
+    encoded = tf.constant(contents)
 
     def measure(images, finish=None):
         if per_batch:
@@ -114,10 +128,11 @@ def tensorflow_rates(arguments, augment, per_batch=False):
         return rate(lambda: next(iterator), batch_size, arguments.seconds)
 
     records = tf.data.Dataset.from_tensor_slices(encoded).repeat()
+    decode = make_decode(size)
     decoded = records.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     held = tf.stack(list(records.take(len(contents)).map(decode)))
     held = tf.data.Dataset.from_tensor_slices(held).repeat()
-    finish = shift_and_cover if size < 64 else None
+    finish = make_shift_and_cover(size) if size < 64 else None
     return {"with_decoding": measure(decoded, finish), "without": measure(held)}
 
 

@@ -389,11 +389,6 @@ def measure_prediction(directory: str, case: Case) -> dict:
     os.makedirs(root)
     shard_set = write_pictures(root, case)
     model = build_model(case)
-    output = os.path.join(root, "predicted")
-
-    # Traced once, as in a run, which labels for hours with what it traced:
-    # here across the rounds.
-    compile_once = functools.cache(label_stream.compile_labeling)
 
     @tf.function
     def predict_fn(images: tf.Tensor) -> tf.Tensor:
@@ -406,6 +401,32 @@ def measure_prediction(directory: str, case: Case) -> dict:
         crop="whole" if case.model.small_image_strides else "center",
     )
     batches = [batch["images"] for batch in stream]
+    predict_all = make_predict_all(case, shard_set, stream, predict_fn, root)
+
+    def forward() -> None:
+        for images in batches:
+            predict_fn(images).numpy()
+
+    def decode() -> None:
+        for _ in stream:
+            pass
+
+    measured = rates([predict_all, forward, decode], case.num_images)
+    return summarize_prediction(case, *measured)
+
+
+def make_predict_all(
+    case: Case,
+    shard_set: shards.ShardSet,
+    stream: tf.data.Dataset,
+    predict_fn: Callable[[tf.Tensor], tf.Tensor],
+    root: str,
+) -> Callable[[], None]:
+    """Return what labels all pictures, each time anew."""
+    output = os.path.join(root, "predicted")
+    # Traced once, as in a run, which labels for hours with what it traced:
+    # here across the rounds.
+    compile_once = functools.cache(label_stream.compile_labeling)
 
     def predict_all() -> None:
         shutil.rmtree(output, ignore_errors=True)
@@ -421,17 +442,13 @@ def measure_prediction(directory: str, case: Case) -> dict:
             )
             predict.predict(labeling)
 
-    def forward() -> None:
-        for images in batches:
-            predict_fn(images).numpy()
+    return predict_all
 
-    def decode() -> None:
-        for _ in stream:
-            pass
 
-    predicted, bare, decoded = rates(
-        [predict_all, forward, decode], case.num_images
-    )
+def summarize_prediction(
+    case: Case, predicted: dict, bare: dict, decoded: dict
+) -> dict:
+    """Return what is printed of labeling, the forward pass and decoding."""
     forward_cost, decode_cost = (
         1 / each["per_cpu_second"] for each in (bare, decoded)
     )

@@ -132,21 +132,8 @@ def plan(
                 excluded_indexes=tuple(indexes),
             )
         )
-    num_same_id = 0
-    if data.unlabeled:
-        source = sources.open_source(data.unlabeled)
-        listing = labeled_plans.list_images(source, data)
-        everything = listing.images
-        taken = sidecars.read_ids(indexes)
-        listed = [item for item in everything if item.image_id not in taken]
-        num_same_id = len(everything) - len(listed)
-    else:
-        if imagenet_shards.is_read_in_place(data.labeled, data):
-            # Listing would read all files.
-            _check_not_empty(data.labeled_per_class, data)
-        source = labeled_plans.open_labeled(data)
-        listing = labeled_plans.list_images(source, data)
-        listed = labeled_plans.assign(source, listing, data).rest
+    source, listing, listed = _list(data, indexes)
+    num_same_id = len(listing.images) - len(listed) if data.unlabeled else 0
     answers = corrected.read(data, labeled_directory)
     num_listed = len(listed)
     listed = corrected.without_decided(listed, answers)
@@ -166,6 +153,27 @@ def plan(
         num_corrected=num_listed - len(listed),
         listing=listing,
     )
+
+
+def _list(
+    data: configs.DataConfig, indexes: Sequence[str]
+) -> tuple[items.Source, items.Listing, list[items.Item]]:
+    """Return the source, what it holds, and what of it is unlabeled."""
+    if data.unlabeled:
+        source = sources.open_source(data.unlabeled)
+        listing = labeled_plans.list_images(source, data)
+        taken = sidecars.read_ids(indexes)
+        return (
+            source,
+            listing,
+            [item for item in listing.images if item.image_id not in taken],
+        )
+    if imagenet_shards.is_read_in_place(data.labeled, data):
+        # Listing would read all files.
+        _check_not_empty(data.labeled_per_class, data)
+    source = labeled_plans.open_labeled(data)
+    listing = labeled_plans.list_images(source, data)
+    return source, listing, labeled_plans.assign(source, listing, data).rest
 
 
 def _check_not_empty(num_images: int, data: configs.DataConfig) -> None:

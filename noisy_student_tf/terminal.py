@@ -1,6 +1,7 @@
 """What a terminal shows: progress, errors that a user can mend, no remarks."""
 
 import contextlib
+import logging as std_logging
 import multiprocessing
 import os
 import re
@@ -160,6 +161,22 @@ def is_remark(line: bytes) -> bool:
     return bool(_REMARK.match(line))
 
 
+class _Lines(std_logging.Formatter):
+    """Lines for people: the time, how bad it is, and what is said.
+
+    `--verbosity=1` shows processes, files and lines of code.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: std_logging.LogRecord) -> str:
+        if record.levelno > std_logging.INFO:
+            word = record.levelname.lower()
+            record.message = f"{word}: {record.message}"
+        return super().formatMessage(record)
+
+
 def guarded(main: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
     """Return a script's `main` that prints such errors and exits with 2.
 
@@ -170,6 +187,8 @@ def guarded(main: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
     from absl import logging
 
     def run(arguments: list[str]) -> None:
+        if not logging.level_debug():
+            logging.get_absl_handler().setFormatter(_Lines())
         try:
             main(arguments)
         except _MENDABLE + files.errors() as error:

@@ -11,6 +11,8 @@ from run_scripts import write_requirements
 from tests import conftest
 
 ROOT = write_requirements.ROOT
+# As CONTRIBUTING.md says.
+MAX_FUNCTION_LINES = 50
 LIBRARY = ("noisy_student_tf", "data_prep", "run_scripts", "study")
 
 BASE = {
@@ -133,6 +135,17 @@ def forbidden_imports(path: pathlib.Path, tree: ast.Module) -> list[str]:
 
 def test_the_longest_test_files_are_there():
     assert all((ROOT / name).is_file() for name in conftest.LONGEST_FIRST)
+
+
+@pytest.mark.parametrize("path", library_files(), ids=str)
+def test_functions_are_short(path):
+    too_long = [
+        node.name
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
+    ]
+    assert too_long == [], f"longer than {MAX_FUNCTION_LINES} lines"
 
 
 @pytest.mark.parametrize("path", library_files(), ids=str)

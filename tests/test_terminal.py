@@ -1,4 +1,5 @@
 import io
+import re
 import subprocess
 import sys
 import time
@@ -84,10 +85,12 @@ os.write(2, b"E0000 00:00:1 no space left\\n")
 print("python's own", file=sys.stderr)
 from absl import app, logging
 def main(_):
+    logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))
     logging.warning("our own warning")
+    logging.info("it goes on")
     os.write(2, b"dying")
     os.abort()
-app.run(main)
+app.run(terminal.guarded(main))
 """
 
 
@@ -98,7 +101,8 @@ def test_a_program_s_last_words_are_kept():
     assert finished.returncode < 0
     said = finished.stderr
     assert b"no space left" in said and b"python's own" in said
-    assert b"our own warning" in said
+    assert re.search(rb"^\d\d:\d\d:\d\d warning: our own warning$", said, re.M)
+    assert re.search(rb"^\d\d:\d\d:\d\d it goes on$", said, re.M)
     assert said.rstrip().endswith(b"dying")
     assert b"a remark" not in said
 
@@ -111,6 +115,7 @@ def test_verbose_programs_show_everything(option):
         check=False,
     )
     assert b"a remark" in finished.stderr
+    assert re.search(rb"^W\d{4} .*\] our own warning$", finished.stderr, re.M)
 
 
 def raising(error: Exception):

@@ -137,27 +137,15 @@ def apply(
     counts = dict.fromkeys(
         ("same_label", "other_label", "none", "new", "held_out"), 0
     )
-    train: list[items.Item] = []
-    for item in assignment.splits[splits.TRAIN]:
-        if item.image_id not in answers.by_id:
-            train.append(item)
-            continue
-        label = answers.label(item, class_names)
-        if label is None:
-            counts["none"] += 1
-            continue
-        is_same = label == item.label
-        counts["same_label" if is_same else "other_label"] += 1
-        train.append(dataclasses.replace(item, label=label))
+    train = _corrected(
+        assignment.splits[splits.TRAIN], answers, class_names, counts
+    )
     rest = [e for e in assignment.rest if e.image_id not in answers.by_id]
-    found = [e for e in assignment.rest if e.image_id in answers.by_id]
-    own = _confirmed(found, answers, class_names, counts)
+    decided = [e for e in assignment.rest if e.image_id in answers.by_id]
+    train += _confirmed(decided, answers, class_names, counts)
     known = {e.image_id for e in _all(assignment)}
-    others = [
-        e
-        for e in unlabeled
-        if e.image_id in answers.by_id and e.image_id not in known
-    ]
+    sought = set(answers.by_id) - known
+    others = [e for e in unlabeled if e.image_id in sought]
     confirmed = _confirmed(others, answers, class_names, counts)
     for split in (splits.VALIDATION, splits.TEST):
         counts["held_out"] += sum(
@@ -165,19 +153,37 @@ def apply(
             and answers.label(item, class_names) != item.label
             for item in assignment.splits.get(split, ())
         )
-    made = {**assignment.splits, splits.TRAIN: [*train, *own]}
+    made = {**assignment.splits, splits.TRAIN: train}
     known |= {item.image_id for item in others}
-    unknown = [each.hex() for each in answers.by_id if each not in known]
-    return (
-        splits.Assignment(made, rest),
-        confirmed,
-        {
-            "num_decisions": len(answers.by_id),
-            "num_disagreements": answers.num_disagreements,
-            **{f"num_{name}": number for name, number in counts.items()},
-            "unknown_ids": unknown,
-        },
-    )
+    summary = {
+        "num_decisions": len(answers.by_id),
+        "num_disagreements": answers.num_disagreements,
+        **{f"num_{name}": number for name, number in counts.items()},
+        "unknown_ids": [e.hex() for e in answers.by_id if e not in known],
+    }
+    return splits.Assignment(made, rest), confirmed, summary
+
+
+def _corrected(
+    train: Sequence[items.Item],
+    answers: Answers,
+    class_names: Sequence[str],
+    counts: dict[str, int],
+) -> list[items.Item]:
+    """Return training images with people's labels, and count them."""
+    kept: list[items.Item] = []
+    for item in train:
+        if item.image_id not in answers.by_id:
+            kept.append(item)
+            continue
+        label = answers.label(item, class_names)
+        if label is None:
+            counts["none"] += 1
+            continue
+        is_same = label == item.label
+        counts["same_label" if is_same else "other_label"] += 1
+        kept.append(dataclasses.replace(item, label=label))
+    return kept
 
 
 def _all(assignment: splits.Assignment) -> list[items.Item]:

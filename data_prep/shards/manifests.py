@@ -85,7 +85,6 @@ def summarize(
     _check_sources(written, data.max_corrupt_fraction)
     summaries = [each.summary for each in written]
     corrupt = [entry for each in summaries for entry in each.corrupt]
-    excluded = [key for each in summaries for key in each.excluded]
     by_split = _group(written, "plan.split")
     num_classes = len(class_names)
     return {
@@ -102,13 +101,20 @@ def summarize(
             for split, found in by_split.items()
             if split != splits.UNLABELED
         },
-        "excluded": {
-            "num_identical": len(excluded),
-            "num_same_id": sum(each.num_same_id for each in summaries),
-            "keys": excluded,
-        },
+        "excluded": _describe_excluded(summaries),
         "checksums": _checksums(written),
         "configuration": configuration_of(data),
+    }
+
+
+def _describe_excluded(
+    summaries: Sequence[sidecars.ShardSummary],
+) -> dict[str, Any]:
+    keys = [key for each in summaries for key in each.excluded]
+    return {
+        "num_identical": len(keys),
+        "num_same_id": sum(each.num_same_id for each in summaries),
+        "keys": keys,
     }
 
 

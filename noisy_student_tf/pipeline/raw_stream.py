@@ -106,15 +106,7 @@ def make_rows(
     store = record_store.open_store(shard_set, runtime)
     if store is not None:
         return _store_rows(store, seed, part, first_number, chunk_size)
-    if part.num_hosts > 1 and part.host == 0:
-        logging.warning(
-            "--runtime.host_sharding=rows: each of %d hosts reads all %.3f GB "
-            "of %s ... in every epoch, for its share of the rows. files lets "
-            "each read shards of its own.",
-            part.num_hosts,
-            sum(shard_set.sizes()) / 1e9,
-            shard_set.paths[0],
-        )
+    _warn_of_much_reading(shard_set, part)
     records = _remote_records(
         shard_set,
         seed=seed,
@@ -125,6 +117,18 @@ def make_rows(
     rows = records.shard(part.num_hosts, part.host).enumerate(first_number)
     rows = rows.map(lambda number, record: (number, record, name))
     return rows.batch(chunk_size, drop_remainder=True)
+
+
+def _warn_of_much_reading(shard_set: shards.ShardSet, part: BatchPart) -> None:
+    if part.num_hosts > 1 and part.host == 0:
+        logging.warning(
+            "--runtime.host_sharding=rows: each of %d hosts reads all %.3f GB "
+            "of %s ... in every epoch, for its share of the rows. files lets "
+            "each read shards of its own.",
+            part.num_hosts,
+            sum(shard_set.sizes()) / 1e9,
+            shard_set.paths[0],
+        )
 
 
 def _store_rows(

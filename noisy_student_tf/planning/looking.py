@@ -101,10 +101,6 @@ def look(
         ValueError: All were read, and more of a source cannot be used than
             `data.max_corrupt_fraction` accepts.
     """
-    errors: tuple[type[Exception], ...] = (
-        pictures.CorruptImageError,
-        *files.errors(),
-    )
     num_bytes: list[int] = []
     seconds: list[float] = []
     unusable: dict[str, list[dict[str, str]]] = collections.defaultdict(list)
@@ -114,10 +110,8 @@ def look(
         num_before = len(num_bytes)
         for picture in _shown(plans, reads_all=reads_all):
             started = time.monotonic()
-            try:
-                stored = picture.read()
-            except errors as error:
-                entries.append({"key": picture.key, "reason": str(error)})
+            stored = _read(picture, entries)
+            if stored is None:
                 continue
             num_bytes.append(len(stored))
             seconds.append(time.monotonic() - started)
@@ -142,6 +136,19 @@ def look(
         pa.Table.from_pydict(contents.columns, identical.SCHEMA),
         contents.num_identical,
     )
+
+
+def _read(picture: _Picture, entries: list[dict[str, str]]) -> bytes | None:
+    """Return a picture as it would be stored; or add why it cannot be."""
+    errors: tuple[type[Exception], ...] = (
+        pictures.CorruptImageError,
+        *files.errors(),
+    )
+    try:
+        return picture.read()
+    except errors as error:
+        entries.append({"key": picture.key, "reason": str(error)})
+        return None
 
 
 def _shown(

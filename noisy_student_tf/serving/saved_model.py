@@ -156,13 +156,7 @@ def check(
     answers = signatures["serving_default"](
         image_bytes=tf.stack([*encoded, tf.constant(b"corrupt")])
     )
-    if answers["valid"].numpy().tolist() != [True] * len(encoded) + [False]:
-        raise ValueError(
-            f"{directory}: valid={answers['valid'].numpy().tolist()} for "
-            f"{len(encoded)} good images and a corrupt one. Export the model "
-            "again; if that does not help, `preprocess` cannot decode PNG or "
-            "WebP."
-        )
+    _check_valid(answers["valid"].numpy().tolist(), len(encoded), directory)
     logits = signatures["images"](images=pixels)["logits"]
     difference = max(
         float(np.abs(answers["probabilities"][:-1] - expected).max()),
@@ -176,6 +170,16 @@ def check(
             "from the model that is compared."
         )
     return difference
+
+
+def _check_valid(valid: list[bool], num_good: int, directory: str) -> None:
+    """Check that all pictures but the last could be decoded."""
+    if valid != [True] * num_good + [False]:
+        raise ValueError(
+            f"{directory}: valid={valid} for {num_good} good images and a "
+            "corrupt one. Export the model again; if that does not help, "
+            "`preprocess` cannot decode PNG or WebP."
+        )
 
 
 def _sample_files(

@@ -73,12 +73,6 @@ def make_train_steps(
     # Sums within a TPU's program spare its host a copy from every core.
     is_summed = _is_tpu(strategy)
 
-    def clock() -> tf.Tensor:
-        # There is no deterministic operation for it.
-        if settings.config.runtime.deterministic:
-            return tf.constant(0.0, tf.float64)
-        return tf.timestamp()
-
     def mark() -> list[tf.Tensor]:
         return [] if marks is None else [marks.assign_add(1)]
 
@@ -96,12 +90,12 @@ def make_train_steps(
             # Explicit order: a step's end, the clock, the input, the clock.
             # A TPU's next step is put in line behind one that has not ended.
             with tf.control_dependencies([] if is_summed else [row]):
-                asked, marked = clock(), mark()
+                asked, marked = _clock(settings), mark()
             with tf.control_dependencies([asked, *marked]):
                 batch = next(iterator)
             arrived = strategy.experimental_local_results(batch["labels"])
             with tf.control_dependencies(list(arrived)):
-                waited_seconds += clock() - asked
+                waited_seconds += _clock(settings) - asked
                 mark()
             parts = make_step(batch, first_step + i)
             if is_summed:
@@ -112,6 +106,13 @@ def make_train_steps(
         return rows.stack(), waited_seconds  # [num_steps, num_metrics], []
 
     return train_steps
+
+
+def _clock(settings: StepSettings) -> tf.Tensor:
+    # There is no deterministic operation for it.
+    if settings.config.runtime.deterministic:
+        return tf.constant(0.0, tf.float64)
+    return tf.timestamp()
 
 
 def compute_gradients(
@@ -230,71 +231,110 @@ def _draw_kept(
     return tf.cast(drawn < keep_probability, tf.float32)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _ReplicaStep:
+    """What a replica does in a step, in its context.
+
+    Attributes:
+        train_state: The model and its variables.
+        settings: What to compute.
+        is_tpu: Metrics are summed within the program; elsewhere each replica
+            has its own share.
+    """
+
+    train_state: state.TrainState
+    settings: StepSettings
+    is_tpu: bool
+
+    @property
+    def num_parts(self) -> int:
+        """Parts of a batch that are computed one after the other."""
+        return self.settings.config.training.accumulation_steps
+
+    def shapes(self) -> list[tf.TensorShape]:
+        """Return the shapes of what `compute` returns."""
+        shapes = [variable.shape for variable in self.train_state.trained]
+        return [*shapes, tf.TensorShape([len(self.settings.metric_names)])]
+
+    def compute(
+        self, part: tf.Tensor | None, batch: Batch, step: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Return the gradients and metrics of a part, or of the whole batch."""
+        context = tf.distribute.get_replica_context()
+        replica_id = context.replica_id_in_sync_group
+        seed = noise_seed(self.settings.seed, step, replica_id, part)
+        if part is not None:
+            # Consecutive rows; the number of parts divides that of rows.
+            batch = {
+                name: tf.reshape(
+                    tensor, [self.num_parts, -1, *tensor.shape[1:]]
+                )[part]
+                for name, tensor in batch.items()
+            }
+        gradients, metrics = compute_gradients(
+            self.train_state, self.settings, batch, seed
+        )
+        return [*gradients, metrics]
+
+    def compute_and_apply(self, batch: Batch, step: tf.Tensor) -> tf.Tensor:
+        """Make a step of the whole batch; return the metrics."""
+        *gradients, metrics = self.compute(None, batch, step)
+        self.apply(gradients, step)
+        return self._summed(metrics)
+
+    def accumulate_and_apply(self, batch: Batch, step: tf.Tensor) -> tf.Tensor:
+        """Make a step of all parts; return the metrics."""
+        *gradients, metrics = replicas.sum_parts_within_replica(
+            lambda part: self.compute(part, batch, step),
+            num_parts=self.num_parts,
+            shapes=self.shapes(),
+        )
+        self.apply(gradients, step)
+        return self._summed(metrics)
+
+    def apply(self, gradients: list[tf.Tensor], step: tf.Tensor) -> None:
+        """Update the weights and their averages."""
+        rules = self.settings.config.optimizer
+        if rules.global_clip_norm:
+            gradients = optimizer.clip_across_replicas(
+                gradients, rules.global_clip_norm
+            )
+        trained = self.train_state
+        trained.optimizer.apply(gradients, trained.trained)
+        decay = state.ramped_decay(rules.ema_decay, step)
+        state.update_averages(trained.ema_model, trained.model, decay)
+
+    def _summed(self, metrics: tf.Tensor) -> tf.Tensor:
+        if not self.is_tpu:
+            return metrics
+        return tf.distribute.get_replica_context().all_reduce("SUM", metrics)
+
+
 def _step_maker(
     train_state: state.TrainState,
     settings: StepSettings,
     strategy: tf.distribute.Strategy,
 ) -> Callable[[Batch, tf.Tensor], tf.Tensor]:
-    """Return a function that makes a step and returns the replicas' metrics.
-
-    On a TPU each replica has their sum, elsewhere its own share.
-    """
-    num_parts = settings.config.training.accumulation_steps
-    shapes = [variable.shape for variable in train_state.trained]
-    shapes.append([len(settings.metric_names)])
-
-    def compute(
-        part: tf.Tensor | None, batch: Batch, step: tf.Tensor
-    ) -> list[tf.Tensor]:
-        context = tf.distribute.get_replica_context()
-        replica_id = context.replica_id_in_sync_group
-        seed = noise_seed(settings.seed, step, replica_id, part)
-        if part is not None:
-            # Consecutive rows; the number of parts divides that of rows.
-            batch = {
-                name: tf.reshape(tensor, [num_parts, -1, *tensor.shape[1:]])[
-                    part
-                ]
-                for name, tensor in batch.items()
-            }
-        gradients, metrics = compute_gradients(
-            train_state, settings, batch, seed
-        )
-        return [*gradients, metrics]
-
-    def compute_and_apply(batch: Batch, step: tf.Tensor) -> tf.Tensor:
-        *gradients, metrics = compute(None, batch, step)
-        apply(gradients, step)
-        return summed(metrics)
-
-    def summed(metrics: tf.Tensor) -> tf.Tensor:
-        if not _is_tpu(strategy):
-            return metrics
-        return tf.distribute.get_replica_context().all_reduce("SUM", metrics)
-
-    def apply(gradients: list[tf.Tensor], step: tf.Tensor) -> None:
-        _apply(train_state, settings, gradients, step)
-
-    def accumulate_and_apply(batch: Batch, step: tf.Tensor) -> tf.Tensor:
-        *gradients, metrics = replicas.sum_parts_within_replica(
-            lambda part: compute(part, batch, step),
-            num_parts=num_parts,
-            shapes=shapes,
-        )
-        apply(gradients, step)
-        return summed(metrics)
+    """Return a function that makes a step and returns the replicas' metrics."""
+    replica = _ReplicaStep(train_state, settings, _is_tpu(strategy))
 
     # No Python branch depends on data here; looking for one takes seconds.
     @tf.autograph.experimental.do_not_convert
     def make_step(batch: Batch, step: tf.Tensor) -> tf.Tensor:
-        if num_parts == 1:
-            return strategy.run(compute_and_apply, args=(batch, step))
-        if _is_tpu(strategy):
-            return strategy.run(accumulate_and_apply, args=(batch, step))
+        if replica.num_parts == 1:
+            return strategy.run(replica.compute_and_apply, args=(batch, step))
+        if replica.is_tpu:
+            return strategy.run(
+                replica.accumulate_and_apply, args=(batch, step)
+            )
         *gradients, metrics = replicas.sum_parts_around_replicas(
-            strategy, compute, (batch, step), num_parts=num_parts, shapes=shapes
+            strategy,
+            replica.compute,
+            (batch, step),
+            num_parts=replica.num_parts,
+            shapes=replica.shapes(),
         )
-        strategy.run(apply, args=(gradients, step))
+        strategy.run(replica.apply, args=(gradients, step))
         return metrics
 
     return make_step
@@ -302,20 +342,3 @@ def _step_maker(
 
 def _is_tpu(strategy: tf.distribute.Strategy) -> bool:
     return isinstance(strategy, tf.distribute.TPUStrategy)
-
-
-def _apply(
-    train_state: state.TrainState,
-    settings: StepSettings,
-    gradients: list[tf.Tensor],
-    step: tf.Tensor,
-) -> None:
-    """Update the weights and their averages, in a replica's context."""
-    rules = settings.config.optimizer
-    if rules.global_clip_norm:
-        gradients = optimizer.clip_across_replicas(
-            gradients, rules.global_clip_norm
-        )
-    train_state.optimizer.apply(gradients, train_state.trained)
-    decay = state.ramped_decay(rules.ema_decay, step)
-    state.update_averages(train_state.ema_model, train_state.model, decay)
