@@ -139,13 +139,37 @@ def list_checked(source: items.Source) -> items.Listing:
     """
     listing = source.list_items()
     ignored = heaps.describe_ignored(listing.ignored, items.ADVICE)
+    _check_not_empty(source, listing, ignored)
+    if ignored:
+        logging.warning("%s: %s.", source.specification, ignored)
+    items.check_ids(source.specification, listing.images)
+    return listing
+
+
+def check(specification: str) -> None:
+    """Check that a source is there, before anything is built of another.
+
+    Whether it has images is told of folders on this machine; to list other
+    sources their files are read.
+
+    Raises:
+        ValueError: It is not accepted, or the folder has no image.
+        FileNotFoundError: It does not exist.
+    """
+    source = open_source(specification)
+    kind, _, path = specification.partition(":")
+    if kind in ("files", "folder") and not files.is_remote(path):
+        listing = source.list_items()
+        ignored = heaps.describe_ignored(listing.ignored, items.ADVICE)
+        _check_not_empty(source, listing, ignored)
+
+
+def _check_not_empty(
+    source: items.Source, listing: items.Listing, ignored: str
+) -> None:
     if not listing.images:
         raise ValueError(
             f"{source.specification}: there are no images. Looked for files "
             f"ending in {', '.join(picture_files.extensions())}; "
             f"{ignored or 'there are no other files'}."
         )
-    if ignored:
-        logging.warning("%s: %s.", source.specification, ignored)
-    items.check_ids(source.specification, listing.images)
-    return listing

@@ -12,7 +12,8 @@ from absl import logging
 
 from data_prep import build_labeled as labeled_builder
 from data_prep import build_unlabeled as unlabeled_builder
-from noisy_student_tf import files, recipes
+from data_prep import sources
+from noisy_student_tf import files, recipes, terminal
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.evaluation.significance import cautions, paired
 from noisy_student_tf.records import held_out, shards
@@ -22,6 +23,12 @@ from noisy_student_tf.stages import runs
 def build_labeled(run: runs.Run) -> None:
     """Write the labeled shards: train, validation, test."""
     directory = run.workdir.labeled
+    settings = run.config.data
+    is_checked = settings.unlabeled and not settings.unlabeled_by_file
+    if is_checked and not shards.is_finished(directory):
+        # While nothing is built, a path that was wrong may be another.
+        with terminal.working("looking for unlabeled images"):
+            sources.check(settings.unlabeled)
     if not runs.is_done(directory, "Labeled shards"):
         labeled_builder.build(data=run.config.data, directory=directory)
         for caution in cautions.of_data(shards.read_manifest(directory)):

@@ -178,3 +178,15 @@ def test_path_that_is_no_shard_is_an_error(tmp_path):
     for path in (f"{tmp_path}/none-*", str(tmp_path), "birds"):
         with pytest.raises(FileNotFoundError, match="no shard matches"):
             sources.open_source(path)
+
+
+def test_folders_are_checked_for_images_and_others_for_being_there(tmp_path):
+    small_pictures.write(f"{tmp_path}/heap/a.png", b"x")
+    (tmp_path / "empty").mkdir()
+    sources.check(f"files:{tmp_path}/heap")
+    with pytest.raises(ValueError, match="empty: there are no images"):
+        sources.check(f"files:{tmp_path}/empty")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        sources.check(f"files:{tmp_path}/nowhere")
+    with pytest.raises(FileNotFoundError):
+        sources.check(f"csv:{tmp_path}/nowhere.csv")
