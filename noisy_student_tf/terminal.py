@@ -21,12 +21,15 @@ _FIRST_LINE_SECONDS = 2.0
 _LAST_LINE_SECONDS = 60.0
 
 # Lines of TensorFlow's C++ libraries that nobody has to act on: remarks and
-# warnings, what is said before their log is set up, and that a CPU is no GPU.
+# warnings, what is said before their log is set up, that a CPU is no GPU, and
+# what decoders say of a damaged picture without its name, which we do say.
 _REMARK = re.compile(
     rb"[IW]\d{4} \d\d:\d\d:|[IW]0000 |WARNING: All log messages before absl::"
     rb"|\d{4}-\d\d-\d\d [\d:.]+: [IW] "
     rb"|E.*(cuInit|Unable to register cu|Could not find cuda|oneDNN supports )"
     rb"|To enable the following instructions:"
+    rb"|Improper call to JPEG library|Corrupt JPEG data|Premature end of JPEG"
+    rb"|Not a JPEG file|Invalid JPEG file|Unsupported JPEG|Bogus |libpng "
 )
 # Anything else is ours, and shows its traceback.
 _MENDABLE: tuple[type[Exception], ...] = (

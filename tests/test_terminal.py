@@ -56,6 +56,9 @@ def test_short_work_shows_nothing():
         b"2026-11-29 12:41:32.1: I tensorflow/core/platform/cpu.cc:227]",
         b"E0000 00:00:1 1 cuda_platform.cc:51] failed call to cuInit: x",
         b"To enable the following instructions: AVX2 FMA, rebuild",
+        b"Improper call to JPEG library in state 201",
+        b"Corrupt JPEG data: premature end of data segment",
+        b"libpng error: IDAT: CRC error",
     ],
 )
 def test_remarks_are_told(line):
