@@ -1,8 +1,10 @@
 """Batch normalization, over one replica or over groups of them."""
 
+import dataclasses
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 # EfficientNet's, of TensorFlow 1's default layers.
@@ -96,28 +98,26 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _normalize_by_groups(
         self, inputs: tf.Tensor, replicas: tf.distribute.ReplicaContext
     ) -> tf.Tensor:
-        num_replicas = replicas.num_replicas_in_sync
-        group_size = replicas_per_group(num_replicas, self.group_size)
-        own_group = replicas.replica_id_in_sync_group // group_size
-        means, variances, counts = group_moments(
-            inputs,
-            replicas,
-            num_groups=num_replicas // group_size,
-            own_group=own_group,
+        size = replicas_per_group(
+            replicas.num_replicas_in_sync, self.group_size
         )
-        unbiased = variances * counts / tf.maximum(counts - 1.0, 1.0)
+        scale, offset, shift = map(
+            tf.convert_to_tensor, (self.gamma, self.beta, self.moving_mean)
+        )
+        outputs, *latest = normalize(
+            inputs,
+            scale,
+            offset,
+            shift=shift,
+            epsilon=self.epsilon,
+            groups=ReplicaGroups(replicas, size),
+        )
         keep = self.momentum
-        for average, values in (
-            (self.moving_mean, means),
-            (self.moving_variance, unbiased),
+        for average, values in zip(
+            (self.moving_mean, self.moving_variance), latest, strict=True
         ):
-            latest = tf.reduce_mean(values, axis=0)
-            average.assign(keep * average + (1.0 - keep) * latest)
-        mean, variance = means[own_group], variances[own_group]
-        factor = self.gamma * tf.math.rsqrt(variance + self.epsilon)
-        shift = self.beta - mean * factor
-        outputs = tf.cast(inputs, tf.float32) * factor + shift
-        return tf.cast(outputs, inputs.dtype)
+            average.assign(keep * average + (1.0 - keep) * values)
+        return outputs
 
 
 def replicas_per_group(num_replicas: int, group_size: int) -> int:
@@ -147,42 +147,155 @@ def replicas_per_group(num_replicas: int, group_size: int) -> int:
     return min(group_size, num_replicas)
 
 
-def group_moments(
-    inputs: tf.Tensor,
-    replicas: tf.distribute.ReplicaContext,
-    *,
-    num_groups: int,
-    own_group: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return mean, biased variance and count of every group's batch.
+@dataclasses.dataclass(frozen=True)
+class ReplicaGroups:
+    """Groups of neighboring replicas that share their sums.
 
-    A strategy knows no sums over a part of its replicas: each adds its share
-    to its group's row of a matrix that all replicas sum.
+    Attributes:
+        replicas: The context in which one of them computes.
+        size: Replicas of a group; divides their number.
+    """
+
+    replicas: tf.distribute.ReplicaContext
+    size: int
+
+    @property
+    def num_groups(self) -> int:
+        """Number of groups."""
+        return self.replicas.num_replicas_in_sync // self.size
+
+    def sums(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the sums over a group, by one exchange.
+
+        Args:
+            values: float32 [n], one replica's.
+
+        Returns:
+            Of the replica's own group, [n]; and of all groups that the
+            exchange tells it of, [num_known, n].
+        """
+        if self._has_grouped_sums:
+            own = tf.raw_ops.CrossReplicaSum(
+                input=values, group_assignment=self._assignment(self.size)
+            )
+            return own, own[tf.newaxis]
+        if self.num_groups == 1:
+            total = self.replicas.all_reduce("sum", values)
+            return total, total[tf.newaxis]
+        # A strategy knows no sums over a part of its replicas: each adds its
+        # share to its group's row of a matrix that all replicas sum.
+        index = self.replicas.replica_id_in_sync_group // self.size
+        row = tf.one_hot(index, self.num_groups)[:, tf.newaxis]
+        every = self.replicas.all_reduce("sum", row * values)
+        return every[index], every
+
+    def mean(self, values: tf.Tensor) -> tf.Tensor:
+        """Return the mean over all groups of what `sums` told of some.
+
+        Args:
+            values: float32 [num_known, n], equal in a group's replicas.
+        """
+        mean = tf.reduce_mean(values, axis=0)
+        if not self._has_grouped_sums:
+            return mean
+        count = self.replicas.num_replicas_in_sync
+        total = tf.raw_ops.CrossReplicaSum(
+            input=mean, group_assignment=self._assignment(count)
+        )
+        return total / count
+
+    @property
+    def _has_grouped_sums(self) -> bool:
+        is_tpu = isinstance(self.replicas.strategy, tf.distribute.TPUStrategy)
+        return is_tpu and self.num_groups > 1
+
+    def _assignment(self, size: int) -> np.ndarray:
+        count = self.replicas.num_replicas_in_sync
+        return np.arange(count, dtype=np.int32).reshape([-1, size])
+
+
+def normalize(
+    inputs: tf.Tensor,
+    scale: tf.Tensor,
+    offset: tf.Tensor,
+    *,
+    shift: tf.Tensor,
+    epsilon: float,
+    groups: ReplicaGroups,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Normalize by a group's moments: one exchange forward, one backward.
+
+    Of the inputs nothing is kept but themselves, in their own type.
 
     Args:
         inputs: float [batch, height, width, channels], one replica's.
-        replicas: Where it is called.
-        num_groups: Number of groups.
-        own_group: int32 [], this replica's.
+        scale: float32 [channels].
+        offset: float32 [channels].
+        shift: float32 [channels], equal in all replicas. The nearer to the
+            means, the less do squares of what is beyond it cancel.
+        epsilon: Added to variances.
+        groups: The replicas that share their moments.
 
     Returns:
-        means: float32 [num_groups, channels].
-        variances: float32 [num_groups, channels].
-        counts: float32 [num_groups, 1], numbers of each channel.
+        The outputs, as `inputs`; and the mean and the unbiased variance,
+        float32 [channels], averaged over all groups, without gradients.
     """
-    inputs = tf.cast(inputs, tf.float32)
-    shape = tf.cast(tf.shape(inputs)[:3], tf.float32)
-    row = tf.one_hot(own_group, num_groups)[:, tf.newaxis]  # [num_groups, 1]
-    local_sum = tf.reduce_sum(inputs, axis=[0, 1, 2])
-    totals, counts = replicas.all_reduce(
-        "sum", [row * local_sum, row * tf.reduce_prod(shape)]
-    )
-    means = totals / counts
-    # A second exchange, because E[x^2] - E[x]^2 cancels where the mean is far
-    # from zero.
-    deviations = tf.reduce_sum((inputs - means[own_group]) ** 2, axis=[0, 1, 2])
-    variances = replicas.all_reduce("sum", row * deviations) / counts
-    return means, variances, counts
+
+    @tf.custom_gradient
+    def compute(inputs: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> Any:
+        own, every = groups.sums(_shifted_sums(inputs, shift))
+        mean, variance, count = _moments(own, shift)
+        inverse = tf.math.rsqrt(variance + epsilon)
+        factor = scale * inverse
+        outputs = tf.cast(inputs, tf.float32) * factor
+        outputs = tf.cast(outputs + (offset - mean * factor), inputs.dtype)
+        latest = groups.mean(_unbiased_moments(every, shift))
+
+        def gradients(upstream: tf.Tensor, *_: Any) -> tuple[tf.Tensor, ...]:
+            centered = tf.cast(inputs, tf.float32) - mean
+            upstream = tf.cast(upstream, tf.float32)
+            own = _sums(upstream, upstream * centered)
+            even, along = tf.split(groups.sums(own)[0] / count, 2)
+            rest = upstream - even - centered * (along * inverse**2)
+            of_offset, of_scale = tf.split(own, 2)
+            gradient = tf.cast(rest * factor, inputs.dtype)
+            return gradient, of_scale * inverse, of_offset
+
+        return (outputs, *tf.split(latest, 2)), gradients
+
+    return compute(inputs, scale, offset)
+
+
+def _shifted_sums(inputs: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """Return sums, sums of squares and the count: [2 * channels + 1]."""
+    values = tf.cast(inputs, tf.float32) - shift
+    count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
+    sums = _sums(values, tf.square(values))
+    return tf.concat([sums, count[tf.newaxis]], 0)
+
+
+def _sums(*maps: tf.Tensor) -> tf.Tensor:
+    """Return the sums of each channel, one map's after another's."""
+    sums = [tf.reduce_sum(values, axis=[0, 1, 2]) for values in maps]
+    return tf.concat(sums, 0)
+
+
+def _moments(
+    sums: tf.Tensor, shift: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return means, biased variances [..., channels] and counts [..., 1]."""
+    channels = shift.shape[0]
+    first, second, counts = tf.split(sums, [channels, channels, 1], axis=-1)
+    beyond = first / counts
+    variances = tf.maximum(second / counts - tf.square(beyond), 0.0)
+    return shift + beyond, variances, counts
+
+
+def _unbiased_moments(sums: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """Return means, and behind them variances: [..., 2 * channels]."""
+    means, variances, counts = _moments(sums, shift)
+    unbiased = variances * counts / tf.maximum(counts - 1.0, 1.0)
+    return tf.concat([means, unbiased], -1)
 
 
 def make_norm(

@@ -186,9 +186,105 @@ def test_groups_of_replicas_normalize_by_themselves():
         strict=True,
     ):
         for part in variable.value.values:
+            # Squares of 40 and 70 are rounded, the moving mean being 0.
             np.testing.assert_allclose(
-                part, (values[0] + values[1]) / 2, rtol=1e-5
+                part, (values[0] + values[1]) / 2, rtol=1e-4
             )
+
+
+class Context:
+    """A replica's context, as far as sums need one."""
+
+    def __init__(self, strategy=None, num_replicas=1, exchange=tf.identity):
+        self.strategy = strategy
+        self.num_replicas_in_sync = num_replicas
+        self.replica_id_in_sync_group = tf.constant(0)
+        self.exchanged = []
+        self._exchange = exchange
+
+    def all_reduce(self, operation, values):
+        self.exchanged.append(values.shape.as_list())
+        return self._exchange(values)
+
+
+def normalize(inputs, context, size=1, shift=0.0):
+    channels = inputs.shape[-1]
+    return normalization.normalize(
+        inputs,
+        tf.ones([channels]),
+        tf.zeros([channels]),
+        shift=tf.fill([channels], shift),
+        epsilon=1e-3,
+        groups=normalization.ReplicaGroups(context, size),
+    )
+
+
+def test_moments_far_from_zero_do_not_cancel_beside_the_moving_mean():
+    inputs = tf.constant(100 * INPUTS)
+    inputs = 4000 + (inputs - tf.reduce_mean(inputs)) / 100
+    exact = tf.cast(inputs, tf.float64).numpy()
+    _, mean, variance = normalize(inputs, Context(), shift=3999.0)
+    np.testing.assert_allclose(mean, exact.mean((0, 1, 2)), rtol=1e-6)
+    expected = exact.var((0, 1, 2), ddof=1)
+    np.testing.assert_allclose(variance, expected, rtol=1e-4)
+    _, _, careless = normalize(inputs, Context(), shift=0.0)
+    assert np.abs(careless / expected - 1).max() > 1e-3
+
+
+def test_one_exchange_forward_and_one_backward():
+    context = Context()
+    inputs = tf.constant(INPUTS)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs, *_ = normalize(inputs, context)
+    # Sums, sums of squares and the count; two sums.
+    assert context.exchanged == [[7]]
+    tape.gradient(outputs, inputs)
+    assert context.exchanged == [[7], [6]]
+
+
+def test_outputs_and_gradients_keep_the_inputs_type():
+    inputs = tf.cast(tf.constant(INPUTS), tf.bfloat16)
+
+    @tf.function
+    def gradient(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs, *_ = normalize(inputs, Context())
+        return outputs, tape.gradient(outputs, inputs)
+
+    outputs, found = gradient(inputs)
+    assert outputs.dtype == found.dtype == tf.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        # Forward, the statistics over all, and backward.
+        (2, [[[0, 1], [2, 3]], [[0, 1, 2, 3]], [[0, 1], [2, 3]]]),
+        (1, [[[0], [1], [2], [3]], [[0, 1, 2, 3]], [[0], [1], [2], [3]]]),
+        # One group is the strategy's own sum.
+        (4, []),
+    ],
+)
+def test_cores_of_a_tpu_sum_within_their_groups(size, expected):
+    context = Context(strategies.tpu(4), num_replicas=4)
+
+    @tf.function
+    def gradient(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs, *latest = normalize(inputs, context, size=size)
+        return tape.gradient(outputs, inputs), latest
+
+    graph = gradient.get_concrete_function(tf.constant(INPUTS)).graph
+    found = [
+        tf.get_static_value(operation.inputs[1]).tolist()
+        for operation in graph.get_operations()
+        if operation.type == "CrossReplicaSum"
+    ]
+    assert found == expected
+    assert len(context.exchanged) == (0 if expected else 2)
 
 
 @pytest.mark.parametrize(
