@@ -9,7 +9,7 @@ writes all stages, `results.json`, `report.html` and a SavedModel to
 
 from absl import flags, logging
 
-from noisy_student_tf import heaps, terminal, workdirs
+from noisy_student_tf import configs, heaps, terminal, workdirs
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.evaluation.significance import cautions
 from noisy_student_tf.records import shards
@@ -26,16 +26,19 @@ def define_flags() -> None:
         "with their estimated time, and stop. --dry_run=full reads and checks "
         "every picture, too.",
     )
+    flags.DEFINE_string(
+        "accelerator",
+        "",
+        "With --dry_run: what the run is meant for, such as h100-8 or v3-2048; "
+        "a step that its memory does not hold is refused.",
+    )
 
 
 def main(_: list[str]) -> None:
     """Run, or describe, the whole loop."""
     config, workdir = config_flags.settings_from_flags()
     if flags.FLAGS.dry_run:
-        from noisy_student_tf.planning import dry_run
-
-        reads_all = flags.FLAGS.dry_run == "full"
-        print(dry_run.describe(config, workdir, reads_all=reads_all))
+        print(_describe(config, workdir))
         return
     workdirs.check_config(config, workdir)
     if not workdirs.is_finished(config, workdir):
@@ -53,6 +56,18 @@ def main(_: list[str]) -> None:
     model, reason = exported["model"], exported["reason"]
     print(f"classifier: {workdir.saved_model} ({model}: {reason})")
     logging.flush()
+
+
+def _describe(config: configs.Config, workdir: workdirs.Workdir) -> str:
+    from noisy_student_tf.planning import accelerators, dry_run
+
+    name = flags.FLAGS.accelerator
+    return dry_run.describe(
+        config,
+        workdir,
+        reads_all=flags.FLAGS.dry_run == "full",
+        accelerator=accelerators.parse(name) if name else None,
+    )
 
 
 def _run() -> None:

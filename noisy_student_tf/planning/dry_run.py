@@ -23,7 +23,13 @@ from noisy_student_tf import (
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.evaluation.significance import cautions
 from noisy_student_tf.model import architectures, cost, saved, specs
-from noisy_student_tf.planning import compute, counting, storage
+from noisy_student_tf.planning import (
+    accelerators,
+    compute,
+    counting,
+    memory,
+    storage,
+)
 from noisy_student_tf.records import shards
 from noisy_student_tf.weights import packages
 
@@ -47,6 +53,7 @@ def describe(
     workdir: workdirs.Workdir,
     *,
     reads_all: bool = False,
+    accelerator: accelerators.Accelerator | None = None,
 ) -> str:
     """Return a table of the stages, after checking what can be checked.
 
@@ -54,10 +61,12 @@ def describe(
         config: Of the run.
         workdir: Where it would write.
         reads_all: Whether every picture is read and checked, or a few.
+        accelerator: What the run is meant for; None: nothing is said of its
+            memory.
 
     Raises:
         ValueError: The configuration, a source or the workdir is not
-            accepted, or the disk is too small.
+            accepted, or the disk or the accelerator's memory is too small.
         FileNotFoundError: A source or the given teacher does not exist.
     """
     workdirs.check_config(config, workdir)
@@ -72,18 +81,13 @@ def describe(
     config = config_tree.override(
         config, {"data.num_classes": counts.num_classes}
     )
+    if accelerator:
+        memory.check(config, accelerator)
     needed = _needed_bytes(config, counts, data)
-    free = files.free_bytes(workdir.root)
-    if free is not None and free < needed:
-        raise ValueError(
-            f"--workdir={workdir.root}: the run needs about "
-            f"{texts.gigabytes(needed, 2)}, {texts.gigabytes(free, 2)} are "
-            "free. Free some, or name another directory."
-        )
     lines = [
         *describe_images(counts, reads_all=reads_all),
         f"disk: about {texts.gigabytes(needed, 2)}, free "
-        + ("unknown (remote)" if free is None else texts.gigabytes(free, 2)),
+        + _free_room(workdir, needed),
         "",
     ]
     rows = [("stage", "state", "work", "about")]
@@ -92,6 +96,24 @@ def describe(
         for stage, estimate in _estimates(config, counts, data)
     ]
     return "\n".join([*lines, texts.align(rows, num_names=4)])
+
+
+def _free_room(workdir: workdirs.Workdir, needed: float) -> str:
+    """Return what the workdir's disk has left, in words.
+
+    Raises:
+        ValueError: It is less than the run needs.
+    """
+    free = files.free_bytes(workdir.root)
+    if free is None:
+        return "unknown (remote)"
+    if free < needed:
+        raise ValueError(
+            f"--workdir={workdir.root}: the run needs about "
+            f"{texts.gigabytes(needed, 2)}, {texts.gigabytes(free, 2)} are "
+            "free. Free some, or name another directory."
+        )
+    return texts.gigabytes(free, 2)
 
 
 def _describe_stage(

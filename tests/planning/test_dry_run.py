@@ -4,7 +4,7 @@ from data_prep import build_labeled
 from noisy_student_tf import configs, workdirs
 from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.model import architectures
-from noisy_student_tf.planning import counting, dry_run
+from noisy_student_tf.planning import accelerators, counting, dry_run
 from tests.data_prep import small_pictures
 
 
@@ -112,3 +112,19 @@ def test_pictures_that_occur_twice_are_named_as_by_the_builder(
         counting.count_images(config, workdir, reads_all=True)
     with pytest.raises(ValueError, match=message):
         build_labeled.build(data=config.data, directory=workdir.labeled)
+
+
+def test_an_accelerator_without_the_memory_is_refused(tmp_path):
+    config = config_tree.override(
+        presets.preset("tiny"),
+        {"model.name": "efficientnet-l2", "model.resolution": 800},
+    )
+    config = config_tree.override(
+        config, {"model.width": 0.0, "model.depth": 0.0}
+    )
+    with pytest.raises(ValueError, match=r"--accelerator=v2-8: .*more devices"):
+        dry_run.describe(
+            config,
+            workdirs.Workdir(f"{tmp_path}/run"),
+            accelerator=accelerators.parse("v2-8"),
+        )

@@ -1,8 +1,9 @@
 import dataclasses
+import re
 
 import pytest
 
-from noisy_student_tf.configs import presets
+from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.planning import accelerators, memory
 
 B0 = presets.preset("imagenet_b0")
@@ -35,3 +36,45 @@ def test_what_does_not_fit_is_said():
     assert small.count("does not fit") == 2
     large = memory.describe(B0, accelerators.parse("h100-1024"))
     assert "does not fit" not in large
+
+
+def test_parts_of_a_batch_take_turns_and_keep_a_sum():
+    parts = config_tree.override(B0, {"training.accumulation_steps": 4})
+    need, whole = (memory.per_device(c, num_devices=64) for c in (parts, B0))
+    assert need.images == 16
+    assert need.activations == pytest.approx(whole.activations / 4)
+    assert need.gradients == 2 * whole.gradients
+
+
+@pytest.mark.parametrize(
+    "preset, accelerator",
+    [
+        ("imagenet_b7", "h100-8"),
+        ("imagenet_b7", "a100-16"),
+        ("imagenet_b0", "v3-8"),
+    ],
+)
+def test_what_to_set_is_said_and_fits(preset, accelerator):
+    config = presets.preset(preset)
+    found = accelerators.parse(accelerator)
+    with pytest.raises(ValueError, match=f"--accelerator={accelerator}") as e:
+        memory.check(config, found)
+    values = dict(re.findall(r"--((?:\w+\.)\w+)=(\w+)", str(e.value)))
+    assert values
+    mended = config_tree.override(
+        config, {name: parse(value) for name, value in values.items()}
+    )
+    memory.check(mended, found)
+    # As it is already, less would not do.
+    assert "as it is set, fits" in memory.describe(mended, found)
+
+
+def parse(value):
+    """Return what a flag's text means."""
+    return {"True": True}.get(value, int(value) if value.isdigit() else value)
+
+
+def test_too_few_devices_are_told_so():
+    l2 = presets.preset("imagenet_l2_iteration1")
+    with pytest.raises(ValueError, match="take more devices"):
+        memory.check(l2, accelerators.parse("v2-8"))
