@@ -15,6 +15,8 @@ import tensorflow as tf
 
 from noisy_student_tf.devices import runtime
 
+# A tensor [batch, ...], or in its place those of several hosts.
+Rows = tf.Tensor | tuple[tf.Tensor, ...]
 # Tensors [batch, ...] to one tensor [batch, ...], every row by itself.
 RowsFn = Callable[..., tf.Tensor]
 
@@ -35,36 +37,6 @@ class MakeStream(Protocol):
     ) -> tf.data.Dataset:
         """Return the dataset."""
         ...
-
-
-def check_batch_divides(
-    *,
-    labeled_batch_size: int,
-    unlabeled_batch_size: int,
-    num_replicas: int,
-    accumulation_steps: int = 1,
-) -> None:
-    """Check that every replica, and every part, gets as many images.
-
-    Raises:
-        ValueError: It would not; shapes must be equal and static.
-    """
-    sizes = {
-        "training.labeled_batch_size": labeled_batch_size,
-        "training.unlabeled_ratio": unlabeled_batch_size,
-    }
-    num_shares = num_replicas * accumulation_steps
-    parts = ""
-    if accumulation_steps > 1:
-        parts = f", each in {accumulation_steps} parts,"
-    for flag, size in sizes.items():
-        if size % num_shares:
-            raise ValueError(
-                f"--{flag}: it gives a global batch of {size} images, which "
-                f"{num_replicas} replicas{parts} cannot share equally. Choose "
-                f"a multiple of {num_shares}, or --runtime.num_devices and "
-                f"--training.accumulation_steps whose product divides {size}."
-            )
 
 
 def distribute(
@@ -212,46 +184,6 @@ def _check_shapes(
             )
 
 
-def spread(compute: RowsFn, strategy: tf.distribute.Strategy | None) -> RowsFn:
-    """Return a function that divides each batch among a host's replicas.
-
-    Every replica gets as many rows; a batch that does not divide is padded
-    with zeros, whose outputs are dropped. The other hosts of a multi-worker
-    strategy take no part and need not call it.
-
-    Args:
-        compute: What one replica does with its rows. Its variables were made
-            in the strategy's scope, and it calls no collective.
-        strategy: Of the variables; None or one plain device: `compute` is
-            returned as it is.
-
-    Raises:
-        ValueError: From the returned function, in tracing: the batch size is
-            unknown.
-    """
-    if strategy is None or not _runs_on_replicas(strategy):
-        return compute
-    num_replicas = num_local(strategy)
-
-    def compute_spread(*batches: tf.Tensor) -> tf.Tensor:
-        parts = [_divide(batch, num_replicas) for batch in batches]
-
-        def own_rows(
-            context: tf.distribute.experimental.ValueContext,
-        ) -> tuple[Any, ...]:
-            # Replicas are numbered host by host.
-            place = context.replica_id_in_sync_group % num_replicas
-            return tuple(part[place] for part in parts)
-
-        # Cut here, so that a replica is sent its own rows and no others.
-        rows = strategy.experimental_distribute_values_from_function(own_rows)
-        outputs = strategy.run(compute, args=rows)
-        joined = tf.concat(strategy.experimental_local_results(outputs), 0)
-        return joined[: batches[0].shape[0]]
-
-    return compute_spread
-
-
 def sum_parts_within_replica(
     compute: Callable[[tf.Tensor], Sequence[tf.Tensor]],
     *,
@@ -326,25 +258,89 @@ def num_local(strategy: tf.distribute.Strategy) -> int:
     return strategy.num_replicas_in_sync // runtime.num_workers(strategy)
 
 
+def spread(compute: RowsFn, strategy: tf.distribute.Strategy | None) -> RowsFn:
+    """Return a function that divides each batch among a host's replicas.
+
+    Every replica gets as many rows; a batch that does not divide is padded
+    with zeros, whose outputs are dropped. In the place of a batch the function
+    takes the parts of several hosts, as a tuple: each divides its own. The
+    other hosts of a multi-worker strategy take no part and need not call it.
+
+    Args:
+        compute: What one replica does with its rows. Its variables were made
+            in the strategy's scope, and it calls no collective.
+        strategy: Of the variables; None or one plain device: `compute` is
+            returned as it is.
+
+    Raises:
+        ValueError: From the returned function, in tracing: the batch size is
+            unknown.
+    """
+    if strategy is None or not _runs_on_replicas(strategy):
+        return compute
+    num_replicas = num_local(strategy)
+
+    def compute_spread(*batches: Rows) -> tf.Tensor:
+        # Replicas are numbered host by host.
+        hosts = [
+            batch if isinstance(batch, tuple) else (batch,) for batch in batches
+        ]
+        num_each = num_replicas // len(hosts[0])
+        parts = [_divide(each, num_each, strategy) for each in hosts]
+
+        def own_rows(
+            context: tf.distribute.experimental.ValueContext,
+        ) -> tuple[Any, ...]:
+            place = context.replica_id_in_sync_group % num_replicas
+            return tuple(part[place] for part in parts)
+
+        # Cut here, so that a replica is sent its own rows and no others.
+        rows = strategy.experimental_distribute_values_from_function(own_rows)
+        outputs = strategy.run(compute, args=rows)
+        return _undivide(
+            strategy.experimental_local_results(outputs),
+            sizes=[part.shape[0] for part in hosts[0]],
+        )
+
+    return compute_spread
+
+
+def _undivide(parts: Sequence[tf.Tensor], sizes: Sequence[int]) -> tf.Tensor:
+    """Join what `_divide` cut of hosts' rows, without the padding."""
+    each = len(parts) // len(sizes)
+    rows = [
+        tf.concat(parts[i * each : (i + 1) * each], 0)[:size]
+        for i, size in enumerate(sizes)
+    ]
+    return tf.concat(rows, 0)
+
+
 def _runs_on_replicas(strategy: tf.distribute.Strategy) -> bool:
     """Tell whether a plain call would not compute where the weights are."""
     return (
         strategy.num_replicas_in_sync > 1
         # One core of a TPU, too: a plain call runs on the host.
         or isinstance(strategy, tf.distribute.TPUStrategy)
+        or bool(runtime.other_hosts(strategy))
     )
 
 
-def _divide(batch: tf.Tensor, num_parts: int) -> tf.Tensor:
-    """Return a batch in equal parts: [parts, rows, ...], padded with zeros."""
-    size = batch.shape[0]
-    if size is None:
-        raise ValueError(
-            "Inference on several replicas needs batches of a known size. "
-            f"Received images of shape {batch.shape}."
-        )
-    rows = -(-size // num_parts)
-    padding = [[0, rows * num_parts - size]] + [[0, 0]] * (len(batch.shape) - 1)
-    return tf.reshape(
-        tf.pad(batch, padding), [num_parts, rows, *batch.shape[1:]]
-    )
+def _divide(
+    hosts: Sequence[tf.Tensor], num_each: int, strategy: tf.distribute.Strategy
+) -> list[tf.Tensor]:
+    """Return hosts' rows in equal parts, those of a host padded with zeros."""
+    parts = []
+    # Where rows lie they are cut, too.
+    places = runtime.other_hosts(strategy) if len(hosts) > 1 else [None]
+    for place, rows in zip(places, hosts, strict=True):
+        size = rows.shape[0]
+        if size is None:
+            raise ValueError(
+                "Inference on several replicas needs batches of a known size. "
+                f"Received images of shape {rows.shape}."
+            )
+        missing = -size % num_each
+        padding = [[0, missing]] + [[0, 0]] * (len(rows.shape) - 1)
+        with tf.device(place):
+            parts.extend(tf.split(tf.pad(rows, padding), num_each))
+    return parts

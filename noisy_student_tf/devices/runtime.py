@@ -28,6 +28,7 @@ _CHATTY_MODULES = (
 _VARIABLE = "TF_CONFIG"
 _TASKS = ("chief", "worker")
 _RETRY_SECONDS = 0.2
+_ONE_MACHINE = (tf.distribute.OneDeviceStrategy, tf.distribute.MirroredStrategy)
 # The address of the TPU of the machine that the process runs on.
 _THIS_HOST = "local"
 _EXAMPLE = (
@@ -98,6 +99,23 @@ def own_strategy(strategy: tf.distribute.Strategy) -> tf.distribute.Strategy:
     if num_workers(strategy) == 1:
         return strategy
     return make_strategy(configs.RuntimeConfig(strategy="one_device"))
+
+
+def other_hosts(strategy: tf.distribute.Strategy) -> tuple[str, ...]:
+    """Return the hosts of a strategy's replicas, if not all are this process.
+
+    Returns:
+        Their CPUs in the order of the replicas; empty where this process
+        makes the images itself, or each of several does.
+    """
+    if not isinstance(strategy, (tf.distribute.TPUStrategy, *_ONE_MACHINE)):
+        return ()
+    found = {}
+    for device in strategy.extended.worker_devices:
+        spec = tf.DeviceSpec.from_string(device)
+        host = spec.replace(device_type="CPU", device_index=0)
+        found[host.to_string()] = spec.job not in (None, "localhost")
+    return tuple(found) if any(found.values()) else ()
 
 
 def _check_remote_hosts(runtime: configs.RuntimeConfig) -> None:

@@ -17,8 +17,13 @@ def make_eval_stream(
     batch_size: int,
     crop: decode.TestCrop = "center",
     image_ids: Sequence[bytes] = (),
+    input_pipelines: int = 1,
+    input_pipeline_index: int = 0,
 ) -> tf.data.Dataset:
-    """Return the batches of a whole split.
+    """Return the batches of a whole split, or a host's part of each.
+
+    Every host reads all records, and decodes its own. Behind them a part is
+    padding, without end.
 
     Args:
         shard_set: What is read; pseudo-labeled sets give no labels.
@@ -27,6 +32,9 @@ def make_eval_stream(
         crop: "center" is the published crop, "whole" the whole picture.
         image_ids: Of ImageNet records, which carry none: those of their
             indexes, in the order of the records.
+        input_pipelines: Hosts that make a part of every batch each, as many
+            consecutive images.
+        input_pipeline_index: Which part.
 
     Returns:
         Dictionaries: `images` float32 [batch, resolution, resolution, 3],
@@ -35,28 +43,58 @@ def make_eval_stream(
         `is_valid` bool [batch], False where the last batch is padded.
 
     Raises:
-        ValueError: The set is empty.
+        ValueError: The set is empty, or the hosts cannot share a batch.
     """
     shards.check_not_empty(shard_set)
+    rows = _rows_of_host(batch_size, input_pipelines)
+    records, parse = _open(shard_set, image_ids)
+    if input_pipelines > 1:
+        first = rows * input_pipeline_index
+        records = _consecutive(records, first, rows, out_of=batch_size)
+    return _batch(
+        records,
+        parse,
+        resolution=resolution,
+        batch_size=rows,
+        crop=crop,
+        is_endless=input_pipelines > 1,
+    )
+
+
+def _open(
+    shard_set: shards.ShardSet, image_ids: Sequence[bytes]
+) -> tuple[tf.data.Dataset, _Parse]:
+    """Return a set's records, and how they are parsed."""
     records = tf.data.TFRecordDataset(list(shard_set.paths))
     # A truncated set shall not be taken for a whole one.
     records = records.apply(
         tf.data.experimental.assert_cardinality(shard_set.num_records)
     )
-    parse: _Parse = schema.parse_image
-    if shard_set.schema == "imagenet":
-        parse = schema.parse_imagenet
     if image_ids:
         named = tf.data.Dataset.from_tensor_slices(list(image_ids))
-        records = tf.data.Dataset.zip(records, named)
-        parse = _parse_named
-    return _batch(
-        records,
-        parse,
-        resolution=resolution,
-        batch_size=batch_size,
-        crop=crop,
+        return tf.data.Dataset.zip(records, named), _parse_named
+    if shard_set.schema == "imagenet":
+        return records, schema.parse_imagenet
+    return records, schema.parse_image
+
+
+def _rows_of_host(batch_size: int, num_hosts: int) -> int:
+    if batch_size % num_hosts:
+        raise ValueError(
+            f"--training.evaluation_batch_size={batch_size}: accepted is a "
+            f"multiple of the {num_hosts} hosts that make the images."
+        )
+    return batch_size // num_hosts
+
+
+def _consecutive(
+    records: tf.data.Dataset, first: int, count: int, *, out_of: int
+) -> tf.data.Dataset:
+    """Return `count` records of each batch of so many, from `first` on."""
+    numbered = records.enumerate().filter(
+        lambda number, _: (number - first) % out_of < count
     )
+    return numbered.map(lambda _, record: record)
 
 
 def _parse_named(
@@ -108,6 +146,8 @@ def make_shards_stream(
     resolution: int,
     batch_size: int,
     crop: decode.TestCrop = "center",
+    input_pipelines: int = 1,
+    input_pipeline_index: int = 0,
 ) -> tf.data.Dataset:
     """Return the batches of several shards, one after the other.
 
@@ -115,17 +155,14 @@ def make_shards_stream(
     others are read. The pipeline is traced once for all of them, and the next
     shard is read while the last one's images are still decoded.
 
+    Of several hosts each makes batches of every n-th shard, of which a batch
+    of all is put together; behind them comes padding, without end.
+
     Returns:
-        As of `make_eval_stream`, and `shards` int32 [batch], the place of the
-        batch's shard among `paths`. Shards without records have no batch.
+        As of `make_eval_stream`, and `shards` int32 [batch], the place of each
+        image's shard among `paths`. Shards without records have no batch.
     """
-
-    def read(place: tf.Tensor, path: tf.Tensor) -> tf.data.Dataset:
-        batches = tf.data.TFRecordDataset(path).batch(batch_size)
-        places = tf.fill([batch_size], tf.cast(place, tf.int32))
-        padded = batches.map(lambda batch: (_pad(batch, batch_size), places))
-        return padded.prefetch(1)
-
+    rows = _rows_of_host(batch_size, input_pipelines)
     make_example = _example_maker(
         schema.parse_image, resolution=resolution, crop=crop
     )
@@ -140,11 +177,34 @@ def make_shards_stream(
         )
         return {**example, "shards": place}
 
-    listed = tf.data.Dataset.from_tensor_slices(list(paths)).enumerate()
-    examples = raw_stream.map_in_order(
-        listed.flat_map(read).unbatch(), make_padded
+    places = range(input_pipeline_index, len(paths), input_pipelines)
+    records = _padded_shards(paths, places, rows)
+    if input_pipelines > 1:
+        padding = tf.data.Dataset.from_tensors((b"", 0))
+        records = records.concatenate(padding.repeat())
+    examples = raw_stream.map_in_order(records, make_padded)
+    return raw_stream.finish(examples.batch(rows, drop_remainder=True))
+
+
+def _padded_shards(
+    paths: Sequence[str], places: Sequence[int], rows: int
+) -> tf.data.Dataset:
+    """Return records and their shards' places, each shard filled to batches."""
+
+    def read(place: tf.Tensor, path: tf.Tensor) -> tf.data.Dataset:
+        batches = tf.data.TFRecordDataset(path).batch(rows)
+        padded = batches.map(
+            lambda batch: (_pad(batch, rows), tf.fill([rows], place))
+        )
+        return padded.prefetch(1)
+
+    listed = tf.data.Dataset.from_tensor_slices(
+        (
+            tf.constant(list(places), tf.int32),
+            tf.constant([paths[place] for place in places], tf.string),
+        )
     )
-    return raw_stream.finish(examples.batch(batch_size, drop_remainder=True))
+    return listed.flat_map(read).unbatch()
 
 
 def _pad(records: tf.Tensor, size: int) -> tf.Tensor:
@@ -187,13 +247,15 @@ def _batch(
     resolution: int,
     batch_size: int,
     crop: decode.TestCrop,
+    is_endless: bool = False,
 ) -> tf.data.Dataset:
     make_example = _example_maker(parse, resolution=resolution, crop=crop)
     examples = raw_stream.map_in_order(records, make_example)
     nothing = _padding(resolution)
     if "parts" in examples.element_spec:
         nothing["parts"] = tf.constant(0)
-    padding = tf.data.Dataset.from_tensors(nothing).repeat(batch_size - 1)
+    padding = tf.data.Dataset.from_tensors(nothing)
+    padding = padding.repeat(None if is_endless else batch_size - 1)
     # What is dropped is padding alone: the last image's batch is full.
     examples = examples.concatenate(padding)
     return raw_stream.finish(examples.batch(batch_size, drop_remainder=True))

@@ -4,7 +4,6 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
@@ -36,9 +35,14 @@ class Labels:
 
 
 def compile_labeling(
-    predict_fn: teacher.PredictFn, spec: tf.TensorSpec, *, num_classes: int
+    predict_fn: teacher.PredictFn, spec: Any, *, num_classes: int
 ) -> LabelBatch:
     """Return a function that labels batches of images, traced once.
+
+    Args:
+        predict_fn: The teacher.
+        spec: Of a batch's images, or of each of several hosts' part.
+        num_classes: Of the teacher.
 
     Raises:
         ValueError: From the function, in tracing: the teacher has another
@@ -88,22 +92,32 @@ def label(
         tf.errors.DataLossError: A file is damaged.
         tf.errors.InvalidArgumentError: A picture is damaged.
     """
-    left_out = functools.lru_cache(1)(left_out)
+    # One for each host that labels at the same time.
+    left_out = functools.lru_cache(256)(left_out)
     for batch, outputs in _ahead(label_batch, stream):
-        place = int(batch["shards"][0])
-        is_wanted = batch["is_valid"].numpy()
+        places = batch["shards"].numpy()
+        is_valid = batch["is_valid"].numpy()
         image_ids = batch["image_ids"].numpy()
-        if unwanted := left_out(place):
-            is_wanted &= [each not in unwanted for each in image_ids]
-        found = {
-            name: values.numpy()[is_wanted] for name, values in outputs.items()
-        }
-        ids = _id_array(image_ids[is_wanted], paths[place])
-        _check_probabilities(ids, found["sums"], found["minima"], paths[place])
-        rows = predictions.PredictedRows(
-            found["class_ids"], found["confidences"], ids
-        )
-        yield Labels(place, rows, found["probabilities"])
+        computed = {name: values.numpy() for name, values in outputs.items()}
+        for place in np.unique(places[is_valid]).tolist():
+            is_wanted = is_valid & (places == place)
+            if unwanted := left_out(place):
+                is_wanted &= [each not in unwanted for each in image_ids]
+            found = {
+                name: values[is_wanted] for name, values in computed.items()
+            }
+            ids = _id_array(image_ids[is_wanted], paths[place])
+            yield _labels(place, ids, found, paths[place])
+
+
+def _labels(
+    place: int, ids: np.ndarray, found: dict[str, np.ndarray], path: str
+) -> Labels:
+    _check_probabilities(ids, found["sums"], found["minima"], path)
+    rows = predictions.PredictedRows(
+        found["class_ids"], found["confidences"], ids
+    )
+    return Labels(place, rows, found["probabilities"])
 
 
 def _ahead(
@@ -167,15 +181,35 @@ def ahead_of_use(
 
 
 def by_place(
-    labels: Iterator[Labels], num_shards: int
+    labels: Iterator[Labels], num_shards: int, *, num_hosts: int = 1
 ) -> Iterator[tuple[int, Iterator[Labels]]]:
-    """Yield every place with its batches, of which empty shards have none."""
-    nothing: tuple[int, Iterator[Labels]] = (num_shards, iter(()))
-    groups = itertools.groupby(labels, key=lambda each: each.place)
-    found = next(groups, nothing)
+    """Yield every place with its batches, of which empty shards have none.
+
+    Each is to be read to its end before the next one. What other hosts label
+    meanwhile, some shards at a time, is held.
+
+    Args:
+        labels: Of each host in ascending places, every `num_hosts`-th.
+        num_shards: Number of places.
+        num_hosts: That label.
+    """
+    held: dict[int, list[Labels]] = {}
+
+    def has_ended(place: int) -> bool:
+        return any(
+            other > place and (other - place) % num_hosts == 0 for other in held
+        )
+
+    def of_place(place: int) -> Iterator[Labels]:
+        yield from held.pop(place, ())
+        while not has_ended(place):
+            each = next(labels, None)
+            if each is None:
+                return
+            if each.place == place:
+                yield each
+            else:
+                held.setdefault(each.place, []).append(each)
+
     for place in range(num_shards):
-        if place == found[0]:
-            yield found
-            found = next(groups, nothing)
-        else:
-            yield place, iter(())
+        yield place, of_place(place)

@@ -44,7 +44,8 @@ class Request:
 
     Attributes:
         predict_fn: The teacher: images float32 [batch, height, width, 3] in
-            [0, 255] to probabilities float32 [batch, num_classes].
+            [0, 255], or the parts of several hosts, to probabilities float32
+            [batch, num_classes].
         unlabeled: The shards to label.
         unlabeled_fingerprint: Of the images, so that no other ones' labels are
             taken for theirs.
@@ -188,7 +189,8 @@ def _label_shards(
     """
     paths = [request.unlabeled.paths[index] for index in todo]
     stream = request.make_stream(paths)
-    images = stream.element_spec["images"]
+    spec = stream.element_spec
+    images = spec["images"]
     labels = label_stream.ahead_of_use(
         label_stream.label(
             label_stream.compile_labeling(
@@ -198,12 +200,17 @@ def _label_shards(
             paths,
             lambda place: request.left_out(todo[place]),
         ),
-        num_ahead=max(2, _ROWS_PER_GROUP // images.shape[0]),
+        num_ahead=max(2, _ROWS_PER_GROUP // spec["is_valid"].shape[0]),
+    )
+    grouped = label_stream.by_place(
+        labels,
+        len(todo),
+        num_hosts=len(images) if isinstance(images, tuple) else 1,
     )
     place = 0
     with contextlib.closing(labels):
         try:
-            for place, batches in label_stream.by_place(labels, len(todo)):
+            for place, batches in grouped:
                 _write_shard(request, todo[place], batches, progress)
         except _DAMAGED as error:
             path = _find_damaged(request, paths[place:])

@@ -9,7 +9,7 @@ import tensorflow as tf
 from absl import logging
 
 from noisy_student_tf import files
-from noisy_student_tf.devices import replicas
+from noisy_student_tf.devices import replicas, runtime
 from noisy_student_tf.evaluation import calibration, evaluate
 from noisy_student_tf.model import saved, specs
 from noisy_student_tf.pseudo_labels import plausibility, teacher
@@ -191,7 +191,8 @@ def _measure(
                 "the temperature on. Set --data.validation_fraction."
             )
         return {**nothing, "temperature": 1.0}
-    stream = runs.test_stream(run, spec, split=_SPLIT)
+    hosts = runtime.other_hosts(run.strategy)
+    stream = runs.test_stream(run, spec, split=_SPLIT, hosts=hosts)
     logits_fn = tf.function(
         lambda images: teacher.log_probabilities(predict_fn(images)),
         autograph=False,

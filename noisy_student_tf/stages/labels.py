@@ -14,7 +14,7 @@ from data_prep import find_duplicates
 from data_prep import write_pseudo_labeled as pseudo_labeled_writer
 from data_prep.shards import beam_shards
 from noisy_student_tf import recipes, terminal
-from noisy_student_tf.devices import replicas, runtime
+from noisy_student_tf.devices import pod, replicas, runtime
 from noisy_student_tf.model import saved
 from noisy_student_tf.pipeline import eval_stream
 from noisy_student_tf.pseudo_labels import plausibility, summary
@@ -199,7 +199,8 @@ def _stream(
     shard_set: shards.ShardSet,
     paths: Sequence[str],
 ) -> tf.data.Dataset:
-    return eval_stream.make_shards_stream(
+    make_part = functools.partial(
+        eval_stream.make_shards_stream,
         paths,
         resolution=made.spec.resolution,
         batch_size=predictor.batch_size(
@@ -209,6 +210,8 @@ def _stream(
         ),
         crop=runs.test_crop(made.spec),
     )
+    hosts = runtime.other_hosts(run.strategy)
+    return pod.made_on(hosts, make_part) if hosts else make_part()
 
 
 def _warn_of_class_mix(run: runs.Run, directory: str) -> None:

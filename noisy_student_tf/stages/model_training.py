@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from noisy_student_tf import configs, recipes, workdirs
-from noisy_student_tf.devices import replicas
+from noisy_student_tf.devices import replicas, runtime
 from noisy_student_tf.evaluation import evaluate
 from noisy_student_tf.model import architectures, saved, specs
 from noisy_student_tf.pipeline import train_stream
@@ -252,7 +252,12 @@ def _validator(
     """Return a function that measures a model on the validation images."""
     if "validation" not in shards.read_manifest(run.workdir.labeled)["splits"]:
         return lambda model: {}
-    stream = runs.test_stream(run, spec, split="validation")
+    stream = runs.test_stream(
+        run,
+        spec,
+        split="validation",
+        hosts=runtime.other_hosts(run.strategy),
+    )
 
     def validate(model: keras.Model) -> dict[str, Any]:
         measured = evaluate.evaluate(compiled(model), stream, spec.num_classes)

@@ -166,7 +166,12 @@ def _measure_split(
         resolution=0 if resolution == spec.resolution else resolution,
     )
     stream = runs.test_stream(
-        run, spec, split=split, resolution=resolution, is_named=True
+        run,
+        spec,
+        split=split,
+        resolution=resolution,
+        is_named=True,
+        hosts=runtime.other_hosts(run.strategy),
     )
     return evaluate.evaluate_and_keep(
         logits_fn,
@@ -201,7 +206,8 @@ def _standing(
     if "validation" in shards.read_manifest(run.workdir.labeled)["splits"]:
         choices = held_out.read_choices(path)
         found["validation"] = metrics.standing(choices.labels, choices.classes)
-    stream = runs.test_stream(run, spec, split="train")
+    hosts = runtime.other_hosts(run.strategy)
+    stream = runs.test_stream(run, spec, split="train", hosts=hosts)
     num_batches = math.ceil(
         _MAX_TRAINING_IMAGES / run.config.training.evaluation_batch_size
     )

@@ -1,8 +1,9 @@
 """What every stage is given, and what the stages share."""
 
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 from absl import logging
@@ -175,6 +176,7 @@ def test_stream(
     resolution: int = 0,
     batch_size: int = 0,
     is_named: bool = False,
+    hosts: Sequence[str] = (),
 ) -> tf.data.Dataset:
     """Return a split's images as a model is tested on them.
 
@@ -187,6 +189,8 @@ def test_stream(
         batch_size: 0: that of evaluation.
         is_named: Whether records without ids, ImageNet's, get those of their
             indexes.
+        hosts: That make the images, for a model that is spread over them;
+            see `runtime.other_hosts`.
     """
     directory = run.workdir.folder(folder)
     shard_set = shards.open_split(directory, split)
@@ -195,13 +199,19 @@ def test_stream(
         for path in shards.index_paths(directory, split):
             index = parquet_files.read_columns(path, ["image_id"])
             image_ids += index["image_id"].to_pylist()
-    return eval_stream.make_eval_stream(
+    make_part = functools.partial(
+        eval_stream.make_eval_stream,
         shard_set,
         resolution=resolution or spec.resolution,
         batch_size=batch_size or run.config.training.evaluation_batch_size,
         crop=test_crop(spec),
         image_ids=image_ids,
     )
+    if not hosts:
+        return make_part()
+    from noisy_student_tf.devices import pod
+
+    return pod.made_on(hosts, make_part)
 
 
 def test_crop(spec: specs.ModelSpec) -> decode.TestCrop:

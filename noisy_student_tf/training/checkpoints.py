@@ -44,6 +44,7 @@ class Checkpoints:
         *,
         keep: int,
         is_writer: bool,
+        hosts: Sequence[str] = (),
     ) -> None:
         """Name what is saved, and remove what a killed run left unfinished.
 
@@ -53,6 +54,7 @@ class Checkpoints:
             keep: How many checkpoints are kept, the newest; the one of the
                 best score is kept beside them.
             is_writer: Whether this process saves; of several, one does.
+            hosts: That hold the replicas, and read; see `runtime.other_hosts`.
 
         Raises:
             ValueError: The disk has too little room.
@@ -60,6 +62,7 @@ class Checkpoints:
         self._directory = directory
         self._keep = keep
         self._is_writer = is_writer
+        self._hosts = hosts
         self._state = train_state
         self._variables = train_state.variables()
         self._copies: dict[str, list[np.ndarray]] = {}
@@ -143,9 +146,9 @@ class Checkpoints:
         files.remove(self._path(step))
         files.make_directories(self._path(step))
         write_variables(self._path(step, _PREFIX), self._copies)
-        names = files.list_directory(self._path(step))
         checksums = {
-            name: shards.fingerprint(self._path(step, name)) for name in names
+            name: shards.fingerprint(self._path(step, name))
+            for name in files.list_directory(self._path(step))
         }
         files.write_json(
             self._path(step, _MANIFEST), {**content, "checksums": checksums}
@@ -226,9 +229,8 @@ class Checkpoints:
     def _read(self, step: int, parts: Sequence[str]) -> None:
         prefix = self._path(step, _PREFIX)
         try:
-            read_variables(
-                prefix, {part: self._variables[part] for part in parts}
-            )
+            variables = {part: self._variables[part] for part in parts}
+            read_variables(prefix, variables, self._hosts)
         except ValueError as error:
             raise ValueError(
                 f"{prefix}: the checkpoint is of another model or optimizer "
@@ -239,20 +241,16 @@ class Checkpoints:
 
     def _check_room(self) -> None:
         """Refuse a disk that could not hold the checkpoints to be kept."""
-        num_bytes = sum(
-            variable.shape.num_elements() * variable.dtype.size
-            for variables in self._variables.values()
-            for variable in variables
-        )
         # The newest, the best, and the one being written.
-        missing = max(1, self._keep + 2 - len(self._steps()))
+        count = max(1, self._keep + 2 - len(self._steps()))
+        needed = count * self._state.num_bytes()
         free = files.free_bytes(self._directory)
-        if free is not None and free < missing * num_bytes:
+        if free is not None and free < needed:
             raise ValueError(
                 f"--training.keep_checkpoints={self._keep}: checkpoints in "
-                f"{self._directory} will need {missing * num_bytes / 1e9:.2f} "
-                f"GB more, {free / 1e9:.2f} GB are free. Free some, keep "
-                "fewer, or name another --workdir."
+                f"{self._directory} will need {needed / 1e9:.2f} GB more, "
+                f"{free / 1e9:.2f} GB are free. Free some, keep fewer, or name "
+                "another --workdir."
             )
 
     def _check_finite(self, step: int) -> None:
@@ -273,9 +271,8 @@ class Checkpoints:
         files.remove(self._path(step))
 
     def _steps(self) -> list[int]:
-        matches = map(
-            _DIRECTORY.fullmatch, files.list_directory(self._directory)
-        )
+        names = files.list_directory(self._directory)
+        matches = map(_DIRECTORY.fullmatch, names)
         return sorted(int(match[1]) for match in matches if match)
 
     def _path(self, step: int, *names: str) -> str:
@@ -301,9 +298,13 @@ def write_variables(
 
 
 def read_variables(
-    prefix: str, parts: Mapping[str, Sequence[tf.Variable]]
+    prefix: str,
+    parts: Mapping[str, Sequence[tf.Variable]],
+    hosts: Sequence[str] = (),
 ) -> None:
     """Read variables; the files' other parts are left alone.
+
+    `hosts`, other machines that hold replicas of them, read for themselves.
 
     Raises:
         ValueError: The files hold other variables, or cannot be read; nothing
@@ -320,12 +321,13 @@ def read_variables(
         for name, shape in reader.get_variable_to_shape_map().items()
         if name.split("/")[0] in parts
     }
-    expected = {
-        name: (variable.shape.as_list(), variable.dtype)
-        for name, variable in named.items()
-    }
+    expected = {n: (v.shape.as_list(), v.dtype) for n, v in named.items()}
     if found != expected:
         raise ValueError(_difference(found, expected))
+    if hosts:
+        from noisy_student_tf.devices import pod
+
+        return pod.read_variables(prefix, named)
     for name, variable in named.items():
         variable.assign(reader.get_tensor(name))
 
@@ -338,9 +340,7 @@ def _named(parts: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     }
 
 
-def _difference(
-    found: Mapping[str, object], expected: Mapping[str, object]
-) -> str:
+def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
     differing = [
         f"{name} is {found.get(name, 'missing')} in the files, "
         f"{expected.get(name, 'missing')} in the run"

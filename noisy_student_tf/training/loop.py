@@ -28,7 +28,7 @@ def train(task: progress.Task) -> progress.TrainResult:
         SystemExit: SIGTERM came; the state is saved, and the code is
             `watching.EXIT_CODE`.
     """
-    replicas.check_batch_divides(
+    check_batch_divides(
         labeled_batch_size=task.durations.labeled_batch_size,
         unlabeled_batch_size=task.durations.unlabeled_batch_size,
         num_replicas=task.strategy.num_replicas_in_sync,
@@ -47,6 +47,36 @@ def train(task: progress.Task) -> progress.TrainResult:
         return run.result()
     finally:
         run.record.close()
+
+
+def check_batch_divides(
+    *,
+    labeled_batch_size: int,
+    unlabeled_batch_size: int,
+    num_replicas: int,
+    accumulation_steps: int = 1,
+) -> None:
+    """Check that every replica, and every part, gets as many images.
+
+    Raises:
+        ValueError: It would not; shapes must be equal and static.
+    """
+    sizes = {
+        "training.labeled_batch_size": labeled_batch_size,
+        "training.unlabeled_ratio": unlabeled_batch_size,
+    }
+    num_shares = num_replicas * accumulation_steps
+    parts = ""
+    if accumulation_steps > 1:
+        parts = f", each in {accumulation_steps} parts,"
+    for flag, size in sizes.items():
+        if size % num_shares:
+            raise ValueError(
+                f"--{flag}: it gives a global batch of {size} images, which "
+                f"{num_replicas} replicas{parts} cannot share equally. Choose "
+                f"a multiple of {num_shares}, or --runtime.num_devices and "
+                f"--training.accumulation_steps whose product divides {size}."
+            )
 
 
 def _announce(run: progress.Progress) -> None:

@@ -280,6 +280,7 @@ def begin(task: Task) -> Progress:
         train_state,
         keep=task.config.training.keep_checkpoints,
         is_writer=runtime.is_chief(task.strategy),
+        hosts=runtime.other_hosts(task.strategy),
     )
     extra = _restore(task, train_state, saved)
     return Progress(

@@ -86,6 +86,14 @@ class TrainState:
             for part, variables in parts.items()
         }
 
+    def num_bytes(self) -> int:
+        """Return the size of what changes: of a checkpoint."""
+        return sum(
+            variable.shape.num_elements() * variable.dtype.size
+            for variables in self.variables().values()
+            for variable in variables
+        )
+
 
 def create(
     *,

@@ -53,11 +53,6 @@ def test_a_batch_of_unknown_size_is_told():
         spread(tf.zeros([4, 2]))
 
 
-def test_one_process_of_one_keeps_its_strategy():
-    strategy = strategies.mirrored(2)
-    assert runtime.own_strategy(strategy) is strategy
-
-
 def linear_subject(monkeypatch, strategy):
     """Return a classifier whose logits are the images times a variable."""
     weights = np.random.default_rng(0).normal(size=[SIDE * SIDE * 3, 5])
@@ -97,6 +92,28 @@ def test_two_replicas_measure_and_attack_as_one(monkeypatch):
     expected = adversarial.make_gradient_sign(one.logits_fn)(images, labels)
     np.testing.assert_array_equal(two.gradient_sign(images, labels), expected)
     assert {-1.0, 1.0} <= set(np.unique(expected))
+
+
+def test_hosts_divide_their_own_rows(monkeypatch):
+    # Two hosts of two replicas each, whose parts do not divide.
+    monkeypatch.setattr(
+        runtime, "other_hosts", lambda strategy: ("/cpu:0", "/cpu:2")
+    )
+    sizes = set()
+
+    def compute(rows):
+        sizes.add(rows.shape[0])
+        return tf.reshape(rows, [-1, 1])
+
+    spread = tf.function(replicas.spread(compute, strategies.mirrored(4)))
+    found = spread((numbered(3), 10 + numbered(3)))
+    np.testing.assert_array_equal(found[:, 0], [0, 1, 2, 10, 11, 12])
+    assert sizes == {2}
+
+
+def test_one_process_of_one_keeps_its_strategy():
+    strategy = strategies.mirrored(2)
+    assert runtime.own_strategy(strategy) is strategy
 
 
 def test_a_stream_is_made_once_for_a_host():

@@ -11,7 +11,10 @@ from noisy_student_tf import configs
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.devices import replicas, runtime
 from noisy_student_tf.training import state, step
+from tests import strategies
 from tests.training import tiny
+
+WORKER = "/job:worker/replica:0/task:{}/device:{}"
 
 
 def test_auto_is_one_device_without_gpus():
@@ -251,3 +254,33 @@ def test_one_process_is_its_own_chief():
     assert runtime.num_workers(strategy) == 1
     assert runtime.agree(strategy, [3, 4]) == [[3, 4]]
     runtime.wait_for_all(strategy)
+
+
+def test_this_machine_alone_has_no_other_hosts():
+    for strategy in (
+        strategies.mirrored(1),
+        strategies.mirrored(2),
+        strategies.tpu(2),
+        tf.distribute.get_strategy(),
+    ):
+        assert runtime.other_hosts(strategy) == ()
+
+
+def test_hosts_of_a_pod_are_named_in_their_replicas_order():
+    class Pod(tf.distribute.TPUStrategy):
+        def __init__(self):
+            pass
+
+        @property
+        def extended(self):
+            class Extended:
+                worker_devices = tuple(
+                    WORKER.format(task, f"TPU:{core}")
+                    for task in (0, 1)
+                    for core in (0, 1)
+                )
+
+            return Extended()
+
+    expected = tuple(WORKER.format(task, "CPU:0") for task in (0, 1))
+    assert runtime.other_hosts(Pod()) == expected

@@ -500,3 +500,21 @@ def test_stream_of_other_shapes_is_refused(tmp_path):
                 start_step, num_unlabeled=0
             ),
         )
+
+
+def test_batch_that_replicas_cannot_share_is_refused():
+    with pytest.raises(ValueError, match=r"labeled_batch_size.* 3 replicas"):
+        loop.check_batch_divides(
+            labeled_batch_size=4, unlabeled_batch_size=9, num_replicas=3
+        )
+    with pytest.raises(ValueError, match=r"labeled_batch_size.* in 4 parts"):
+        loop.check_batch_divides(
+            labeled_batch_size=4,
+            unlabeled_batch_size=8,
+            num_replicas=2,
+            accumulation_steps=4,
+        )
+    with pytest.raises(ValueError, match=r"unlabeled_ratio.* 10 images"):
+        loop.check_batch_divides(
+            labeled_batch_size=4, unlabeled_batch_size=10, num_replicas=4
+        )
