@@ -70,8 +70,8 @@ def make_train_steps(
     again when it has it: it is odd while it waits.
     """
     make_step = _step_maker(train_state, settings, strategy)
-    # Sums within a TPU's program spare its host a copy from every core.
-    is_summed = _is_tpu(strategy)
+    # An accelerator's next step is put in line behind one that has not ended.
+    is_queued = _is_tpu(strategy) or replicas.has_accelerator()
 
     def mark() -> list[tf.Tensor]:
         return [] if marks is None else [marks.assign_add(1)]
@@ -87,9 +87,12 @@ def make_train_steps(
         row = tf.zeros([width])
         waited_seconds = tf.constant(0.0, tf.float64)
         for i in tf.range(num_steps):
-            # Explicit order: a step's end, the clock, the input, the clock.
-            # A TPU's next step is put in line behind one that has not ended.
-            with tf.control_dependencies([] if is_summed else [row]):
+            # Batches that may be asked for ahead of the device.
+            tf.autograph.experimental.set_loop_options(parallel_iterations=2)
+            # Explicit order: a step's end, or in line the last batch's
+            # arrival; the clock; the input; the clock.
+            before = waited_seconds if is_queued else row
+            with tf.control_dependencies([before]):
                 asked, marked = _clock(settings), mark()
             with tf.control_dependencies([asked, *marked]):
                 batch = next(iterator)
@@ -97,11 +100,7 @@ def make_train_steps(
             with tf.control_dependencies(list(arrived)):
                 waited_seconds += _clock(settings) - asked
                 mark()
-            parts = make_step(batch, first_step + i)
-            if is_summed:
-                row = strategy.experimental_local_results(parts)[0]
-            else:
-                row = strategy.reduce("SUM", parts, axis=None)
+            row = make_step(batch, first_step + i)
             rows = rows.write(i, row)
         return rows.stack(), waited_seconds  # [num_steps, num_metrics], []
 
@@ -232,7 +231,7 @@ def _draw_kept(
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _ReplicaStep:
+class ReplicaStep:
     """What a replica does in a step, in its context.
 
     Attributes:
@@ -315,18 +314,24 @@ def _step_maker(
     settings: StepSettings,
     strategy: tf.distribute.Strategy,
 ) -> Callable[[Batch, tf.Tensor], tf.Tensor]:
-    """Return a function that makes a step and returns the replicas' metrics."""
-    replica = _ReplicaStep(train_state, settings, _is_tpu(strategy))
+    """Return a function that makes a step and returns all replicas' metrics."""
+    replica = ReplicaStep(train_state, settings, _is_tpu(strategy))
+
+    def all_of(metrics: tf.Tensor) -> tf.Tensor:
+        # Sums within a TPU's program spare its host a copy from every core.
+        if replica.is_tpu:
+            return strategy.experimental_local_results(metrics)[0]
+        return strategy.reduce("SUM", metrics, axis=None)
 
     # No Python branch depends on data here; looking for one takes seconds.
     @tf.autograph.experimental.do_not_convert
     def make_step(batch: Batch, step: tf.Tensor) -> tf.Tensor:
         if replica.num_parts == 1:
-            return strategy.run(replica.compute_and_apply, args=(batch, step))
+            make = replica.compute_and_apply
+            return all_of(strategy.run(make, args=(batch, step)))
         if replica.is_tpu:
-            return strategy.run(
-                replica.accumulate_and_apply, args=(batch, step)
-            )
+            make = replica.accumulate_and_apply
+            return all_of(strategy.run(make, args=(batch, step)))
         *gradients, metrics = replicas.sum_parts_around_replicas(
             strategy,
             replica.compute,
@@ -335,7 +340,7 @@ def _step_maker(
             shapes=replica.shapes(),
         )
         strategy.run(replica.apply, args=(gradients, step))
-        return metrics
+        return all_of(metrics)
 
     return make_step
 

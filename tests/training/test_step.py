@@ -395,24 +395,6 @@ def test_clean_twins_are_dealt_with_their_images():
         np.testing.assert_array_equal(a, b)
 
 
-def test_batch_that_replicas_cannot_share_is_refused():
-    with pytest.raises(ValueError, match=r"labeled_batch_size.* 3 replicas"):
-        replicas.check_batch_divides(
-            labeled_batch_size=4, unlabeled_batch_size=9, num_replicas=3
-        )
-    with pytest.raises(ValueError, match=r"labeled_batch_size.* in 4 parts"):
-        replicas.check_batch_divides(
-            labeled_batch_size=4,
-            unlabeled_batch_size=8,
-            num_replicas=2,
-            accumulation_steps=4,
-        )
-    with pytest.raises(ValueError, match=r"unlabeled_ratio.* 10 images"):
-        replicas.check_batch_divides(
-            labeled_batch_size=4, unlabeled_batch_size=10, num_replicas=4
-        )
-
-
 def test_replicas_get_every_second_row_of_the_batch():
     strategy = strategies.mirrored(2)
     stream = replicas.distribute(
@@ -443,3 +425,42 @@ def test_frozen_statistics_leave_their_average_untouched():
         update(tf.constant(t))
     for a, b in zip(*map(tiny.weights_of, (model, averages)), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("has_accelerator", "waits_for"),
+    # The last step's metrics; the seconds waited, which the last batch ended.
+    [(False, tf.float32), (True, tf.float64)],
+)
+def test_an_accelerators_next_step_is_asked_for_before_one_ends(
+    monkeypatch, has_accelerator, waits_for
+):
+    monkeypatch.setattr(replicas, "has_accelerator", lambda: has_accelerator)
+    configuration = tiny.make_config()
+    train_steps = step.make_train_steps(
+        one_state(configuration),
+        make_settings(configuration, tiny.make_durations(configuration)),
+        strategies.mirrored(1),
+    )
+    traced = train_steps.get_concrete_function(
+        iter(tiny.make_stream(0)), tf.constant(2)
+    )
+    assert awaited_types(traced.graph.as_graph_def()) == {waits_for}
+
+
+def awaited_types(graph):
+    """Return the types of what a step of the loop waits for at its clock."""
+    (body,) = (
+        function
+        for function in graph.library.function
+        if {"Timestamp", "IteratorGetNext"}
+        <= {node.op for node in function.node_def}
+    )
+    types = {each.name: each.type for each in body.signature.input_arg}
+    clocks = [node for node in body.node_def if node.op == "Timestamp"]
+    awaited = [
+        {name.lstrip("^").split(":")[0] for name in clock.input}
+        for clock in clocks
+    ]
+    (names,) = (each for each in awaited if each and each <= set(types))
+    return {tf.as_dtype(types[name]) for name in names}
