@@ -77,7 +77,9 @@ def test_a_port_in_use_is_named():
 def write_doubts(root):
     """Write a run with six labels, which teachers of folds doubt."""
     pictures = small_run.Pictures([f"cat/{n}.png" for n in range(6)], [0] * 6)
-    workdir = small_run.write(root, {"train": pictures})
+    unlabeled = small_run.Pictures(["1.png", "2.png"])
+    splits = {"unlabeled": unlabeled, "train": pictures}
+    workdir = small_run.write(root, splits)
     files.make_directories(workdir.folds)
     path = held_out.path(workdir.folds, "folds")
     with held_out.open_writer(path, 3) as keep:

@@ -147,6 +147,4 @@ def differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 
 def labeled_rows(run: Run) -> list[results.Row]:
     """Return the rows of a run, with its name in their titles."""
-    return [
-        row | {"title": f"{run.name}: {row['title']}"} for row in run.rows
-    ]
+    return [row | {"title": f"{run.name}: {row['title']}"} for row in run.rows]

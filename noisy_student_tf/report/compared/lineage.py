@@ -107,7 +107,9 @@ def _by_people(
         return None
     split, joined = pair.joined
     path = files.join(workdir.labeled, corrections.FILE)
-    answers = corrections.merge(corrections.read(path).corrections).answers
+    # There is an empty copy where people took all back.
+    said = corrections.parse(files.read_bytes(path), path)
+    answers = corrections.merge(said.corrections).answers
     labels = joined.labels.copy()
     for row, image_id in enumerate(joined.ids):
         answer = answers.get(image_id.tobytes())

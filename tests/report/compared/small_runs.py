@@ -37,7 +37,12 @@ def write(
         test: The held-out images.
         **overrides: Fields of the configuration.
     """
-    splits = {"train": train(num_labeled), "test": test}
+    unlabeled = small_run.Pictures(["heap/1.png", "heap/2.png"])
+    splits = {
+        "unlabeled": unlabeled,
+        "train": train(num_labeled),
+        "test": test,
+    }
     workdir = small_run.write(
         root, splits, **{"fixres.resolution": 0, **overrides}
     )
@@ -95,7 +100,9 @@ def write_answers(workdir, answers):
         )
         for key, name in answers.items()
     ]
-    corrections.append(files.join(workdir.labeled, corrections.FILE), said)
+    lines = [f"{corrections.to_line(each)}\n" for each in said]
+    path = files.join(workdir.labeled, corrections.FILE)
+    files.write_text(path, "".join(lines))
     manifest = shards.read_manifest(workdir.labeled)
     counts = {
         "num_decisions": 5,
@@ -108,5 +115,4 @@ def write_answers(workdir, answers):
         "unknown_ids": [],
     }
     manifest |= {"corrections": counts}
-    files.remove(files.join(workdir.labeled, shards.MANIFEST))
     shards.write_manifest(workdir.labeled, manifest)

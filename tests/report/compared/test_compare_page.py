@@ -112,9 +112,7 @@ def test_no_common_images_is_said(roots, tmp_path):
 
     assert found.rows == []
     assert any("no held-out image in common" in e for e in found.obstacles)
-    assert "no held-out image in common" in write(
-        [roots[0], third], tmp_path
-    )
+    assert "no held-out image in common" in write([roots[0], third], tmp_path)
 
 
 def test_other_classes_are_said(roots):
@@ -126,7 +124,9 @@ def test_other_classes_are_said(roots):
     found = compare_page.compare(roots)
 
     assert found.rows == []
-    assert any("has other classes than first (x, y;" in e for e in found.obstacles)
+    assert any(
+        "has other classes than first (x, y;" in e for e in found.obstacles
+    )
 
 
 def test_an_unfinished_run_is_said(roots, tmp_path):
