@@ -46,7 +46,6 @@ flags.DEFINE_integer("num_rounds", 4, "Rounds of answers.")
 flags.DEFINE_integer("round_size", 25, "Answers of a round.")
 flags.DEFINE_float("share_wrong", 0.05, "Answers that name another class.")
 flags.DEFINE_integer("queue_length", _DEFAULTS.length, "As of the page.")
-flags.DEFINE_integer("per_cluster", _DEFAULTS.per_cluster, "As of the page.")
 flags.DEFINE_integer("num_looked_at", _DEFAULTS.num_looked_at, "As of the page")
 
 _NETWORK = "efficientnet-lite0"
@@ -174,21 +173,20 @@ def choose_next(
     settings: facts.Settings,
 ) -> np.ndarray:
     """Return rows of the pool in the order of the queue: int64 [length]."""
-    margins = candidates.margins(
-        classifier.predict_proba(pool.features[unlabeled])
-    )
-    half = max(1, len(unlabeled) // 2)
-    kept = candidates.Smallest(min(settings.num_looked_at // 3, half))
-    kept.add(margins, unlabeled)
-    least, rows = kept.rows()
+    probabilities = classifier.predict_proba(pool.features[unlabeled])
+    margins = candidates.margins(probabilities)
+    count = settings.num_looked_at // 3
+    uncertain = candidates.Smallest(min(count, max(1, len(unlabeled) // 2)))
+    uncertain.add(margins, np.arange(len(unlabeled)))
+    sample = generator.permutation(len(unlabeled))[:count]
+    rows = np.union1d(uncertain.rows()[1], sample)
     chosen = label_next.choose(
-        least,
-        pool.features[rows],
+        probabilities[rows],
+        pool.features[unlabeled[rows]],
         length=settings.length,
-        per_cluster=settings.per_cluster,
         seed=int(generator.integers(2**31)),
     )
-    return rows[chosen.rows]
+    return unlabeled[rows[chosen.rows]]
 
 
 def choose_randomly(
@@ -302,7 +300,6 @@ def main(_: list[str]) -> None:
     settings = facts.Settings(
         length=flags.FLAGS.queue_length,
         num_looked_at=flags.FLAGS.num_looked_at,
-        per_cluster=flags.FLAGS.per_cluster,
     )
     result = compare(load(flags.FLAGS.dataset), settings)
     for name, entry in result.items():

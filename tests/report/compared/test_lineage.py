@@ -73,7 +73,7 @@ def test_people_s_labels_of_held_out_images_give_a_second_number(line):
     page = pages.render("report_corrections.html", lineage=section)
     text = re.sub(r"<[^>]+>", "", page)
     assert "With the labels that these images always had" in text
-    assert "people’s labels of 2 of them" in text
+    assert "labels of 2 of them, which training never saw" in text
     assert "62.5\u202f% before and 87.5\u202f% after" in text
 
 
