@@ -71,10 +71,17 @@ def read_all(paths: Sequence[str]) -> list[Run]:
     for root in roots:
         if roots.count(root) > 1:
             raise ValueError(f"{root} is named twice: name each run once.")
-    names = [root.rpartition("/")[2] for root in roots]
-    if len(set(names)) < len(names):
-        names = roots
-    return [read(*pair) for pair in zip(roots, names, strict=True)]
+    return [read(*pair) for pair in zip(roots, _names(roots), strict=True)]
+
+
+def _names(roots: Sequence[str]) -> list[str]:
+    """Return the shortest ends of different paths that tell them apart."""
+    parts = [root.split("/") for root in roots]
+    for count in range(1, max(map(len, parts))):
+        names = ["/".join(each[-count:]) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    return list(roots)
 
 
 def read(root: str, name: str) -> Run:

@@ -42,7 +42,8 @@ def choose(
     """
     answers = probabilities.astype(np.float64)
     answers[np.arange(len(answers)), answers.argmax(axis=1)] -= 1
-    seen = _standardize(features)
+    # Of the ones is the gradient of the last layer's bias.
+    seen = np.concatenate([np.ones([len(features), 1]), features], axis=1)
     squares = (answers**2).sum(axis=1) * (seen**2).sum(axis=1)
     generator = np.random.default_rng(seed)
     # Of no length is an image that says nothing new: as if it were chosen.
@@ -63,18 +64,3 @@ def choose(
     return Choice(
         np.array(chosen, np.int64), np.bincount(nearest, minlength=len(chosen))
     )
-
-
-def _standardize(features: np.ndarray) -> np.ndarray:
-    """Return features of mean 0 and deviation 1, and a column of ones.
-
-    As they are, those of one network are all long in the same direction, which
-    says nothing about what tells its images apart. Of the ones is the gradient
-    of the last layer's bias.
-    """
-    seen = np.ones([len(features), features.shape[1] + 1])
-    if len(features):
-        deviations = features.std(axis=0, dtype=np.float64)
-        seen[:, 1:] = features - features.mean(axis=0, dtype=np.float64)
-        seen[:, 1:] /= np.where(deviations > 0, deviations, 1)
-    return seen
