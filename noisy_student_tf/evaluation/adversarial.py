@@ -13,6 +13,7 @@ from absl import logging
 from noisy_student_tf.evaluation import evaluate
 
 Attack = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Keep = Callable[[int, Sequence[bytes], np.ndarray], None]
 
 # Paper, Section 4.2 and Figure 4.
 FGSM_EPSILONS = (2.0, 4.0, 8.0, 16.0)
@@ -129,6 +130,8 @@ def measure(
     stream: tf.data.Dataset,
     attacks: Sequence[tuple[float, int]],
     gradient_sign: Attack | None = None,
+    *,
+    keep: Keep | None = None,
 ) -> tuple[int, list[int]]:
     """Return how many images stay right under each attack.
 
@@ -139,6 +142,8 @@ def measure(
         attacks: (epsilon in pixels, iterations) of each: 1 iteration is FGSM,
             more are PGD.
         gradient_sign: Of the model; None: `make_gradient_sign`.
+        keep: Is given, for each batch and attack, the attack's place, the ids
+            of the images and bool [num_images], whether they stay right.
 
     Returns:
         The number of images, and how many of them are right under each.
@@ -168,4 +173,7 @@ def measure(
             classes = np.asarray(logits_fn(attacked)).argmax(1)
             is_right = classes == batch["labels"].numpy()
             num_correct[place] += int((is_right & is_valid).sum())
+            if keep:
+                ids = batch["image_ids"].numpy()[is_valid]
+                keep(place, list(ids), is_right[is_valid])
     return num_images, num_correct

@@ -34,6 +34,8 @@ def measure_corruptions(
     logits_fn: evaluate.LogitsFn,
     batches: Iterable[Mapping[str, tf.Tensor]],
     parts: Sequence[tuple[str, int]],
+    *,
+    keeps_images: bool = False,
 ) -> dict[str, Any]:
     """Measure a model on every corruption and severity.
 
@@ -43,16 +45,20 @@ def measure_corruptions(
         batches: Evaluation batches, with `parts` int [batch]: the place of
             each image's corruption and severity in `parts`.
         parts: (corruption, severity), severities of one ascending.
+        keeps_images: Whether the row has, `by_image`, what each image adds to
+            it; the batches have `image_ids` then.
 
     Returns:
         `errors`, corruption -> top-1 errors at severities 1 to 5; `accuracy`,
-        the plain mean over the 15 x 5 sets.
+        the plain mean over the 15 x 5 sets. `by_image` is id in hex -> how
+        many of the 5 severities are wrong, a digit for each of the 15.
 
     Raises:
         ValueError: A part has no images.
     """
     num_images = np.zeros(len(parts), np.int64)
     num_wrong = np.zeros(len(parts), np.int64)
+    by_image: dict[str, np.ndarray] = {}
     for batch in batches:
         is_valid = batch["is_valid"].numpy()
         classes = np.asarray(logits_fn(batch["images"])).argmax(1)
@@ -60,6 +66,10 @@ def measure_corruptions(
         places = np.asarray(batch["parts"])
         np.add.at(num_images, places[is_valid], 1)
         np.add.at(num_wrong, places[is_valid & is_wrong], 1)
+        if keeps_images:
+            ids = batch["image_ids"].numpy()
+            for i in np.flatnonzero(is_valid):
+                _count_wrong(by_image, ids[i], parts[places[i]], is_wrong[i])
     empty = [
         part for part, count in zip(parts, num_images, strict=True) if not count
     ]
@@ -76,6 +86,27 @@ def measure_corruptions(
         "accuracy": robustness_metrics.mean_accuracy(errors),
         **_UNKNOWN,
         "errors": errors,
+        **({"by_image": _as_digits(by_image)} if keeps_images else {}),
+    }
+
+
+def _count_wrong(
+    by_image: dict[str, np.ndarray],
+    image_id: bytes,
+    part: tuple[str, int],
+    is_wrong: bool,
+) -> None:
+    """Count one corrupted image; extra corruptions do not count for mCE."""
+    names = robustness_sets.CORRUPTIONS
+    if part[0] in names:
+        counts = by_image.setdefault(image_id.hex(), np.zeros(len(names), int))
+        counts[names.index(part[0])] += is_wrong
+
+
+def _as_digits(by_image: Mapping[str, np.ndarray]) -> dict[str, str]:
+    return {
+        image_id: "".join(map(str, counts))
+        for image_id, counts in by_image.items()
     }
 
 
@@ -84,6 +115,7 @@ def measure_perturbations(
     sequences: Mapping[str, Callable[[], Iterator[tuple[tf.Tensor, int]]]],
     *,
     difficulty: int = 1,
+    keeps_images: bool = False,
 ) -> dict[str, Any]:
     """Measure how a model's classes flip along sequences.
 
@@ -92,12 +124,15 @@ def measure_perturbations(
         sequences: Perturbation -> frames float32 [num_frames, resolution,
             resolution, 3] in [0, 255] and labels.
         difficulty: See `robustness_metrics.flip_probability`.
+        keeps_images: Whether the row has the flip probability of each
+            sequence: `by_sequence`, perturbation -> numbers in its order.
 
     Returns:
         `flip_probabilities` and `top5_distances` by perturbation; `accuracy`,
         the mean over all frames.
     """
     flips, distances = {}, {}
+    by_sequence: dict[str, list[float]] = {}
     num_frames = num_correct = 0
     for name in robustness_sets.PERTURBATIONS:
         rule: dict[str, Any] = {
@@ -118,6 +153,7 @@ def measure_perturbations(
             num_correct += int((classes == label).sum())
         if not each_flip:
             raise ValueError(f"There is no sequence of {name}.")
+        by_sequence[name] = each_flip
         flips[name] = float(np.mean(each_flip))
         distances[name] = float(np.mean(each_distance))
     return {
@@ -128,6 +164,7 @@ def measure_perturbations(
         "difficulty": difficulty,
         "flip_probabilities": flips,
         "top5_distances": distances,
+        **({"by_sequence": by_sequence} if keeps_images else {}),
     }
 
 
@@ -139,6 +176,7 @@ def measure_attacks(
     pgd_epsilons: Sequence[float] = (adversarial.PGD_EPSILON,),
     pgd_iterations: int = adversarial.PGD_ITERATIONS,
     gradient_sign: adversarial.Attack | None = None,
+    keeps_images: bool = False,
 ) -> list[dict[str, Any]]:
     """Measure a model under FGSM and PGD of several strengths.
 
@@ -149,14 +187,26 @@ def measure_attacks(
         pgd_epsilons: In pixels of [0, 255].
         pgd_iterations: Steps of PGD.
         gradient_sign: See `adversarial.measure`.
+        keeps_images: Whether rows have, `by_image`, id in hex -> whether the
+            image stays right; the batches have `image_ids` then.
 
     Returns:
         A row per attack; FGSM of epsilon 0, no attack, comes first.
     """
     kinds = [(FGSM, epsilon, 1) for epsilon in (0.0, *fgsm_epsilons)]
     kinds += [(PGD, epsilon, pgd_iterations) for epsilon in pgd_epsilons]
+    by_image: list[dict[str, bool]] = [{} for _ in kinds]
+
+    def keep(place: int, ids: Sequence[bytes], is_right: np.ndarray) -> None:
+        names = [image_id.hex() for image_id in ids]
+        by_image[place].update(zip(names, is_right.tolist(), strict=True))
+
     num_images, hits = adversarial.measure(
-        logits_fn, stream, [kind[1:] for kind in kinds], gradient_sign
+        logits_fn,
+        stream,
+        [kind[1:] for kind in kinds],
+        gradient_sign,
+        keep=keep if keeps_images else None,
     )
     return [
         {
@@ -170,9 +220,10 @@ def measure_attacks(
             "step_pixels": adversarial.pgd_step(epsilon, iterations)
             if kind == PGD
             else epsilon,
+            **({"by_image": right} if keeps_images else {}),
         }
-        for (kind, epsilon, iterations), num_correct in zip(
-            kinds, hits, strict=True
+        for (kind, epsilon, iterations), num_correct, right in zip(
+            kinds, hits, by_image, strict=True
         )
     ]
 

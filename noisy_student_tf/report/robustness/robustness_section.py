@@ -12,6 +12,7 @@ from noisy_student_tf.report import run_sections, thumbnails
 from noisy_student_tf.report.robustness import (
     robustness_plots,
     robustness_tables,
+    telling,
 )
 
 Row = dict[str, Any]
@@ -81,6 +82,9 @@ def _corruptions(rows: Sequence[Row]) -> dict[str, Any] | None:
     counted = robustness_sets.CORRUPTIONS
     return {
         "rows": chosen,
+        "told": telling.describe(
+            chosen, "images", "--evaluation.robustness_images"
+        ),
         "by_corruption": robustness_plots.grouped_bars(
             names,
             chosen,
@@ -109,6 +113,10 @@ def _sequences(rows: Sequence[Row]) -> dict[str, Any] | None:
         return None
     names = list(chosen[0]["flip_probabilities"])
     return {
+        "told": telling.describe(
+            chosen, "sequences", "--evaluation.robustness_sequences"
+        ),
+        "has_mfr": all(row["mfr"] is not None for row in chosen),
         "rows": [
             row
             | {
@@ -140,7 +148,16 @@ def _attacks(rows: Sequence[Row]) -> dict[str, Any] | None:
     firsts: dict[tuple[str, int], Row] = {}
     for row in attacks:
         firsts.setdefault(_key(row), row)
+    of_kinds = {
+        robustness_tables.attack_title(*kind): [
+            row
+            for row in attacks
+            if (row["measure"], row["epsilon_pixels"]) == kind
+        ]
+        for kind in kinds
+    }
     return {
+        "told": telling.describe_attacks(of_kinds),
         "kinds": [robustness_tables.attack_title(*kind) for kind in kinds],
         "rows": [
             row | {"cells": [found.get((_key(row), *kind)) for kind in kinds]}
