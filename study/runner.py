@@ -292,10 +292,17 @@ def _text(value: Any) -> str:
 
 
 def multiply_adds(job: Job) -> float:
-    """Return the multiply-adds of training and labeling of a whole run."""
+    """Return the multiply-adds of training and labeling of a whole run.
+
+    scikit-learn's classifiers count as nothing.
+    """
+    config = job.config
+    if job.arm.kind == "fixmatch":
+        views = fixmatch.num_views(config, job.arm.settings)
+        each = compute.forward_multiply_adds(config.model, config)
+        return views * compute.TRAINING_PASSES * each
     if job.arm.kind != "loop":
         return 0.0
-    config = job.config
     num_images = job.experiment.num_images
     # 0 per class stands for all images.
     num_labeled = (

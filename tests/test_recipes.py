@@ -78,6 +78,11 @@ def test_what_needs_a_teacher_s_network_is_refused_beside_a_table(flag, value):
         )
 
 
+def test_a_temperature_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="teacher_predictions_temperature=2"):
+        recipe_of(self_training__teacher_predictions_temperature=2.0)
+
+
 def test_a_student_teaches_the_next_one():
     recipe = recipe_of()
     first, second = recipe.students

@@ -231,11 +231,14 @@ def test_student_without_its_teacher_is_refused(finished, tmp_path):
         labels.predict(run, run.recipe.labeling(1))
 
 
+@pytest.mark.parametrize("flag", ["teacher_directory", "teacher_predictions"])
 @pytest.mark.parametrize("start", [runs.begin, dry_run.describe])
-def test_missing_teacher_is_named_before_anything_is_built(start, tmp_path):
+def test_missing_teacher_is_named_before_anything_is_built(
+    start, flag, tmp_path
+):
     missing = str(tmp_path / "nowhere")
     config = config_tree.override(
-        presets.preset("tiny"), {"self_training.teacher_directory": missing}
+        presets.preset("tiny"), {f"self_training.{flag}": missing}
     )
     workdir = workdirs.Workdir(str(tmp_path / "run"))
     with pytest.raises(FileNotFoundError, match="nowhere"):

@@ -260,6 +260,13 @@ class SelfTrainingConfig:
             "false beside --self_training.online_teacher, whose twins are "
             "clean",
         )
+        options.check(
+            bool(self.teacher_predictions)
+            or self.teacher_predictions_temperature == 1,
+            "self_training.teacher_predictions_temperature",
+            self.teacher_predictions_temperature,
+            "1 without --self_training.teacher_predictions",
+        )
         if self.teacher_predictions:
             self._check_predictions()
 

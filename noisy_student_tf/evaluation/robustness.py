@@ -59,17 +59,31 @@ def measure_corruptions(
     num_images = np.zeros(len(parts), np.int64)
     num_wrong = np.zeros(len(parts), np.int64)
     by_image: dict[str, np.ndarray] = {}
-    for batch in batches:
-        is_valid = batch["is_valid"].numpy()
-        classes = np.asarray(logits_fn(batch["images"])).argmax(1)
-        is_wrong = classes != batch["labels"].numpy()
-        places = np.asarray(batch["parts"])
-        np.add.at(num_images, places[is_valid], 1)
-        np.add.at(num_wrong, places[is_valid & is_wrong], 1)
+    for places, is_wrong, ids in _answers(logits_fn, batches):
+        np.add.at(num_images, places, 1)
+        np.add.at(num_wrong, places[is_wrong], 1)
         if keeps_images:
-            ids = batch["image_ids"].numpy()
-            for i in np.flatnonzero(is_valid):
-                _count_wrong(by_image, ids[i], parts[places[i]], is_wrong[i])
+            for place, wrong, image_id in zip(
+                places, is_wrong, ids, strict=True
+            ):
+                _count_wrong(by_image, image_id, parts[place], wrong)
+    errors = _errors(parts, num_images, num_wrong)
+    return {
+        "measure": CORRUPTIONS,
+        "num_images": int(num_images.sum()),
+        "accuracy": robustness_metrics.mean_accuracy(errors),
+        **_UNKNOWN,
+        "errors": errors,
+        **({"by_image": _as_digits(by_image)} if keeps_images else {}),
+    }
+
+
+def _errors(
+    parts: Sequence[tuple[str, int]],
+    num_images: np.ndarray,
+    num_wrong: np.ndarray,
+) -> dict[str, list[float]]:
+    """Return corruption -> errors at its severities, in the order of parts."""
     empty = [
         part for part, count in zip(parts, num_images, strict=True) if not count
     ]
@@ -80,14 +94,28 @@ def measure_corruptions(
         parts, num_wrong, num_images, strict=True
     ):
         errors.setdefault(corruption, []).append(float(wrong / count))
-    return {
-        "measure": CORRUPTIONS,
-        "num_images": int(num_images.sum()),
-        "accuracy": robustness_metrics.mean_accuracy(errors),
-        **_UNKNOWN,
-        "errors": errors,
-        **({"by_image": _as_digits(by_image)} if keeps_images else {}),
-    }
+    return errors
+
+
+def _answers(
+    logits_fn: evaluate.LogitsFn, batches: Iterable[Mapping[str, tf.Tensor]]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield the part of each image that is no padding, whether it is wrong, id.
+
+    Where images have no ids, those are empty.
+    """
+    for batch in batches:
+        is_valid = batch["is_valid"].numpy()
+        classes = np.asarray(logits_fn(batch["images"])).argmax(1)
+        is_wrong = classes != batch["labels"].numpy()
+        ids = np.full(len(is_valid), b"", object)
+        if "image_ids" in batch:
+            ids = batch["image_ids"].numpy()
+        yield (
+            np.asarray(batch["parts"])[is_valid],
+            is_wrong[is_valid],
+            ids[is_valid],
+        )
 
 
 def _count_wrong(
@@ -124,48 +152,64 @@ def measure_perturbations(
         sequences: Perturbation -> frames float32 [num_frames, resolution,
             resolution, 3] in [0, 255] and labels.
         difficulty: See `robustness_metrics.flip_probability`.
-        keeps_images: Whether the row has the flip probability of each
-            sequence: `by_sequence`, perturbation -> numbers in its order.
+        keeps_images: Whether the row has that of each sequence, too:
+            `by_sequence`, perturbation -> numbers in its order.
 
     Returns:
         `flip_probabilities` and `top5_distances` by perturbation; `accuracy`,
         the mean over all frames.
     """
-    flips, distances = {}, {}
+    distances: dict[str, float] = {}
     by_sequence: dict[str, list[float]] = {}
     num_frames = num_correct = 0
     for name in robustness_sets.PERTURBATIONS:
-        rule: dict[str, Any] = {
-            "is_noise": robustness_sets.is_noise(name),
-            "difficulty": difficulty,
-        }
-        each_flip, each_distance = [], []
-        for frames, label in sequences[name]():
-            logits = np.asarray(logits_fn(frames), np.float32)
-            classes = logits.argmax(1)
-            each_flip.append(
-                robustness_metrics.flip_probability(classes, **rule)
-            )
-            each_distance.append(
-                robustness_metrics.top5_distance(logits, **rule)
-            )
-            num_frames += len(classes)
-            num_correct += int((classes == label).sum())
-        if not each_flip:
+        is_noise = robustness_sets.is_noise(name)
+        rule = {"is_noise": is_noise, "difficulty": difficulty}
+        found = [
+            _measure_sequence(np.asarray(logits_fn(frames)), label, rule)
+            for frames, label in sequences[name]()
+        ]
+        if not found:
             raise ValueError(f"There is no sequence of {name}.")
-        by_sequence[name] = each_flip
-        flips[name] = float(np.mean(each_flip))
+        each_flip, each_distance, each_count, each_correct = zip(
+            *found, strict=True
+        )
+        by_sequence[name] = list(each_flip)
         distances[name] = float(np.mean(each_distance))
+        num_frames += sum(each_count)
+        num_correct += sum(each_correct)
     return {
         "measure": PERTURBATIONS,
         "num_images": num_frames,
         "accuracy": num_correct / num_frames,
         **_UNKNOWN,
         "difficulty": difficulty,
-        "flip_probabilities": flips,
+        "flip_probabilities": {
+            name: float(np.mean(each)) for name, each in by_sequence.items()
+        },
         "top5_distances": distances,
         **({"by_sequence": by_sequence} if keeps_images else {}),
     }
+
+
+def _measure_sequence(
+    logits: np.ndarray, label: int, rule: Mapping[str, Any]
+) -> tuple[float, float, int, int]:
+    """Return flip probability, top-5 distance, frames and how many are right.
+
+    Args:
+        logits: float [num_frames, num_classes].
+        label: Of all frames.
+        rule: See `robustness_metrics.flip_probability`.
+    """
+    logits = logits.astype(np.float32)
+    classes = logits.argmax(1)
+    return (
+        robustness_metrics.flip_probability(classes, **rule),
+        robustness_metrics.top5_distance(logits, **rule),
+        len(classes),
+        int((classes == label).sum()),
+    )
 
 
 def measure_attacks(
@@ -209,23 +253,28 @@ def measure_attacks(
         keep=keep if keeps_images else None,
     )
     return [
-        {
-            "measure": kind,
-            "num_images": num_images,
-            "accuracy": num_correct / num_images,
-            **_UNKNOWN,
-            "interval_95": metrics.wilson_interval(num_correct, num_images),
-            "epsilon_pixels": epsilon,
-            "num_iterations": iterations,
-            "step_pixels": adversarial.pgd_step(epsilon, iterations)
-            if kind == PGD
-            else epsilon,
-            **({"by_image": right} if keeps_images else {}),
-        }
-        for (kind, epsilon, iterations), num_correct, right in zip(
-            kinds, hits, by_image, strict=True
-        )
+        _attack_row(kind, num_correct, num_images)
+        | ({"by_image": right} if keeps_images else {})
+        for kind, num_correct, right in zip(kinds, hits, by_image, strict=True)
     ]
+
+
+def _attack_row(
+    kind: tuple[str, float, int], num_correct: int, num_images: int
+) -> dict[str, Any]:
+    measure, epsilon, iterations = kind
+    return {
+        "measure": measure,
+        "num_images": num_images,
+        "accuracy": num_correct / num_images,
+        **_UNKNOWN,
+        "interval_95": metrics.wilson_interval(num_correct, num_images),
+        "epsilon_pixels": epsilon,
+        "num_iterations": iterations,
+        "step_pixels": adversarial.pgd_step(epsilon, iterations)
+        if measure == PGD
+        else epsilon,
+    }
 
 
 def _ratio_of_means(

@@ -64,8 +64,7 @@ def describe(
             accepted, or the disk is too small.
         FileNotFoundError: A source or the given teacher does not exist.
     """
-    workdirs.check_config(config, workdir)
-    saved.check_starts(config, packages.announced(config.model.initial_weights))
+    _check_start(config, workdir)
     counts = counting.count_images(config, workdir, reads_all=reads_all)
     data = compute.Data(
         num_labeled=counts.train,
@@ -97,6 +96,14 @@ def describe(
         for stage, estimate in _estimates(config, counts, data)
     ]
     return "\n".join([*lines, texts.align(rows, num_names=4)])
+
+
+def _check_start(config: configs.Config, workdir: workdirs.Workdir) -> None:
+    """Check the folder, and that what the run begins with is there."""
+    workdirs.check_config(config, workdir)
+    saved.check_starts(config, packages.announced(config.model.initial_weights))
+    if config.self_training.teacher_predictions:
+        given.find(config.self_training.teacher_predictions)
 
 
 def _check_predictions(

@@ -65,6 +65,24 @@ class Given:
         return self.rows.of(_hashed(index["key"].to_pylist()))
 
 
+def find(pattern: str) -> list[str]:
+    """Return the files of a table.
+
+    Args:
+        pattern: A Parquet file, or a pattern of some.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    paths = files.glob(pattern)
+    if not paths:
+        raise FileNotFoundError(
+            f"{FLAG}={pattern}: no file matches. Give a Parquet file of "
+            f"probabilities with a column {_ID!r} or {_PATH!r}."
+        )
+    return paths
+
+
 def read(
     pattern: str,
     *,
@@ -86,12 +104,7 @@ def read(
             named or named twice, or rows are no probabilities of the classes.
     """
     source = f"{FLAG}={pattern}"
-    paths = files.glob(pattern)
-    if not paths:
-        raise FileNotFoundError(
-            f"{source}: no file matches. Give a Parquet file of "
-            f"probabilities with a column {_ID!r} or {_PATH!r}."
-        )
+    paths = find(pattern)
     read_files = [_read_file(path, class_names, max_rows) for path in paths]
     keys = {key for key, _, _ in read_files}
     if len(keys) > 1:

@@ -111,7 +111,12 @@ def keep_given(run: runs.Run, directory: str, teacher: recipes.Model) -> None:
     _keep(
         files.join(directory, LABELER),
         {
-            "made_of": {"models": [manifest["fingerprint"]]},
+            "made_of": {
+                "models": [manifest["fingerprint"]],
+                "flip": False,
+                "calibrate": False,
+                "noised": False,
+            },
             "accuracy": measured[0]["accuracy"] if measured else None,
             "num_images": measured[0]["num_images"] if measured else 0,
             "calibration": None,

@@ -98,6 +98,23 @@ def _arrays(
             yield f"{name}_labels", labels.astype(np.int64)
 
 
+def num_views(config: configs.Config, settings: Mapping[str, Any]) -> int:
+    """Return how many images a training sees, each unlabeled one twice.
+
+    Args:
+        config: See `write`; its labeled images are a number a class.
+        settings: See `request`.
+    """
+    asked = request(
+        config,
+        "",
+        num_labeled=config.data.labeled_per_class * config.data.num_classes,
+        settings=settings,
+    )
+    views = asked["labeled_batch_size"] * (1 + 2 * asked["unlabeled_ratio"])
+    return asked["steps"] * views
+
+
 def request(
     config: configs.Config,
     directory: str,
@@ -107,8 +124,7 @@ def request(
 ) -> dict[str, Any]:
     """Return what the worker is asked for.
 
-    The network and the number of steps are a student's, as is the batch; the
-    rest is the toolkit's.
+    Network, steps and batch are a student's; the rest is the toolkit's.
 
     Args:
         config: See `write`.

@@ -54,7 +54,8 @@ def style(rows: Sequence[Row]) -> list[Row]:
     """
     keys = list(dict.fromkeys(map(_key, rows)))
     names = [model for model, _ in keys]
-    is_run = "teacher" in names
+    # A teacher that is a table of probabilities is not shown images.
+    is_run = bool({"teacher", "student_1"} & set(names))
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for number, (model, resolution) in enumerate(keys):
         title = run_sections.model_title(model) if is_run else model
