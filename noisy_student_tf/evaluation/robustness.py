@@ -171,13 +171,11 @@ def measure_perturbations(
         ]
         if not found:
             raise ValueError(f"There is no sequence of {name}.")
-        each_flip, each_distance, each_count, each_correct = zip(
-            *found, strict=True
-        )
-        by_sequence[name] = list(each_flip)
-        distances[name] = float(np.mean(each_distance))
-        num_frames += sum(each_count)
-        num_correct += sum(each_correct)
+        flips, moves, counts, corrects = zip(*found, strict=True)
+        by_sequence[name] = list(flips)
+        distances[name] = float(np.mean(moves))
+        num_frames += sum(counts)
+        num_correct += sum(corrects)
     return {
         "measure": PERTURBATIONS,
         "num_images": num_frames,
