@@ -2,16 +2,19 @@
 
 A table of them stands in the place of the first teacher. Its rows are found by
 id, or by the path that the source listed; `docs/teachers.md` says how such a
-file is written.
+file is written. Names are held in memory, probabilities in a temporary file.
 """
 
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import parquet
 from scipy import special
 
 from noisy_student_tf import files
@@ -42,17 +45,21 @@ class Given:
         source: The flag with its value, for messages.
         key: The column that names the images.
         names: The id in hex, or the path, of each row; no two are equal.
-        probabilities: float32 [num_rows, num_classes], rows sum to 1.
+        probabilities: float32 [num_rows, num_classes], rows sum to 1; on disk.
         fingerprint: Of all files and the temperature: SHA-256 in hex.
         rows: Looks rows up.
     """
 
     source: str
     key: str
-    names: Sequence[str]
+    names: pa.StringArray
     probabilities: np.ndarray
     fingerprint: str
     rows: lookups.Lookup
+
+    def names_of(self, rows: np.ndarray) -> list[str]:
+        """Return what some rows, int64 [n], are named."""
+        return self.names.take(pa.array(rows)).to_pylist()
 
     def rows_of(self, index: Mapping[str, pa.Array]) -> np.ndarray:
         """Return the row of each image of an index: int64 [n], -1 for none.
@@ -105,40 +112,95 @@ def read(
     """
     source = f"{FLAG}={pattern}"
     paths = find(pattern)
-    read_files = [_read_file(path, class_names, max_rows) for path in paths]
-    keys = {key for key, _, _ in read_files}
+    key = _common_key(source, paths, class_names)
+    counts = [_count_rows(path, max_rows) for path in paths]
+    probabilities = _on_disk(sum(counts), len(class_names))
+    names: list[pa.Array] = []
+    row = 0
+    for path, count in zip(paths, counts, strict=True):
+        for named, values in _read_batches(path, key, class_names, count):
+            _check_probabilities(source, named, values)
+            end = row + len(values)
+            probabilities[row:end] = _tempered(values, temperature)
+            names.append(named)
+            row = end
+    if not row:
+        raise ValueError(f"{source}: there is no row.")
+    all_names = pa.concat_arrays(names)
+    text = f"{shards.fingerprint(*paths)} {temperature:g}"
+    return Given(
+        source=source,
+        key=key,
+        names=all_names,
+        probabilities=probabilities,
+        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
+        rows=_lookup(source, key, names),
+    )
+
+
+def _common_key(
+    source: str, paths: Sequence[str], class_names: Sequence[str]
+) -> str:
+    """Return the column that names the images in all files."""
+    keys = set()
+    for path in paths:
+        with _open(path) as reader:
+            columns = reader.schema_arrow.names
+            keys.add(_columns(path, columns, class_names)[0])
     if len(keys) > 1:
         raise ValueError(
             f"{source}: some files name images by {_ID!r}, others by "
             f"{_PATH!r}. Use one of both."
         )
-    names = [name for _, part, _ in read_files for name in part]
-    probabilities = np.concatenate([part for _, _, part in read_files])
-    _check_names(source, names)
-    _check_probabilities(source, names, probabilities)
-    if temperature != 1:
-        logits = np.log(np.maximum(probabilities, _TINY)) / temperature
-        probabilities = special.softmax(logits, axis=1)
-    text = f"{shards.fingerprint(*paths)} {temperature:g}"
-    key = keys.pop()
-    return Given(
-        source=source,
-        key=key,
-        names=names,
-        probabilities=probabilities,
-        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
-        rows=_lookup(key, names),
-    )
+    return keys.pop()
 
 
-def _lookup(key: str, names: Sequence[str]) -> lookups.Lookup:
-    if key == _ID:
-        flat = np.frombuffer(bytes.fromhex("".join(names)), np.uint8)
-        ids = lookups.sortable(flat.reshape(-1, schema.ID_BYTES))
-    else:
-        ids = lookups.sortable(_hashed(names))
+def _count_rows(path: str, max_rows: int) -> int:
+    with _open(path) as reader:
+        count = reader.metadata.num_rows
+    return min(count, max_rows) if max_rows else count
+
+
+def _on_disk(num_rows: int, num_classes: int) -> np.ndarray:
+    """Return float32 [num_rows, num_classes] of a file that goes with it."""
+    shape = (max(num_rows, 1), num_classes)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.float32, "w+", shape=shape)[:num_rows]
+
+
+def _tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    if temperature == 1:
+        return probabilities
+    logits = np.log(np.maximum(probabilities, _TINY)) / temperature
+    return special.softmax(logits, axis=1)
+
+
+def _lookup(source: str, key: str, names: Sequence[pa.Array]) -> lookups.Lookup:
+    """Return what finds the row of a name, of which no two are equal."""
+    parts = [
+        lookups.sortable(
+            _from_hex(part) if key == _ID else _hashed(part.to_pylist())
+        )
+        for part in names
+    ]
+    ids = np.concatenate(parts)
     order = np.argsort(ids, kind="stable")
-    return lookups.Lookup(ids[order], order.astype(np.int64), -1)
+    ids = ids[order]
+    is_repeated = ids[1:] == ids[:-1]
+    if is_repeated.any():
+        rows = order[1:][is_repeated]
+        repeated = pa.concat_arrays(names).take(pa.array(rows)).unique()
+        raise ValueError(
+            f"{source}: {len(repeated):,} images have several rows: "
+            f"{_listed(repeated.to_pylist())}. Leave one of each, or average "
+            "them."
+        )
+    return lookups.Lookup(ids, order.astype(np.int64), -1)
+
+
+def _from_hex(names: pa.Array) -> np.ndarray:
+    flat = np.frombuffer(bytes.fromhex("".join(names.to_pylist())), np.uint8)
+    return flat.reshape(-1, schema.ID_BYTES)
 
 
 def _hashed(paths: Sequence[str]) -> np.ndarray:
@@ -150,24 +212,12 @@ def _hashed(paths: Sequence[str]) -> np.ndarray:
     return np.frombuffer(flat, np.uint8).reshape(-1, schema.ID_BYTES)
 
 
-def _read_file(
-    path: str, class_names: Sequence[str], max_rows: int
-) -> tuple[str, list[str], np.ndarray]:
-    """Return what names the images, their names, and the probabilities."""
-    names: list[str] = []
-    parts = [np.zeros((0, len(class_names)), np.float32)]
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[parquet.ParquetFile]:
+    """Open a file, and say of what cannot be read how it is written."""
     try:
         with parquet_files.open_reader(path) as reader:
-            columns = reader.schema_arrow.names
-            key, wanted = _columns(path, columns, class_names)
-            size = max(1, _VALUES_AT_ONCE // len(class_names))
-            for batch in reader.iter_batches(
-                batch_size=min(size, max_rows or size), columns=[key, *wanted]
-            ):
-                names += _names(path, key, batch.column(0))
-                parts.append(_values(path, batch, wanted, class_names))
-                if max_rows and len(names) >= max_rows:
-                    break
+            yield reader
     except (pa.ArrowInvalid, ValueError) as error:
         if str(error).startswith(FLAG):
             raise
@@ -175,7 +225,25 @@ def _read_file(
             f"{FLAG}: {path} is no Parquet file of probabilities ({error}). "
             "Write it with pandas' to_parquet or pyarrow's write_table."
         ) from error
-    return key, names, np.concatenate(parts)
+
+
+def _read_batches(
+    path: str, key: str, class_names: Sequence[str], num_rows: int
+) -> Iterator[tuple[pa.Array, np.ndarray]]:
+    """Yield the names of some images, and their float32 [n, num_classes]."""
+    with _open(path) as reader:
+        _, wanted = _columns(path, reader.schema_arrow.names, class_names)
+        size = max(1, _VALUES_AT_ONCE // len(class_names))
+        for batch in reader.iter_batches(
+            batch_size=size, columns=[key, *wanted]
+        ):
+            if not num_rows:
+                return
+            batch = batch.slice(0, num_rows)
+            num_rows -= len(batch)
+            names = _names(path, key, batch.column(0))
+            values = _values(path, batch, wanted, class_names)
+            yield pa.array(names, pa.string()), values
 
 
 def _columns(
@@ -257,30 +325,17 @@ def _values(
     return flat.astype(np.float32).reshape(len(column), len(class_names))
 
 
-def _check_names(source: str, names: Sequence[str]) -> None:
-    if len(set(names)) == len(names):
-        return
-    unique, counts = np.unique(np.array(names), return_counts=True)
-    repeated = unique[counts > 1].tolist()
-    raise ValueError(
-        f"{source}: {len(repeated):,} images have several rows: "
-        f"{_listed(repeated)}. Leave one of each, or average them."
-    )
-
-
 def _check_probabilities(
-    source: str, names: Sequence[str], probabilities: np.ndarray
+    source: str, names: pa.Array, probabilities: np.ndarray
 ) -> None:
     """Refuse rows that are no probabilities, and say what they look like."""
-    if not len(names):
-        raise ValueError(f"{source}: there is no row.")
     low, high = probabilities.min(axis=1), probabilities.max(axis=1)
     sums = probabilities.sum(axis=1, dtype=np.float64)
     is_good = schema.are_probabilities(sums, low)
     if is_good.all():
         return
     bad = np.flatnonzero(~is_good)
-    named = _listed([names[row] for row in bad[:_MAX_NAMED]])
+    named = _listed(names.take(pa.array(bad[:_MAX_NAMED])).to_pylist())
     count = f"{len(bad):,} of {len(names):,} rows"
     if not np.isfinite(sums).all():
         what = "are not finite. Leave such images out"

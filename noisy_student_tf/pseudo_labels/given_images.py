@@ -102,17 +102,14 @@ def cover(
     all_rows = np.concatenate([each[each >= 0] for each in rows.values()])
     uses = np.bincount(all_rows, minlength=len(table.names))
     if table.key == "path" and (uses > 1).any():
-        several = [
-            table.names[row] for row in np.flatnonzero(uses > 1).tolist()
-        ]
+        several = table.names_of(np.flatnonzero(uses > 1))
         raise ValueError(
             f"{table.source}: {len(several):,} paths name several images, of "
             f"different sources or splits: {_some(several)}. Name images by "
             "'image_id': the indexes beside the shards have it beside 'key', "
             "the path."
         )
-    unknown = [table.names[row] for row in np.flatnonzero(uses == 0).tolist()]
-    return Coverage(rows, unknown)
+    return Coverage(rows, table.names_of(np.flatnonzero(uses == 0)))
 
 
 def say(table: given.Given, coverage: Coverage) -> None:
@@ -128,8 +125,9 @@ def say(table: given.Given, coverage: Coverage) -> None:
         raise ValueError(
             f"{table.source}: none of its {len(table.names):,} rows is of one "
             f"of the {len(rows):,} unlabeled images. Its {table.key} are like "
-            f"{unknown or table.names[0]}; compare the columns 'image_id' and "
-            "'key' (the path) of the indexes in the run's folder unlabeled/."
+            f"{unknown or table.names[0].as_py()}; compare the columns "
+            "'image_id' and 'key' (the path) of the indexes in the run's folder "
+            "unlabeled/."
         )
     if num_missing:
         logging.warning(

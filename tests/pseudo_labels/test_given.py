@@ -44,8 +44,8 @@ def test_rows_are_found_by_path_and_by_id_in_any_form(tmp_path, by_path):
         table = read(write(path, **columns, probabilities=ROWS))
         assert table.rows_of(asked).tolist() == [2, 1, 0, -1]
     np.testing.assert_allclose(table.probabilities, ROWS, rtol=1e-6)
-    assert table.names == hexadecimal
-    assert read(by_path).names == PATHS
+    assert table.names.to_pylist() == hexadecimal
+    assert read(by_path).names.to_pylist() == PATHS
 
 
 def test_a_column_for_each_class_is_taken_by_name(tmp_path):
@@ -60,7 +60,7 @@ def test_a_column_for_each_class_is_taken_by_name(tmp_path):
     )
     table = read(path)
     np.testing.assert_allclose(table.probabilities, ROWS, rtol=1e-6)
-    assert table.names == PATHS
+    assert table.names.to_pylist() == PATHS
 
 
 def test_predictions_of_several_shards_are_one_table(tmp_path):
