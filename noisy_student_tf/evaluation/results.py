@@ -120,7 +120,7 @@ _COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "model": lambda row: row["model"],
     "set": lambda row: row["set"],
     "split": lambda row: row["split"],
-    "pixels": lambda row: str(row["resolution"]),
+    "pixels": lambda row: str(row["resolution"] or _UNKNOWN),
     "weights": lambda row: row["weights"],
     "images": lambda row: f"{row['num_images']:,}",
     "top-1 %": _number("accuracy", 2, 100),

@@ -201,6 +201,7 @@ def check_starts(config: configs.Config, initial_directory: str) -> None:
     """
     given = config.self_training.teacher_directory
     teacher = load_spec(given) if given else None
+    is_given = teacher or config.self_training.teacher_predictions
     initial = config.model.initial_weights
     students_from = config.self_training.initialize_students_from
     flag = f"--self_training.initialize_students_from={students_from}"
@@ -209,16 +210,21 @@ def check_starts(config: configs.Config, initial_directory: str) -> None:
             f"{flag}: name the model with --model.initial_weights=DIR."
         )
     if initial:
-        if teacher and students_from != "initial_weights":
+        if is_given and students_from != "initial_weights":
             raise ValueError(
                 f"--model.initial_weights={initial}: nothing begins with it, "
-                f"because --self_training.teacher_directory={given} gives a "
-                "trained teacher. Leave one out, or add "
+                "because --self_training."
+                + (
+                    f"teacher_directory={given}"
+                    if given
+                    else "teacher_predictions"
+                )
+                + " gives a teacher. Leave one out, or add "
                 "--self_training.initialize_students_from=initial_weights."
             )
         source = load_spec(initial_directory)
         named = f"--model.initial_weights={initial}"
-        if not teacher:
+        if not is_given:
             teacher_model = config.teacher_model
             check_same_body(_like(teacher_model), source, flag=named)
         if students_from == "initial_weights":

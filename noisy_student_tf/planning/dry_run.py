@@ -24,6 +24,7 @@ from noisy_student_tf.configs import config_tree
 from noisy_student_tf.evaluation.significance import cautions
 from noisy_student_tf.model import architectures, cost, saved, specs
 from noisy_student_tf.planning import compute, counting, storage
+from noisy_student_tf.pseudo_labels import given
 from noisy_student_tf.records import shards
 from noisy_student_tf.weights import packages
 
@@ -37,6 +38,9 @@ _MAX_SHOWN_CLASSES = 50
 # 15 corruptions at 5 severities; 10 perturbations of about 30 frames.
 _CORRUPTED_PER_IMAGE = 75
 _FRAMES_PER_SEQUENCE = 300
+
+# Of given probabilities, where not all pictures are read.
+_ROWS_LOOKED_AT = 1000
 
 # What a stage does, and the seconds that takes; None: not estimated.
 _Estimate = tuple[str, float | None]
@@ -60,8 +64,7 @@ def describe(
             accepted, or the disk is too small.
         FileNotFoundError: A source or the given teacher does not exist.
     """
-    workdirs.check_config(config, workdir)
-    saved.check_starts(config, packages.announced(config.model.initial_weights))
+    _check_start(config, workdir)
     counts = counting.count_images(config, workdir, reads_all=reads_all)
     data = compute.Data(
         num_labeled=counts.train,
@@ -72,6 +75,7 @@ def describe(
     config = config_tree.override(
         config, {"data.num_classes": counts.num_classes}
     )
+    _check_predictions(config, counts, reads_all=reads_all)
     needed = _needed_bytes(config, counts, data)
     free = files.free_bytes(workdir.root)
     if free is not None and free < needed:
@@ -92,6 +96,27 @@ def describe(
         for stage, estimate in _estimates(config, counts, data)
     ]
     return "\n".join([*lines, texts.align(rows, num_names=4)])
+
+
+def _check_start(config: configs.Config, workdir: workdirs.Workdir) -> None:
+    """Check the folder, and that what the run begins with is there."""
+    workdirs.check_config(config, workdir)
+    saved.check_starts(config, packages.announced(config.model.initial_weights))
+    if config.self_training.teacher_predictions:
+        given.find(config.self_training.teacher_predictions)
+
+
+def _check_predictions(
+    config: configs.Config, counts: counting.Counts, *, reads_all: bool
+) -> None:
+    """Look into given probabilities: first rows, or all."""
+    pattern = config.self_training.teacher_predictions
+    if pattern and counts.class_names:
+        given.read(
+            pattern,
+            class_names=counts.class_names,
+            max_rows=0 if reads_all else _ROWS_LOOKED_AT,
+        )
 
 
 def _describe_stage(
@@ -187,6 +212,9 @@ def _estimates(
             num_images = built[stage.kind]
             seconds = num_images * counts.seconds_per_image
             yield stage, (f"{num_images:,} images", seconds)
+        elif stage.kind == "predictions":
+            num_images = counts.unlabeled
+            yield stage, (f"{num_images:,} images, as given", 0.0)
         elif stage.kind == "robustness":
             yield stage, _robustness(config, counts, rate)
         elif stage.model:
@@ -215,7 +243,7 @@ def _robustness(
         _CORRUPTED_PER_IMAGE * num_images + _FRAMES_PER_SEQUENCE * num_sequences
     )
     # The fine-tuned model is measured at its former resolution, too.
-    models = recipes.of(config).models
+    models = recipes.of(config).networks
     measured = [*models, *(each for each in models if each.is_finetuned)]
     seconds = sum(
         work * compute.forward_multiply_adds(each.architecture, config) / rate

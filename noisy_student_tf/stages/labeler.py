@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from noisy_student_tf import files
+from noisy_student_tf import files, recipes
 from noisy_student_tf.devices import replicas
 from noisy_student_tf.evaluation import calibration, evaluate
 from noisy_student_tf.model import saved, specs
@@ -95,6 +95,34 @@ def teacher_of(directory: str) -> str:
     if not files.exists(path):
         return ""
     return str(files.read_json(path)["made_of"]["models"][0])
+
+
+def keep_given(run: runs.Run, directory: str, teacher: recipes.Model) -> None:
+    """Keep of given probabilities what is kept of a teacher that labels.
+
+    Args:
+        run: Of the labels.
+        directory: Of the predictions.
+        teacher: A table of probabilities, taken already.
+    """
+    manifest = shards.read_manifest(runs.directory(run, teacher))
+    measured = [row for row in manifest["results"] if row["split"] == _SPLIT]
+    temperature = run.config.self_training.teacher_predictions_temperature
+    _keep(
+        files.join(directory, LABELER),
+        {
+            "made_of": {
+                "models": [manifest["fingerprint"]],
+                "flip": False,
+                "calibrate": False,
+                "noised": False,
+            },
+            "accuracy": measured[0]["accuracy"] if measured else None,
+            "num_images": measured[0]["num_images"] if measured else 0,
+            "calibration": None,
+            "temperature": temperature,
+        },
+    )
 
 
 def _probabilities(run: runs.Run, model: Any) -> teacher.PredictFn:

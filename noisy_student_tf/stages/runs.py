@@ -12,6 +12,7 @@ from noisy_student_tf.configs import presets
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.model import saved, specs
 from noisy_student_tf.pipeline import decode, eval_stream
+from noisy_student_tf.pseudo_labels import given
 from noisy_student_tf.records import parquet_files, shards
 from noisy_student_tf.weights import packages
 
@@ -67,12 +68,15 @@ def begin(
         profile_steps: See `Run`.
 
     Raises:
-        FileNotFoundError: There is no model to begin with.
+        FileNotFoundError: There is no model, or table of a teacher's
+            probabilities, to begin with.
         ValueError: The workdir was made with another configuration, or a
             model to begin with does not fit.
     """
     # Before anything is written: the workdir stays free for the mended flags.
     saved.check_starts(config, packages.announced(config.model.initial_weights))
+    if config.self_training.teacher_predictions:
+        given.find(config.self_training.teacher_predictions)
     workdirs.check_config(config, workdir)
     run = Run(
         config,

@@ -60,12 +60,16 @@ def run(unlabeled, directory, **options):
         for name in ("shard_index", "num_shard_workers", "closes")
         if name in options
     }
+    num_classes = options.pop("num_classes", 3)
     labeling = {
-        "predict_fn": teacher,
-        "num_classes": 3,
+        "labels_of": predict.of_network(
+            options.pop("predict_fn", teacher),
+            options.pop("make_stream", make_stream),
+            num_classes=num_classes,
+        ),
+        "num_classes": num_classes,
         "teacher_fingerprint": "abc",
         "unlabeled_fingerprint": "images",
-        "make_stream": make_stream,
         "unlabeled": unlabeled,
         "directory": str(directory),
         **options,

@@ -165,7 +165,7 @@ def of_joined(joined: Joined) -> dict[str, Any]:
     return compared
 
 
-def _interval(drawn: np.ndarray) -> list[float] | None:
+def interval(drawn: np.ndarray) -> list[float] | None:
     """Return where 95 % of the resamples lie, None where it is undefined."""
     defined = drawn[np.isfinite(drawn)]
     if not len(defined):
@@ -198,7 +198,7 @@ def of_accuracy(
     return {
         "num_images": num_images,
         "difference": (won - lost) / num_images,
-        "interval_95": _interval((drawn[:, 0] - drawn[:, 1]) / num_images),
+        "interval_95": interval((drawn[:, 0] - drawn[:, 1]) / num_images),
         "p_value": p_value,
         "num_right_alone": won,
         "num_baseline_right_alone": lost,
@@ -232,7 +232,7 @@ def of_macro_f1(
     )
     return {
         "macro_f1_difference": float(differences(counts[np.newaxis])[0]),
-        "macro_f1_interval_95": _interval(differences(drawn)),
+        "macro_f1_interval_95": interval(differences(drawn)),
     }
 
 
@@ -290,15 +290,15 @@ def of_auroc(
         sums = np.nansum(gaps, axis=0)
         return sums / np.where(num_defined, num_defined, np.nan)
 
-    drawn = np.concatenate(list(map(differences, _resamples(len(labels)))))
+    drawn = np.concatenate(list(map(differences, resamples(len(labels)))))
     once = np.ones([1, len(labels)])
     return {
         "auroc_difference": float(differences(once)[0]),
-        "auroc_interval_95": _interval(drawn),
+        "auroc_interval_95": interval(drawn),
     }
 
 
-def _resamples(num_images: int) -> Iterator[np.ndarray]:
+def resamples(num_images: int) -> Iterator[np.ndarray]:
     """Yield int [some resamples, num_images]: how often an image was drawn."""
     generator = np.random.default_rng(_SEED)
     shares = np.full(num_images, 1 / num_images)
