@@ -101,7 +101,7 @@ def read(root: str, name: str) -> Run:
             f"{root} is no run: it holds no config.json. Name the --workdir of "
             "runs."
         )
-    config = workdirs.read_config(workdir)
+    config = _read_config(workdir)
     rows = run_sections.read_results(workdir)
     recipe = recipes.of(config)
     measured = {row["model"] for row in rows}
@@ -126,6 +126,16 @@ def read(root: str, name: str) -> Run:
         ),
         chosen=_chosen(workdir, recipe, made),
     )
+
+
+def _read_config(workdir: workdirs.Workdir) -> configs.Config:
+    try:
+        return workdirs.read_config(workdir)
+    except ValueError as error:
+        raise ValueError(
+            f"{workdir.config}: {error} The run is of another version; compare "
+            "it with that one's code, or leave it out."
+        ) from error
 
 
 def _chosen(

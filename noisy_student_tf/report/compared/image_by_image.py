@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from noisy_student_tf import workdirs
+from noisy_student_tf import files, workdirs
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.evaluation.significance import paired
 from noisy_student_tf.records import lookups, parquet_files, shards
@@ -210,6 +210,8 @@ def _read(
     wanted = lookups.sortable(ids)
     places = []
     paths = shards.index_paths(workdir.labeled, split)
+    if not all(map(files.exists, paths)):
+        return {}
     for number, path in enumerate(paths):
         for batch in parquet_files.read_batches(path, ["image_id"]):
             rows = parquet_files.image_ids(batch["image_id"], path)

@@ -9,6 +9,7 @@ takes any two.
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from noisy_student_tf import files, workdirs
 from noisy_student_tf.evaluation import results
@@ -27,9 +28,6 @@ def read(workdir: workdirs.Workdir) -> dict[str, Any] | None:
 
     None where a run was made without corrections, where their file does not
     lie in a run's directory, or where one of both has no measured model yet.
-
-    Raises:
-        ValueError: The run before cannot be read.
     """
     line = trace(workdir)
     if len(line) < 2:
@@ -60,8 +58,7 @@ def read(workdir: workdirs.Workdir) -> dict[str, Any] | None:
 def trace(workdir: workdirs.Workdir) -> list[compared_runs.Run]:
     """Return a run and those before it, the last one first.
 
-    Raises:
-        ValueError: See `read`.
+    One that cannot be read ends the line, and the log says why.
     """
     line: list[compared_runs.Run] = []
     root = workdir.root.rstrip("/")
@@ -70,6 +67,9 @@ def trace(workdir: workdirs.Workdir) -> list[compared_runs.Run]:
         try:
             line.append(compared_runs.read(root, name))
         except FileNotFoundError:
+            break
+        except ValueError as error:
+            logging.warning("%s is not compared with: %s", root, error)
             break
         root = _before(line[-1])
     return line

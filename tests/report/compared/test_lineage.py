@@ -4,7 +4,7 @@ import pytest
 
 from noisy_student_tf import files
 from noisy_student_tf.report import pages
-from noisy_student_tf.report.compared import lineage
+from noisy_student_tf.report.compared import compared_runs, lineage
 from tests.report.compared import small_runs
 
 CAT, DOG, OWL = small_runs.CAT, small_runs.DOG, small_runs.OWL
@@ -94,3 +94,12 @@ def test_no_common_images_is_said(line):
     assert section["given"] is None
     page = pages.render("report_corrections.html", lineage=section)
     assert "no held-out image in common" in page
+
+
+def test_a_run_before_of_another_version_is_left_out(line):
+    config = files.read_json(line[0].config)
+    files.write_json(line[0].config, config | {"magic": {}})
+
+    assert lineage.read(line[1]) is None
+    with pytest.raises(ValueError, match="Unknown field magic"):
+        compared_runs.read(line[0].root, "run_0")
