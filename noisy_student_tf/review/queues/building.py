@@ -96,8 +96,8 @@ def _label_next(found: facts.Facts) -> entries.Queue:
     queue = entries.Queue(
         name="label_next",
         title="Label these next",
-        about="Unlabeled images between two classes, and few that look alike: "
-        "what the next network learns most from.",
+        about="Unlabeled images that the network is unsure of, and each unlike "
+        "the others: what the next one learns most from.",
     )
     if missing := _missing_predictions(found):
         return dataclasses.replace(queue, missing=missing)
@@ -105,7 +105,6 @@ def _label_next(found: facts.Facts) -> entries.Queue:
     unsure = (found.unsure.uncertain, found.unsure.sample)
     rows = looked_at.outputs.rows(candidates.unique(unsure))
     probabilities = looked_at.probabilities[rows]
-    margins = candidates.margins(probabilities)
     chosen = label_next.choose(
         probabilities,
         looked_at.outputs.features[rows],
@@ -119,18 +118,21 @@ def _label_next(found: facts.Facts) -> entries.Queue:
             found.entry(
                 looked_at.places[rows[row]],
                 probabilities[row],
-                why=f"{found.model_name} is between two classes, "
-                f"{entries.percent(margin)} apart; {_alike(size)}",
+                why=f"{_between(found, probabilities[row])}; {_alike(size)}",
                 suggested=int(probabilities[row].argmax()),
             )
-            for row, margin, size in zip(
-                chosen.rows,
-                margins[chosen.rows].tolist(),
-                chosen.num_alike.tolist(),
-                strict=True,
+            for row, size in zip(
+                chosen.rows, chosen.num_alike.tolist(), strict=True
             )
         ),
     )
+
+
+def _between(found: facts.Facts, probabilities: np.ndarray) -> str:
+    """Return which classes a network cannot decide between."""
+    best = entries.best_of(probabilities, found.class_names)[:2]
+    given = (f'"{name}" {entries.percent(share)}' for name, share in best)
+    return f"{found.model_name} gives {' and '.join(given)}"
 
 
 def _alike(size: int) -> str:

@@ -56,7 +56,7 @@ def test_uncertain_images_are_asked_for(built):
         assert entry.place.split == "unlabeled"
         assert entry.label is None
         assert entry.suggested == entry.best[0][0]
-        assert "student_1 is between two classes" in entry.why
+        assert f'student_1 gives "{entry.suggested}" ' in entry.why
         assert 0.99 < sum(share for _, share in entry.best) < 1.01
 
 
