@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 from scipy import special
 
-from noisy_student_tf import files
 from noisy_student_tf.records import (
     lookups,
     parquet_files,
@@ -65,24 +64,6 @@ class Given:
         return self.rows.of(_hashed(index["key"].to_pylist()))
 
 
-def find(pattern: str) -> list[str]:
-    """Return the files of a table.
-
-    Args:
-        pattern: A Parquet file, or a pattern of some.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-    """
-    paths = files.glob(pattern)
-    if not paths:
-        raise FileNotFoundError(
-            f"{FLAG}={pattern}: no file matches. Give a Parquet file of "
-            f"probabilities with a column {_ID!r} or {_PATH!r}."
-        )
-    return paths
-
-
 def read(
     pattern: str,
     *,
@@ -104,7 +85,7 @@ def read(
             named or named twice, or rows are no probabilities of the classes.
     """
     source = f"{FLAG}={pattern}"
-    paths = find(pattern)
+    paths = parquet_files.find(pattern, flag=FLAG)
     read_files = [_read_file(path, class_names, max_rows) for path in paths]
     keys = {key for key, _, _ in read_files}
     if len(keys) > 1:
