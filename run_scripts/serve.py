@@ -11,6 +11,7 @@ output; docs/serving.md says what its limits are for.
 """
 
 import importlib.util
+import resource
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ _PACKAGES = {
     "prometheus_client": "prometheus-client",
     "python_multipart": "python-multipart",
 }
+# That a server has open besides its connections, roughly.
+_OTHER_FILES = 200
 
 
 def define_flags() -> None:
@@ -121,9 +124,10 @@ def main(_: list[str]) -> None:
     import uvicorn
 
     from noisy_student_tf.devices import runtime
-    from noisy_student_tf.serving import app
+    from noisy_student_tf.serving import app, guards
 
     runtime.set_up_logging()
+    _allow_open_files(2 * FLAGS.max_connections + _OTHER_FILES)
     # Before the model is loaded, which takes seconds.
     with _listen() as listening:
         config = uvicorn.Config(
@@ -131,9 +135,23 @@ def main(_: list[str]) -> None:
             log_level="info",
             access_log=False,
             limit_concurrency=FLAGS.max_connections,
+            http=guards.bounded_connections(
+                # The others are told 503.
+                max_open=2 * FLAGS.max_connections,
+                idle_seconds=FLAGS.read_seconds,
+            ),
             timeout_graceful_shutdown=int(FLAGS.answer_seconds) + 1,
         )
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the limit that systems begin with, as far as they let us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        count = min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def _listen() -> socket.socket:

@@ -26,6 +26,10 @@ _REFUSED = (
     f"{pictures.ACCEPTED}."
 )
 _RETRY_SECONDS = 1
+# Photographs have ten at most. Each takes as long as the whole picture does,
+# and may be a few bytes long.
+_MAX_SCANS = 100
+_SCAN = b"\xff\xda"
 
 
 def _ignore(request: guards.Request) -> None:
@@ -167,9 +171,14 @@ class Server:
 
     def _to_decodable(self, encoded: bytes) -> bytes:
         limit = self.settings.max_pixels
-        width, height = pictures.read_header(encoded).size
+        header = pictures.read_header(encoded)
+        width, height = header.size
         if width * height > limit:
             raise pictures.TooLargeError(limit)
+        if header.kind == "jpeg" and encoded.count(_SCAN) > _MAX_SCANS:
+            raise pictures.CorruptImageError(
+                f"a JPEG of more than {_MAX_SCANS} scans"
+            )
         return pictures.to_decodable(encoded, is_kept=False)
 
 

@@ -224,6 +224,20 @@ def test_a_decompression_bomb_is_refused(client, monkeypatch):
     assert response.status_code == 413
 
 
+def test_a_jpeg_of_endless_scans_is_refused(client):
+    buffer = io.BytesIO()
+    image = Image.fromarray(small_exports.IMAGES[0])
+    image.save(buffer, "JPEG", progressive=True)
+    encoded = buffer.getvalue()
+    assert client.post("/classify", content=encoded).status_code == 200
+    # The last scan again and again: every one paints the whole picture.
+    start, end = encoded.rindex(b"\xff\xda"), encoded.rindex(b"\xff\xd9")
+    bomb = encoded[:end] + encoded[start:end] * 200 + encoded[end:]
+    response = client.post("/classify", content=bomb)
+    assert response.status_code == 415
+    assert "more than 100 scans" in response.json()["detail"]
+
+
 def test_sixty_large_frames_are_answered_from_the_first(client):
     frames = [Image.new("L", (3000, 3000), shade) for shade in range(60)]
 

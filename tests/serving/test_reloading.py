@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from noisy_student_tf.records import served_predictions
-from noisy_student_tf.serving import prediction_log, reloading
+from noisy_student_tf.serving import exported, prediction_log, reloading
 from tests.serving import small_exports
 
 PICTURE = small_exports.encode(small_exports.IMAGES[0])
@@ -93,6 +93,22 @@ def test_a_half_copied_export_is_taken_when_it_is_whole(place, caplog):
     os.utime(f"{place}/saved_model.pb")
     assert models.look()
     assert models.current is not before
+
+
+def test_a_model_for_which_there_is_no_memory_is_not_taken(
+    place, monkeypatch, caplog
+):
+    models = reloading.Models(place)
+    before = models.current
+    os.utime(f"{place}/saved_model.pb")
+
+    def fail(*_, **__):
+        raise MemoryError("not enough")
+
+    monkeypatch.setattr(exported, "open_export", fail)
+    assert not models.look()
+    assert models.current is before
+    assert "not enough" in caplog.text
 
 
 def test_an_export_of_another_version_is_not_taken(place):
