@@ -24,7 +24,7 @@ def _gfile() -> Any:
     """Return TensorFlow's file access.
 
     Its import takes seconds, which is spared where it is enough to look for
-    local files and to read them.
+    local files, to read them and to write a few.
     """
     import tensorflow as tf
 
@@ -265,7 +265,10 @@ def temporary_name(path: str) -> Iterator[str]:
     temporary = f"{path}{_TEMPORARY_MARK}{uuid.uuid4().hex}"
     try:
         yield temporary
-        _gfile().rename(temporary, path, overwrite=True)
+        if is_remote(path):
+            _gfile().rename(temporary, path, overwrite=True)
+        else:
+            os.replace(temporary, path)
     except BaseException:
         remove(temporary)
         raise
@@ -274,8 +277,12 @@ def temporary_name(path: str) -> Iterator[str]:
 def write_bytes(path: str, content: bytes) -> None:
     """Write a whole file, so that it exists complete or not at all."""
     with temporary_name(path) as temporary:
-        with _gfile().GFile(temporary, "wb") as file:
+        with _open_to_write(temporary) as file:
             file.write(content)
+
+
+def _open_to_write(path: str) -> IO[bytes]:
+    return _gfile().GFile(path, "wb") if is_remote(path) else open(path, "wb")
 
 
 def write_text(path: str, content: str) -> None:

@@ -25,7 +25,7 @@ from noisy_student_tf.review.queues import (
 )
 
 # Changed when the same inputs would give other queues.
-_VERSION = 1
+_VERSION = 2
 _NO_PREDICTIONS = (
     "There is no network yet that has labeled the unlabeled images. Go on with "
     "the run: python -m run_scripts.noisy_student --workdir={root}"
@@ -102,13 +102,14 @@ def _label_next(found: facts.Facts) -> entries.Queue:
     if missing := _missing_predictions(found):
         return dataclasses.replace(queue, missing=missing)
     looked_at = found.looked_at
-    rows = looked_at.rows(found.unsure.uncertain)
-    margins = candidates.margins(looked_at.probabilities[rows])
+    unsure = (found.unsure.uncertain, found.unsure.sample)
+    rows = looked_at.outputs.rows(candidates.unique(unsure))
+    probabilities = looked_at.probabilities[rows]
+    margins = candidates.margins(probabilities)
     chosen = label_next.choose(
-        margins,
+        probabilities,
         looked_at.outputs.features[rows],
         length=found.settings.length,
-        per_cluster=found.settings.per_cluster,
         seed=found.config.seed,
     )
     return dataclasses.replace(
@@ -116,16 +117,16 @@ def _label_next(found: facts.Facts) -> entries.Queue:
         model=found.model_name,
         entries=tuple(
             found.entry(
-                looked_at.places[row],
-                looked_at.probabilities[row],
+                looked_at.places[rows[row]],
+                probabilities[row],
                 why=f"{found.model_name} is between two classes, "
                 f"{entries.percent(margin)} apart; {_alike(size)}",
-                suggested=int(looked_at.probabilities[row].argmax()),
+                suggested=int(probabilities[row].argmax()),
             )
             for row, margin, size in zip(
-                rows[chosen.rows],
+                chosen.rows,
                 margins[chosen.rows].tolist(),
-                chosen.cluster_sizes.tolist(),
+                chosen.num_alike.tolist(),
                 strict=True,
             )
         ),
@@ -134,8 +135,8 @@ def _label_next(found: facts.Facts) -> entries.Queue:
 
 def _alike(size: int) -> str:
     if size == 1:
-        return "none of the uncertain ones looks like it"
-    return f"{size - 1} of the uncertain ones look like it"
+        return "none of those that were looked at is like it"
+    return f"{size - 1} of those that were looked at are like it"
 
 
 def _missing_predictions(found: facts.Facts) -> str:
