@@ -66,12 +66,19 @@ def convert(
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [compiled.get_concrete_function()], model
     )
-    if format == "tflite":
-        return converter.convert()
+    if format != "tflite":
+        _make_smaller(converter, format, representative_images)
+    return converter.convert()
+
+
+def _make_smaller(
+    converter: Any, format: str, representative_images: Iterable[np.ndarray]
+) -> None:
+    """Set what a converter makes of the weights."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if format == "tflite_float16":
         converter.target_spec.supported_types = [tf.float16]
-        return converter.convert()
+        return
     images = list(representative_images)
     if not images:
         raise ValueError(
@@ -81,7 +88,6 @@ def convert(
     batches = [[image[np.newaxis]] for image in images]
     converter.representative_dataset = lambda: iter(batches)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    return converter.convert()
 
 
 def _to_onnx(compiled: Any, shape: tf.TensorSpec) -> bytes:
