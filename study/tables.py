@@ -215,7 +215,7 @@ def of_undecided(
                 f"{need.visible:.2f} or more",
                 "too small to see here"
                 if need.is_too_small
-                else f"{need.num_draws} draws decide it",
+                else f"{need.num_draws} draws would decide it",
             ]
         )
     return "\n\n".join([markdown(heading, lines), *_pooled(groups)])

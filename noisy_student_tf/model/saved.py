@@ -19,6 +19,7 @@ from absl import logging
 
 from noisy_student_tf import configs, files
 from noisy_student_tf.model import architectures, specs
+from noisy_student_tf.records import parquet_files
 
 SPEC_FILE = "model.json"
 Weights = Literal["ema", "raw"]
@@ -195,13 +196,17 @@ def check_starts(config: configs.Config, initial_directory: str) -> None:
             are given.
 
     Raises:
-        FileNotFoundError: There is no model in a directory that is named.
+        FileNotFoundError: There is no model in a directory that is named, or
+            no table of a teacher's probabilities.
         ValueError: A model does not fit what is to begin with it, or nothing
             begins with it.
     """
     given = config.self_training.teacher_directory
     teacher = load_spec(given) if given else None
-    is_given = teacher or config.self_training.teacher_predictions
+    table = config.self_training.teacher_predictions
+    if table:
+        parquet_files.find(table, flag="--self_training.teacher_predictions")
+    is_given = teacher or table
     initial = config.model.initial_weights
     students_from = config.self_training.initialize_students_from
     flag = f"--self_training.initialize_students_from={students_from}"

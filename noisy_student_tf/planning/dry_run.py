@@ -64,7 +64,8 @@ def describe(
             accepted, or the disk is too small.
         FileNotFoundError: A source or the given teacher does not exist.
     """
-    _check_start(config, workdir)
+    workdirs.check_config(config, workdir)
+    saved.check_starts(config, packages.announced(config.model.initial_weights))
     counts = counting.count_images(config, workdir, reads_all=reads_all)
     data = compute.Data(
         num_labeled=counts.train,
@@ -77,13 +78,7 @@ def describe(
     )
     _check_predictions(config, counts, reads_all=reads_all)
     needed = _needed_bytes(config, counts, data)
-    free = files.free_bytes(workdir.root)
-    if free is not None and free < needed:
-        raise ValueError(
-            f"--workdir={workdir.root}: the run needs about "
-            f"{texts.gigabytes(needed, 2)}, {texts.gigabytes(free, 2)} are "
-            "free. Free some, or name another directory."
-        )
+    free = _check_space(workdir, needed)
     lines = [
         *describe_images(counts, reads_all=reads_all),
         f"disk: about {texts.gigabytes(needed, 2)}, free "
@@ -98,12 +93,20 @@ def describe(
     return "\n".join([*lines, texts.align(rows, num_names=4)])
 
 
-def _check_start(config: configs.Config, workdir: workdirs.Workdir) -> None:
-    """Check the folder, and that what the run begins with is there."""
-    workdirs.check_config(config, workdir)
-    saved.check_starts(config, packages.announced(config.model.initial_weights))
-    if config.self_training.teacher_predictions:
-        given.find(config.self_training.teacher_predictions)
+def _check_space(workdir: workdirs.Workdir, needed: float) -> int | None:
+    """Return the free bytes of a folder's disk; None: they are not known.
+
+    Raises:
+        ValueError: They are too few.
+    """
+    free = files.free_bytes(workdir.root)
+    if free is not None and free < needed:
+        raise ValueError(
+            f"--workdir={workdir.root}: the run needs about "
+            f"{texts.gigabytes(needed, 2)}, {texts.gigabytes(free, 2)} are "
+            "free. Free some, or name another directory."
+        )
+    return free
 
 
 def _check_predictions(

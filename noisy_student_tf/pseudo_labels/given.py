@@ -17,7 +17,6 @@ import pyarrow as pa
 from pyarrow import parquet
 from scipy import special
 
-from noisy_student_tf import files
 from noisy_student_tf.records import (
     lookups,
     parquet_files,
@@ -72,24 +71,6 @@ class Given:
         return self.rows.of(_hashed(index["key"].to_pylist()))
 
 
-def find(pattern: str) -> list[str]:
-    """Return the files of a table.
-
-    Args:
-        pattern: A Parquet file, or a pattern of some.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-    """
-    paths = files.glob(pattern)
-    if not paths:
-        raise FileNotFoundError(
-            f"{FLAG}={pattern}: no file matches. Give a Parquet file of "
-            f"probabilities with a column {_ID!r} or {_PATH!r}."
-        )
-    return paths
-
-
 def read(
     pattern: str,
     *,
@@ -111,7 +92,7 @@ def read(
             named or named twice, or rows are no probabilities of the classes.
     """
     source = f"{FLAG}={pattern}"
-    paths = find(pattern)
+    paths = parquet_files.find(pattern, flag=FLAG)
     key = _common_key(source, paths, class_names)
     counts = [_count_rows(path, max_rows) for path in paths]
     probabilities = _on_disk(sum(counts), len(class_names))

@@ -126,8 +126,8 @@ def say(table: given.Given, coverage: Coverage) -> None:
             f"{table.source}: none of its {len(table.names):,} rows is of one "
             f"of the {len(rows):,} unlabeled images. Its {table.key} are like "
             f"{unknown or table.names[0].as_py()}; compare the columns "
-            "'image_id' and 'key' (the path) of the indexes in the run's folder "
-            "unlabeled/."
+            "'image_id' and 'key' (the path) of the indexes in the run's "
+            "folder unlabeled/."
         )
     if num_missing:
         logging.warning(

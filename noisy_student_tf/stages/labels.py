@@ -21,7 +21,7 @@ from noisy_student_tf.pseudo_labels import given_images, plausibility, summary
 from noisy_student_tf.pseudo_labels import predict as predictor
 from noisy_student_tf.pseudo_labels import select as selector
 from noisy_student_tf.records import duplicates, shards
-from noisy_student_tf.stages import labeler, models, runs, standings
+from noisy_student_tf.stages import labeler, runs, standings
 
 
 def label(run: runs.Run, student: recipes.Model) -> None:
@@ -201,7 +201,7 @@ def _label_by_table(
     Raises:
         ValueError: The table is another one than was measured.
     """
-    table = models.read_predictions(run, teacher)
+    table = labeler.read_predictions(run, teacher)
     taken = shards.read_manifest(runs.directory(run, teacher))["fingerprint"]
     if table.fingerprint != taken:
         raise ValueError(

@@ -6,13 +6,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from absl import logging
 
 from noisy_student_tf import files, recipes, terminal
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.evaluation import evaluate, metrics
 from noisy_student_tf.model import saved, specs
-from noisy_student_tf.pseudo_labels import given, given_images
 from noisy_student_tf.records import held_out, shards
 from noisy_student_tf.stages import model_training, runs
 
@@ -36,7 +34,10 @@ def make(run: runs.Run, model: recipes.Model) -> None:
         runs.on_chief(run, lambda: _adopt(run, model))
         return
     if model.predictions_from:
-        runs.on_chief(run, lambda: _take_predictions(run, model))
+        # Who trains need not load what labels.
+        from noisy_student_tf.stages import labeler
+
+        runs.on_chief(run, lambda: labeler.take_predictions(run, model))
         return
     trained = model_training.train(run, model)
     runs.on_chief(run, lambda: _save(run, model, trained))
@@ -219,86 +220,3 @@ def _standing(
     labels, named = map(np.concatenate, zip(*answers, strict=True))
     found["train"] = metrics.standing(labels, named)
     return {split: dataclasses.asdict(each) for split, each in found.items()}
-
-
-def read_predictions(run: runs.Run, model: recipes.Model) -> given.Given:
-    """Return the probabilities that stand in a model's place.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: See `given.read`.
-    """
-    return given.read(
-        model.predictions_from,
-        class_names=runs.class_names(run),
-        temperature=run.config.self_training.teacher_predictions_temperature,
-    )
-
-
-def _take_predictions(run: runs.Run, model: recipes.Model) -> None:
-    """Check given probabilities, and measure them on what they are of."""
-    with terminal.working(f"reading {model.predictions_from}"):
-        table = read_predictions(run, model)
-    splits = shards.read_manifest(run.workdir.labeled)["splits"]
-    indexes = {
-        split: _read_indexes(run.workdir.labeled, split) for split in splits
-    }
-    unlabeled = _read_indexes(run.workdir.unlabeled, "unlabeled")
-    coverage = given_images.cover(table, {**indexes, "unlabeled": unlabeled})
-    given_images.say(table, coverage)
-    found, standing = [], {}
-    for split, parts in indexes.items():
-        rows = coverage.rows[split]
-        if not len(rows) or (rows < 0).any():
-            logging.warning(
-                "%s has %d of the %d %s images: nothing is measured on them.",
-                table.source,
-                (rows >= 0).sum(),
-                len(rows),
-                split,
-            )
-            continue
-        answers = given_images.answers(table, rows, parts)
-        standing[split] = dataclasses.asdict(
-            metrics.standing(answers.labels, answers.logits.argmax(axis=1))
-        )
-        if split != "train":
-            found.append(_given_row(run, model, split, answers))
-    shards.write_manifest(
-        runs.directory(run, model),
-        {
-            "model": model.name,
-            "resolution": 0,
-            "num_parameters": 0,
-            "fingerprint": table.fingerprint,
-            "num_rows": len(table.names),
-            "num_unknown": len(coverage.unknown),
-            "num_missing": int((coverage.rows["unlabeled"] < 0).sum()),
-            "standing": standing,
-            "results": found,
-        },
-    )
-
-
-def _read_indexes(directory: str, split: str) -> list[given_images.Index]:
-    paths = shards.index_paths(directory, split)
-    return list(map(given_images.read_index, paths))
-
-
-def _given_row(
-    run: runs.Run, model: recipes.Model, split: str, answers: held_out.Rows
-) -> dict[str, Any]:
-    """Return the row of `results.json` of what was given of a split."""
-    return evaluate.make_row(
-        model=model.name,
-        set=run.config.preset,
-        split=split,
-        resolution=0,
-        weights="given",
-        metrics=evaluate.measure_and_keep(
-            answers,
-            path=held_out.path(runs.directory(run, model), split),
-            class_names=runs.class_names(run),
-            where=f"{model.name}, {split} images",
-        ),
-    )

@@ -12,7 +12,6 @@ from noisy_student_tf.configs import presets
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.model import saved, specs
 from noisy_student_tf.pipeline import decode, eval_stream
-from noisy_student_tf.pseudo_labels import given
 from noisy_student_tf.records import parquet_files, shards
 from noisy_student_tf.weights import packages
 
@@ -75,8 +74,6 @@ def begin(
     """
     # Before anything is written: the workdir stays free for the mended flags.
     saved.check_starts(config, packages.announced(config.model.initial_weights))
-    if config.self_training.teacher_predictions:
-        given.find(config.self_training.teacher_predictions)
     workdirs.check_config(config, workdir)
     run = Run(
         config,
