@@ -72,7 +72,9 @@ def accuracy_over_labels(
     """
     drawing, axes = svg_plots.draw((5.2, 2.5))
     for labels, accuracy, low, high in sorted(points):
-        axes.plot((labels, labels), (low, high), color=svg_plots.COLORS["rule"])
+        axes.plot(
+            (labels, labels), (low, high), color=svg_plots.COLORS["muted"]
+        )
         axes.plot(
             labels,
             accuracy,
