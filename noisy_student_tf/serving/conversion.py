@@ -66,22 +66,25 @@ def convert(
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [compiled.get_concrete_function()], model
     )
-    if format == "tflite":
-        return converter.convert()
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if format != "tflite":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if format == "tflite_float16":
         converter.target_spec.supported_types = [tf.float16]
-        return converter.convert()
-    images = list(representative_images)
-    if not images:
+    if format == "tflite_int8":
+        _measure_ranges(converter, representative_images)
+    return converter.convert()
+
+
+def _measure_ranges(converter: Any, images: Iterable[np.ndarray]) -> None:
+    """Make a converter round to int8 what lies in the ranges of images."""
+    batches = [[image[np.newaxis]] for image in images]
+    if not batches:
         raise ValueError(
             "tflite_int8 needs representative images: give some that the "
             "model was trained on."
         )
-    batches = [[image[np.newaxis]] for image in images]
     converter.representative_dataset = lambda: iter(batches)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    return converter.convert()
 
 
 def _to_onnx(compiled: Any, shape: tf.TensorSpec) -> bytes:
