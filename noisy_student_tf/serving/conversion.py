@@ -67,25 +67,22 @@ def convert(
         [compiled.get_concrete_function()], model
     )
     if format != "tflite":
-        _make_smaller(converter, format, representative_images)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if format == "tflite_float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if format == "tflite_int8":
+        _measure_ranges(converter, representative_images)
     return converter.convert()
 
 
-def _make_smaller(
-    converter: Any, format: str, representative_images: Iterable[np.ndarray]
-) -> None:
-    """Set what a converter makes of the weights."""
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if format == "tflite_float16":
-        converter.target_spec.supported_types = [tf.float16]
-        return
-    images = list(representative_images)
-    if not images:
+def _measure_ranges(converter: Any, images: Iterable[np.ndarray]) -> None:
+    """Make a converter round to int8 what lies in the ranges of images."""
+    batches = [[image[np.newaxis]] for image in images]
+    if not batches:
         raise ValueError(
             "tflite_int8 needs representative images: give some that the "
             "model was trained on."
         )
-    batches = [[image[np.newaxis]] for image in images]
     converter.representative_dataset = lambda: iter(batches)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
 
