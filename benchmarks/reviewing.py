@@ -9,7 +9,7 @@ for the networks of a run, since those would take hours a draw. Features are
 computed once and kept in `--features`. Lists and clusters are the product's:
 `review.queues.candidates` and `review.queues.label_next`.
 
-    pip install -e '.[published_weights]' elpv-dataset
+    pip install -e '.[weights]' elpv-dataset
     python -m benchmarks.reviewing --dataset=fashion_mnist
     python -m benchmarks.reviewing --dataset=solar_cells
 
