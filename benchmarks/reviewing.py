@@ -6,8 +6,8 @@ pictures drawn at random, of the same pool, beginning with the same labels and
 judged by the same test images. After every round a classifier is fitted anew:
 logistic regression on the frozen features of EfficientNet-Lite0, which stands
 for the networks of a run, since those would take hours a draw. Features are
-computed once and kept in `--features`. Candidates and their order are the run's:
-`review.queues.candidates` and `review.queues.label_next`.
+computed once and kept in `--features`. Candidates and their order are the
+page's: `review.queues.candidates` and `review.queues.label_next`.
 
     pip install -e '.[weights]' elpv-dataset
     python -m benchmarks.reviewing --dataset=fashion_mnist
