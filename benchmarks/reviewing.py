@@ -21,7 +21,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from absl import app, flags
@@ -115,7 +115,8 @@ def read_pictures(dataset: str) -> Iterator[tuple[np.ndarray, int]]:
     with source.reader(tuple(listed)) as read:
         for item in listed:
             picture = pictures.open_upright(read(item)).convert("RGB")
-            yield np.asarray(picture), item.label
+            # All of this source have one.
+            yield np.asarray(picture), cast(int, item.label)
 
 
 def compute_features(dataset: str) -> Images:
