@@ -364,12 +364,6 @@ class RuntimeConfig:
         "batches do not depend on the number of hosts; files: every host "
         "reads shards of its own.",
     )
-    data_service: str = options.option(
-        "",
-        "HOST:PORT of each server of run_scripts.make_input, separated by "
-        "commas, that make the training batches; empty: this machine does.",
-        affects="rounding",
-    )
 
     def __post_init__(self) -> None:
         options.check_fields(self, "runtime.")

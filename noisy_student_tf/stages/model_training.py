@@ -12,7 +12,7 @@ from noisy_student_tf import configs, recipes, workdirs
 from noisy_student_tf.devices import replicas
 from noisy_student_tf.evaluation import evaluate
 from noisy_student_tf.model import architectures, saved, specs
-from noisy_student_tf.pipeline import data_service, train_stream
+from noisy_student_tf.pipeline import train_stream
 from noisy_student_tf.records import shards
 from noisy_student_tf.stages import runs
 from noisy_student_tf.training import loop, losses, optimizer, progress
@@ -189,7 +189,7 @@ def stream_maker(
     if model.online_teacher:
         folder = workdir.folder(model.online_teacher.folder)
         clean_resolution = saved.load_spec(folder).resolution
-    make_stream = functools.partial(
+    return functools.partial(
         train_stream.make_train_stream,
         labeled=labeled,
         pseudo_labeled=pseudo_labeled,
@@ -199,11 +199,6 @@ def stream_maker(
         unnoised=model.is_finetuned,
         clean_unlabeled_resolution=clean_resolution,
     )
-    servers = data_service.read_addresses(config.runtime.data_service)
-    if not servers:
-        return make_stream
-    data_service.check_reachable(servers)
-    return data_service.through(make_stream, servers)
 
 
 def _model_source(
