@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from noisy_student_tf import files
+from noisy_student_tf import files, retries
 from noisy_student_tf.records import shards
 from noisy_student_tf.training import losses, state
 
@@ -142,7 +142,8 @@ class Checkpoints:
         step = content["step"]
         files.remove(self._path(step))
         files.make_directories(self._path(step))
-        write_variables(self._path(step, _PREFIX), self._copies)
+        prefix = self._path(step, _PREFIX)
+        retries.call(prefix, lambda: write_variables(prefix, self._copies))
         names = files.list_directory(self._path(step))
         checksums = {
             name: shards.fingerprint(self._path(step, name)) for name in names
@@ -273,9 +274,8 @@ class Checkpoints:
         files.remove(self._path(step))
 
     def _steps(self) -> list[int]:
-        matches = map(
-            _DIRECTORY.fullmatch, files.list_directory(self._directory)
-        )
+        names = files.list_directory(self._directory)
+        matches = map(_DIRECTORY.fullmatch, names)
         return sorted(int(match[1]) for match in matches if match)
 
     def _path(self, step: int, *names: str) -> str:
