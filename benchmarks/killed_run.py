@@ -34,24 +34,37 @@ _processes = multiprocessing.get_context("forkserver")
 Process = multiprocessing.process.BaseProcess
 
 
-def prepare() -> None:
-    """Say what the process that others are forked from imports."""
+def prepare(*modules: str) -> None:
+    """Say what the process that others are forked from imports, beside us."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    _processes.set_forkserver_preload([__name__])
+    _processes.set_forkserver_preload([__name__, *modules])
 
 
 def start(root: pathlib.Path) -> Process:
     """Start the command of a run, or the same command again."""
-    process = _processes.Process(target=_run, args=(root,))
+    return start_function(_run, root, log=root.with_suffix(".log"))
+
+
+def start_function(
+    function: Callable[..., None], *arguments: object, log: pathlib.Path
+) -> Process:
+    """Start a function of a module; what it prints is added to a file."""
+    process = _processes.Process(target=_call, args=(log, function, *arguments))
     process.start()
     return process
 
 
-def _run(root: pathlib.Path) -> None:
-    log = os.open(root.with_suffix(".log"), os.O_CREAT | os.O_WRONLY)
-    os.lseek(log, 0, os.SEEK_END)
+def _call(
+    log: pathlib.Path, function: Callable[..., None], *arguments: object
+) -> None:
+    written = os.open(log, os.O_CREAT | os.O_WRONLY)
+    os.lseek(written, 0, os.SEEK_END)
     for stream in (1, 2):
-        os.dup2(log, stream)
+        os.dup2(written, stream)
+    function(*arguments)
+
+
+def _run(root: pathlib.Path) -> None:
     sys.argv = ["noisy_student", *_FLAGS, f"--workdir={root}"]
     noisy_student.console_entry()
 

@@ -6,9 +6,16 @@ changing nothing but paths and the length: labels and splits are what the
 preset has for images of its own. Flags after `--` go to the run.
 
     python -m benchmarks.own_folders --workdir=runs/own_folders
+
+Ten labels a class and released weights, other pictures with each draw:
+
+    python -m benchmarks.own_folders --workdir=runs/draw_1 --draw=1 \
+      --labeled_per_class=10 --num_unlabeled=3000 --num_test=2000 -- \
+      --preset=photos --data.labeled_per_class=10 --data.validation_fraction=0
 """
 
 import os
+import random
 import subprocess
 import sys
 
@@ -24,6 +31,9 @@ flags.DEFINE_string(
 flags.DEFINE_integer("labeled_per_class", 150, "Pictures in labeled/CLASS.")
 flags.DEFINE_integer("num_unlabeled", 6000, "Pictures in unlabeled/.")
 flags.DEFINE_integer("num_test", 1000, "Pictures in test/.")
+flags.DEFINE_integer(
+    "draw", 0, "Which pictures; 0 takes them in the order of the files."
+)
 
 NAMES = (
     "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt",
@@ -64,18 +74,26 @@ def write_folders(directory: str) -> None:
     test = sources.open_source(f"idx:{flags.FLAGS.source}#t10k")
     counts = dict.fromkeys(range(len(NAMES)), 0)
     labeled, unlabeled = [], []
-    for item in train.list_items().images:
+    for item in drawn(train.list_items().images):
         if counts[item.label] < flags.FLAGS.labeled_per_class:
             counts[item.label] += 1
             labeled.append(item)
         else:
             unlabeled.append(item)
-    held_out = test.list_items().images[: flags.FLAGS.num_test]
+    held_out = drawn(test.list_items().images)[: flags.FLAGS.num_test]
     unlabeled = unlabeled[: flags.FLAGS.num_unlabeled]
     write_pictures(train, labeled, f"{temporary}/labeled", in_classes=True)
     write_pictures(train, unlabeled, f"{temporary}/unlabeled", in_classes=False)
     write_pictures(test, held_out, f"{temporary}/test", in_classes=True)
     os.rename(temporary, directory)
+
+
+def drawn(listed: tuple[items.Item, ...]) -> list[items.Item]:
+    """Return the items in the order of `--draw`."""
+    ordered = list(listed)
+    if flags.FLAGS.draw:
+        random.Random(flags.FLAGS.draw).shuffle(ordered)
+    return ordered
 
 
 def write_pictures(

@@ -432,11 +432,14 @@ def make_predict_all(
         shutil.rmtree(output, ignore_errors=True)
         with mock.patch.object(label_stream, "compile_labeling", compile_once):
             labeling = predict.Request(
-                predict_fn=predict_fn,
+                labels_of=predict.of_network(
+                    predict_fn,
+                    lambda _: stream,
+                    num_classes=case.num_classes,
+                ),
                 num_classes=case.num_classes,
                 unlabeled=shard_set,
                 unlabeled_fingerprint="synthetic",
-                make_stream=lambda _: stream,
                 directory=output,
                 teacher_fingerprint="synthetic",
             )

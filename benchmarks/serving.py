@@ -1,21 +1,31 @@
 """Latency and throughput of an export beside other ways to run the model.
 
 One process, the same weights and the same pixels: the SavedModel's `images`
-signature, `keras.Model.predict`, onnxruntime (float32) and TFLite (float16
-weights, and int8), with as many threads each, at batches of 1, 8 and 64.
-Contenders take turns; ratios are medians over rounds. `serving_default`, which
-decodes PNG files as well, is timed beside them and in no ratio. The last line
-is JSON.
+signature, `keras.Model.predict`, onnxruntime (float32) and TFLite (float32,
+float16 weights, and int8), with as many threads each, at batches of 1, 8 and
+64, of three models one after the other. Contenders take turns; ratios are
+medians over rounds.
+
+From JPEG files, what `--runtime` may be is timed beside decoding alone.
+
+The last line is one JSON object. `batch1_over_best_peer` is the SavedModel's
+time over the better of onnxruntime's and TFLite's, both float32, of one image
+and the worst model; `served_batch1_over_best_peer` the same of the runtime that
+`--runtime=auto` takes. `throughput_over_onnxruntime` is the SavedModel's at the
+largest batch, of the worst model. `bytes_over_model` is the SavedModel's time
+from a JPEG without that of decoding, over its time from pixels.
 
 TF_ENABLE_ONEDNN_OPTS, 1 unless it is set, decides what TensorFlow is good at.
 
-    python -m benchmarks.serving --model=digits
+    python -m benchmarks.serving
     python -m benchmarks.serving --model=digits --num_threads=1
-    python -m benchmarks.serving --model=efficientnet-b0 --resolution=224
+    python -m benchmarks.serving --model=efficientnet-lite0 --batch_sizes=1
 """
 
 import dataclasses
+import functools
 import json
+import math
 import os
 import statistics
 import tempfile
@@ -34,9 +44,13 @@ from noisy_student_tf.configs import presets
 from noisy_student_tf.evaluation import evaluate
 from noisy_student_tf.model import architectures, efficientnet, folding
 from noisy_student_tf.model import specs
-from noisy_student_tf.serving import conversion, exported
+from noisy_student_tf.serving import conversion, exported, runtimes
 
-flags.DEFINE_string("model", "digits", "Preset digits, or a variant's name.")
+flags.DEFINE_list(
+    "model",
+    ["digits", "efficientnet-b0", "efficientnet-lite0"],
+    "Preset digits, and variants' names.",
+)
 flags.DEFINE_integer("resolution", 0, "Side of the images; 0: the model's.")
 flags.DEFINE_list("batch_sizes", ["1", "8", "64"], "Smallest first.")
 flags.DEFINE_integer("rounds", 5, "Of all contenders in turn.", lower_bound=1)
@@ -50,24 +64,33 @@ flags.DEFINE_integer(
 )
 
 PIXELS = "saved_model"
-BYTES = "saved_model, decoding"
 PREDICT = "keras predict"
 ONNX = "onnxruntime"
+TFLITE = "tflite"
+PEERS = (ONNX, TFLITE)
+# From files.
+DECODING = "decoding alone"
+BYTES = "{}, from JPEG"
 
 # A contender runs one batch and waits for its result.
 Contender = Callable[[], object]
+# Contender -> seconds a batch, one number a round.
+Seconds = dict[str, list[float]]
 
 
 def main(_: list[str]) -> None:
-    """Measure, print a table, and the ratios as JSON."""
+    """Measure, print tables, and the ratios as JSON."""
     logging.set_verbosity(logging.ERROR)
-    tf.config.threading.set_intra_op_parallelism_threads(
-        flags.FLAGS.num_threads
-    )
-    tf.config.threading.set_inter_op_parallelism_threads(
-        flags.FLAGS.num_threads
-    )
-    model, spec = make_model()
+    threads = flags.FLAGS.num_threads
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    measured = {name: measure_model(name) for name in flags.FLAGS.model}
+    print(json.dumps(summary(measured)))
+
+
+def measure_model(name: str) -> dict[int, Seconds]:
+    """Return seconds a batch of all contenders, by the size of the batch."""
+    model, spec = make_model(name)
     with tempfile.TemporaryDirectory() as directory:
         opened = write_and_open(model, spec, directory)
     images = np.random.default_rng(0).uniform(
@@ -75,24 +98,25 @@ def main(_: list[str]) -> None:
     )
     images = images.astype(np.float32)
     converted = {
-        name: open_converted(name, model, spec, images[:16])
-        for name in conversion.FORMATS
+        format: open_converted(format, model, spec, images[:16])
+        for format in conversion.FORMATS
     }
     seconds = {}
     for count in batch_sizes():
         contenders = make_contenders(opened, model, converted, images[:count])
         seconds[count] = measure(contenders)
-        print_table(count, seconds[count])
-    print(json.dumps(summary(spec, seconds)))
+        print_table(f"{name}, batch {count}", count, seconds[count])
+    return seconds
 
 
 def batch_sizes() -> list[int]:
     return [int(count) for count in flags.FLAGS.batch_sizes]
 
 
-def make_model() -> tuple[efficientnet.EfficientNet, specs.ModelSpec]:
+def make_model(
+    name: str,
+) -> tuple[efficientnet.EfficientNet, specs.ModelSpec]:
     """Return a model whose activations are those of a trained one in size."""
-    name = flags.FLAGS.model
     settings = presets.preset("digits").model
     num_classes = 10
     if name != "digits":
@@ -162,28 +186,39 @@ def make_contenders(
 ) -> dict[str, Contender]:
     """Return one function a contender; all see the same pixels."""
     serve = opened.signatures["images"]
-    decode = opened.signatures["serving_default"]
-    pictures = tf.stack(
-        [tf.io.encode_png(image) for image in images.astype(np.uint8)]
-    )
+    preprocess = opened.signatures["preprocess"]
+    pictures = [
+        tf.io.encode_jpeg(image).numpy() for image in images.astype(np.uint8)
+    ]
+    encoded = tf.constant(pictures)
+    answering = [
+        runtimes.of_tensorflow(opened.signatures),
+        runtimes.of_converted(ONNX, opened.signatures, converted["onnx"]),
+        runtimes.of_converted(TFLITE, opened.signatures, converted["tflite"]),
+    ]
     return {
         PIXELS: lambda: serve(images=tf.constant(images))["logits"].numpy(),
         PREDICT: lambda: model.predict(
             images, batch_size=len(images), verbose=0
         ),
         ONNX: lambda: converted["onnx"](images),
+        TFLITE: lambda: converted["tflite"](images),
         "tflite float16": lambda: converted["tflite_float16"](images),
         "tflite int8": lambda: converted["tflite_int8"](images),
-        BYTES: lambda: decode(image_bytes=pictures)["valid"].numpy(),
+        DECODING: lambda: preprocess(image_bytes=encoded)["images"].numpy(),
+        **{
+            BYTES.format(each.name): functools.partial(each.answer, pictures)
+            for each in answering
+        },
     }
 
 
-def measure(contenders: dict[str, Contender]) -> dict[str, list[float]]:
+def measure(contenders: dict[str, Contender]) -> Seconds:
     """Return seconds a batch, one number a round."""
     for run in contenders.values():
         run()
         run()
-    measured: dict[str, list[float]] = {name: [] for name in contenders}
+    measured: Seconds = {name: [] for name in contenders}
     for index in range(flags.FLAGS.rounds):
         names = list(contenders)
         # Nobody is always behind the same neighbor.
@@ -203,49 +238,90 @@ def time_turn(run: Contender) -> float:
     return statistics.median(times)
 
 
-def print_table(count: int, seconds: dict[str, list[float]]) -> None:
-    title = f"batch {count}"
-    print(f"{title:<24}{'ms':>10}{'images/s':>12}{'saved_model':>14}")
+def print_table(title: str, count: int, seconds: Seconds) -> None:
+    print(f"{title:<32}{'ms':>10}{'images/s':>12}{'saved_model':>14}")
     for name, values in seconds.items():
         middle = statistics.median(values)
         print(
-            f"{name:<24}{1e3 * middle:>10.2f}{count / middle:>12.1f}"
-            f"{ratio(seconds, name):>13.2f}x"
+            f"{name:<32}{1e3 * middle:>10.2f}{count / middle:>12.1f}"
+            f"{ratio(seconds, name, PIXELS):>13.2f}x"
         )
-    print()
+    print(flush=True)
 
 
-def ratio(seconds: dict[str, list[float]], other: str) -> float:
-    """Return how many times as fast the export is; rounds are paired."""
-    pairs = zip(seconds[other], seconds[PIXELS], strict=True)
-    return statistics.median(theirs / ours for theirs, ours in pairs)
+def ratio(seconds: Seconds, *names: str) -> float:
+    """Return one contender's time over another's; rounds are paired."""
+    pairs = zip(*(seconds[name] for name in names), strict=True)
+    return statistics.median(first / second for first, second in pairs)
 
 
-def summary(
-    spec: specs.ModelSpec, seconds: dict[int, dict[str, list[float]]]
-) -> dict[str, object]:
-    smallest, largest = min(seconds), max(seconds)
+def over_best_peer(seconds: Seconds, name: str) -> float:
+    """Return a contender's time over that of the better float32 runtime."""
+    return max(ratio(seconds, name, peer) for peer in PEERS)
+
+
+def served(of_model: dict[int, Seconds]) -> str:
+    """Return which runtime would be taken: by the product of times."""
+    return min(
+        (PIXELS, *PEERS),
+        key=lambda name: math.prod(
+            statistics.median(seconds[name]) for seconds in of_model.values()
+        ),
+    )
+
+
+def summary(measured: dict[str, dict[int, Seconds]]) -> dict[str, object]:
+    smallest, largest = min(batch_sizes()), max(batch_sizes())
+    models = {
+        name: {
+            "over_best_peer": over_best_peer(of_model[smallest], PIXELS),
+            "served": served(of_model),
+            "served_over_best_peer": over_best_peer(
+                of_model[smallest], served(of_model)
+            ),
+            "throughput_over_onnxruntime": ratio(
+                of_model[largest], ONNX, PIXELS
+            ),
+            "over_predict": ratio(of_model[smallest], PREDICT, PIXELS),
+            "bytes_over_model": bytes_over_model(of_model[smallest]),
+            "milliseconds": milliseconds(of_model),
+        }
+        for name, of_model in measured.items()
+    }
+
+    def of_all(choose: Callable, key: str) -> float:
+        return round(choose(model[key] for model in models.values()), 3)
+
     return {
-        "model": flags.FLAGS.model,
-        "resolution": spec.resolution,
+        "batch1_over_best_peer": of_all(max, "over_best_peer"),
+        "served_batch1_over_best_peer": of_all(max, "served_over_best_peer"),
+        "throughput_over_onnxruntime": of_all(
+            min, "throughput_over_onnxruntime"
+        ),
+        "bytes_over_model": of_all(max, "bytes_over_model"),
         "num_threads": flags.FLAGS.num_threads,
         "onednn": os.environ["TF_ENABLE_ONEDNN_OPTS"],
         "load": round(os.getloadavg()[0], 1),
-        "milliseconds": {
-            count: {
-                name: round(1e3 * statistics.median(values), 3)
-                for name, values in of_count.items()
-            }
-            for count, of_count in seconds.items()
-        },
-        "batch1_over_predict": round(ratio(seconds[smallest], PREDICT), 2),
-        "throughput_over_onnxruntime": round(ratio(seconds[largest], ONNX), 2),
-        "throughput_over_tflite_float16": round(
-            ratio(seconds[largest], "tflite float16"), 2
-        ),
-        "throughput_over_tflite_int8": round(
-            ratio(seconds[largest], "tflite int8"), 2
-        ),
+        "models": models,
+    }
+
+
+def bytes_over_model(seconds: Seconds) -> float:
+    """Return the SavedModel's time from files, without decoding, by pixels."""
+    columns = (seconds[n] for n in (BYTES.format(PIXELS), DECODING, PIXELS))
+    return statistics.median(
+        (both - decoding) / model
+        for both, decoding, model in zip(*columns, strict=True)
+    )
+
+
+def milliseconds(of_model: dict[int, Seconds]) -> dict[str, dict[str, float]]:
+    return {
+        str(count): {
+            name: round(1e3 * statistics.median(values), 3)
+            for name, values in seconds.items()
+        }
+        for count, seconds in of_model.items()
     }
 
 

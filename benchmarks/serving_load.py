@@ -94,7 +94,8 @@ def _servers(export: str) -> dict[str, list[str]]:
 
 def _model_flags() -> list[str]:
     values = flags.FLAGS
-    return [f"--model={values.model}", f"--resolution={values.resolution}"]
+    name, *_ = values.model
+    return [f"--model={name}", f"--resolution={values.resolution}"]
 
 
 def _run_worker(*words: str) -> str:

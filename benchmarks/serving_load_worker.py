@@ -26,7 +26,8 @@ def main(arguments: list[str]) -> None:
 
 def export(directory: str) -> None:
     """Write the model's SavedModel."""
-    serving.write_and_open(*serving.make_model(), directory)
+    name, *_ = flags.FLAGS.model
+    serving.write_and_open(*serving.make_model(name), directory)
 
 
 def measure_bare(directory: str, path: str) -> None:
@@ -49,7 +50,8 @@ def serve_plain() -> None:
     import tensorflow as tf
     import uvicorn
 
-    model, spec = serving.make_model()
+    name, *_ = flags.FLAGS.model
+    model, spec = serving.make_model(name)
     server = fastapi.FastAPI()
 
     @server.get("/healthz")

@@ -16,6 +16,8 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import IO, Any
 
+from noisy_student_tf import retries
+
 _TEMPORARY_MARK = ".temporary-"
 _REQUESTS_AT_ONCE = 64
 
@@ -24,32 +26,23 @@ def _gfile() -> Any:
     """Return TensorFlow's file access.
 
     Its import takes seconds, which is spared where it is enough to look for
-    local files and to read them.
+    local files, to read them and to write a few.
     """
     import tensorflow as tf
 
     return tf.io.gfile
 
 
+def _ask(name: str, path: str, *arguments: Any, **options: Any) -> Any:
+    """Call TensorFlow's function of a path; of a remote one, see `retries`."""
+    function = getattr(_gfile(), name)
+    return retries.call(path, lambda: function(path, *arguments, **options))
+
+
 def errors() -> tuple[type[Exception], ...]:
     """Return what may be raised where a file cannot be read or written."""
     tensorflow = sys.modules.get("tensorflow")
     return (OSError, tensorflow.errors.OpError) if tensorflow else (OSError,)
-
-
-def is_passing(error: Exception) -> bool:
-    """Tell whether such an error may be gone in a minute, as of a network."""
-    tensorflow = sys.modules.get("tensorflow")
-    return tensorflow is not None and isinstance(
-        error,
-        (
-            tensorflow.errors.UnavailableError,
-            tensorflow.errors.DeadlineExceededError,
-            tensorflow.errors.AbortedError,
-            tensorflow.errors.ResourceExhaustedError,
-            tensorflow.errors.UnauthenticatedError,
-        ),
-    )
 
 
 def join(*parts: str) -> str:
@@ -69,16 +62,12 @@ def is_remote(path: str) -> bool:
 
 def exists(path: str) -> bool:
     """Tell whether a file or directory exists."""
-    if is_remote(path):
-        return _gfile().exists(path)
-    return os.path.exists(path)
+    return _ask("exists", path) if is_remote(path) else os.path.exists(path)
 
 
 def is_directory(path: str) -> bool:
     """Tell whether a directory exists."""
-    if is_remote(path):
-        return _gfile().isdir(path)
-    return os.path.isdir(path)
+    return _ask("isdir", path) if is_remote(path) else os.path.isdir(path)
 
 
 def list_directory(path: str) -> list[str]:
@@ -89,7 +78,7 @@ def list_directory(path: str) -> list[str]:
 
 def _names(path: str) -> list[str]:
     is_there = not is_remote(path) and os.path.isdir(path)
-    return os.listdir(path) if is_there else _gfile().listdir(path)
+    return os.listdir(path) if is_there else _ask("listdir", path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +129,7 @@ def scan_directory(path: str) -> list[Entry]:
                 is_known=name.endswith("/"),
                 listed_as_directory=name.endswith("/"),
             )
-            for name in _gfile().listdir(path)
+            for name in _ask("listdir", path)
         ]
     else:
         with os.scandir(path) as scanned:
@@ -183,13 +172,13 @@ def glob(pattern: str) -> list[str]:
             paths.append(part)
         else:
             literal = part.replace("[", "[[]")
-            paths += _gfile().glob(part) or _gfile().glob(literal)
+            paths += _ask("glob", part) or _ask("glob", literal)
     return sorted(path for path in paths if _TEMPORARY_MARK not in path)
 
 
 def make_directories(path: str) -> None:
     """Create a directory and its parents; an existing one is no error."""
-    _gfile().makedirs(path)
+    _ask("makedirs", path)
 
 
 def size_bytes(path: str) -> int:
@@ -203,7 +192,7 @@ def size_bytes(path: str) -> int:
     import tensorflow as tf
 
     try:
-        return _gfile().stat(path).length
+        return _ask("stat", path).length
     except tf.errors.NotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist.") from error
 
@@ -233,9 +222,12 @@ def read_bytes(path: str) -> bytes:
             return file.read()
     import tensorflow as tf
 
-    try:
+    def read() -> bytes:
         with open_file(path) as file:
             return file.read()
+
+    try:
+        return retries.call(path, read)
     except tf.errors.NotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist.") from error
 
@@ -265,17 +257,39 @@ def temporary_name(path: str) -> Iterator[str]:
     temporary = f"{path}{_TEMPORARY_MARK}{uuid.uuid4().hex}"
     try:
         yield temporary
-        _gfile().rename(temporary, path, overwrite=True)
+        _rename(temporary, path)
     except BaseException:
         remove(temporary)
         raise
 
 
+def _rename(source: str, path: str) -> None:
+    if not is_remote(path):
+        os.replace(source, path)
+        return
+    import tensorflow as tf
+
+    try:
+        _ask("rename", source, path, overwrite=True)
+    except tf.errors.NotFoundError:
+        # Unless a try whose answer was lost has done it.
+        if exists(source) or not exists(path):
+            raise
+
+
 def write_bytes(path: str, content: bytes) -> None:
     """Write a whole file, so that it exists complete or not at all."""
-    with temporary_name(path) as temporary:
-        with _gfile().GFile(temporary, "wb") as file:
+
+    def write() -> None:
+        with _open_to_write(temporary) as file:
             file.write(content)
+
+    with temporary_name(path) as temporary:
+        retries.call(path, write)
+
+
+def _open_to_write(path: str) -> IO[bytes]:
+    return _gfile().GFile(path, "wb") if is_remote(path) else open(path, "wb")
 
 
 def write_text(path: str, content: str) -> None:
@@ -303,10 +317,10 @@ def remove(path: str) -> None:
     """Remove a file or a directory with all in it; a missing one is fine."""
     if not exists(path):
         return
-    if is_directory(path):
-        _gfile().rmtree(path)
-    else:
-        _gfile().remove(path)
+    import tensorflow as tf
+
+    with contextlib.suppress(tf.errors.NotFoundError):
+        _ask("rmtree" if is_directory(path) else "remove", path)
 
 
 def remove_temporaries(
@@ -330,7 +344,7 @@ def remove_temporaries(
 def copy(source: str, destination: str) -> None:
     """Copy a file, complete or not at all."""
     with temporary_name(destination) as temporary:
-        _gfile().copy(source, temporary, overwrite=True)
+        _ask("copy", source, temporary, overwrite=True)
 
 
 def free_bytes(path: str) -> int | None:

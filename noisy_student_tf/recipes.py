@@ -47,6 +47,8 @@ class Model:
             empty: none.
         adopted_from: Directory of a trained model that is taken as it is;
             empty: it is trained.
+        predictions_from: Parquet of probabilities by image that stands in its
+            place; empty: it is a network.
         labelings: The labels of what it learns from beside the labeled images,
             in the order of their making; the last ones are its own.
         online_teacher: The model that labels within each step; None: the
@@ -66,6 +68,7 @@ class Model:
     min_steps: int = 0
     start: "Model | str" = ""
     adopted_from: str = ""
+    predictions_from: str = ""
     labelings: "tuple[Labeling, ...]" = ()
     online_teacher: "Model | None" = None
     is_finetuned: bool = False
@@ -101,6 +104,12 @@ class Labeling:
     teacher: Model | str
     kept_from: "Labeling | None" = None
     leaves_out_duplicates: bool = False
+
+    @property
+    def is_given(self) -> bool:
+        """Whether its probabilities are in a table already."""
+        teacher = self.teacher
+        return isinstance(teacher, Model) and bool(teacher.predictions_from)
 
     @property
     def predictions(self) -> str:
@@ -168,7 +177,7 @@ class Recipe:
 
     @property
     def models(self) -> list[Model]:
-        """All models, in the order of their making."""
+        """All models, and what stands for one, in the order of making."""
         made = (
             self.teacher,
             *self.students,
@@ -178,9 +187,14 @@ class Recipe:
         return [*filter(None, made)]
 
     @property
+    def networks(self) -> list[Model]:
+        """The models that can be shown an image."""
+        return [each for each in self.models if not each.predictions_from]
+
+    @property
     def candidates(self) -> list[Model]:
         """The models that may be exported: all but the supervised one."""
-        return [each for each in self.models if each != self.supervised]
+        return [each for each in self.networks if each != self.supervised]
 
     @property
     def comparisons(self) -> list[tuple[Model, Model]]:
@@ -259,7 +273,7 @@ def of(config: configs.Config) -> Recipe:
         teacher=models[0],
         # How another one was trained is not known here.
         num_folds=0
-        if models[0].adopted_from
+        if models[0].adopted_from or models[0].predictions_from
         else config.evaluation.teacher_folds,
         students=tuple(models[1:]),
         supervised=_supervised(last)
@@ -288,6 +302,7 @@ def _teacher(config: configs.Config) -> Model:
         min_steps=config.training.min_steps,
         start=config.model.initial_weights,
         adopted_from=config.self_training.teacher_directory,
+        predictions_from=config.self_training.teacher_predictions,
     )
 
 

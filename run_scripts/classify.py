@@ -19,7 +19,7 @@ from absl import flags
 from noisy_student_tf import files, texts
 from noisy_student_tf.configs import config_tree
 from noisy_student_tf.records import pictures
-from noisy_student_tf.serving import exported
+from noisy_student_tf.serving import exported, runtimes
 from noisy_student_tf.stages import export
 from run_scripts import flags as config_flags
 
@@ -39,6 +39,7 @@ def define_flags() -> None:
         "In the place of --export: a model's directory, or efficientnet-lite0, "
         "-lite1 or -lite2, which pip installs.",
     )
+    config_flags.define_runtime_flag()
     config_tree.DEFINE_path("csv", "classes.csv", "File that is written.")
 
 
@@ -52,9 +53,16 @@ def main(arguments: list[str]) -> None:
             f"--model={source} and --export={directory}: give one of them."
         )
     paths = exported.list_pictures(arguments[1:])
-    opened = (
-        export.open_model(source) if source else exported.open_export(directory)
-    )
+    runtime = flags.FLAGS.runtime
+    if not source:
+        opened = exported.open_export(directory, runtime=runtime)
+    elif runtime in (runtimes.AUTO, runtimes.SAVED_MODEL):
+        opened = export.open_model(source)
+    else:
+        raise ValueError(
+            f"--runtime={runtime} and --model={source}: only an export has "
+            "files of other runtimes. Leave one of them out."
+        )
     rows = list(classify(opened, paths))
     print(format_table(rows))
     files.write_text(flags.FLAGS.csv, format_csv(rows))

@@ -33,6 +33,17 @@ def define_iteration_flag(help_text: str) -> None:
     flags.DEFINE_integer("iteration", 1, help_text, lower_bound=0)
 
 
+def define_runtime_flag() -> None:
+    """Define `--runtime`, which computes an export's answers."""
+    flags.DEFINE_string(
+        "runtime",
+        "auto",
+        "What computes: saved_model, onnxruntime, tflite, tflite_float16 or "
+        "tflite_int8, which run_scripts.export wrote beside the SavedModel; "
+        "auto: the fastest that is installed and was measured equal.",
+    )
+
+
 def define_corrections_flags() -> None:
     """Define the flags that say whose decisions lie where."""
     config_tree.DEFINE_paths(

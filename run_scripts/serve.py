@@ -11,14 +11,19 @@ output; docs/serving.md says what its limits are for.
 """
 
 import importlib.util
+import resource
 import socket
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from noisy_student_tf import files
 from noisy_student_tf.configs import config_tree
 from run_scripts import flags as config_flags
+
+if TYPE_CHECKING:
+    from noisy_student_tf.serving import answering, prediction_log
 
 FLAGS = flags.FLAGS
 
@@ -29,6 +34,8 @@ _PACKAGES = {
     "prometheus_client": "prometheus-client",
     "python_multipart": "python-multipart",
 }
+# That a server has open besides its connections, roughly.
+_OTHER_FILES = 200
 
 
 def define_flags() -> None:
@@ -38,6 +45,7 @@ def define_flags() -> None:
         "host", "127.0.0.1", "Address to listen on; 0.0.0.0 is all networks."
     )
     flags.DEFINE_integer("port", 8501, "Port; 0 takes a free one.", 0, 65535)
+    config_flags.define_runtime_flag()
     config_tree.DEFINE_path(
         "token_file",
         None,
@@ -73,9 +81,31 @@ def define_flags() -> None:
         "How often a newer export is looked for; 0: never.",
         0.0,
     )
+    _define_log_flags()
     flags.DEFINE_boolean(
         "access_log", True, "Write a line of JSON for every request."
     )
+
+
+def _define_log_flags() -> None:
+    config_tree.DEFINE_path(
+        "prediction_log",
+        None,
+        "Folder to which id, time, class, confidence and energy of every "
+        "picture are written, for run_scripts.drift. By default nothing is.",
+    )
+    flags.DEFINE_float(
+        "keep_uncertain_below",
+        0.0,
+        "Pictures of a lower confidence are kept in pictures/ of "
+        "--prediction_log, the next unlabeled images; 0: none.",
+        0.0,
+        1.0,
+    )
+    flags.DEFINE_integer(
+        "keep_at_most", 10_000, "Pictures that are kept in all.", 1
+    )
+    flags.DEFINE_float("keep_megabytes", 1024.0, "Of all of them.", 0.001)
 
 
 def main(_: list[str]) -> None:
@@ -94,9 +124,10 @@ def main(_: list[str]) -> None:
     import uvicorn
 
     from noisy_student_tf.devices import runtime
-    from noisy_student_tf.serving import app
+    from noisy_student_tf.serving import app, guards
 
     runtime.set_up_logging()
+    _allow_open_files(2 * FLAGS.max_connections + _OTHER_FILES)
     # Before the model is loaded, which takes seconds.
     with _listen() as listening:
         config = uvicorn.Config(
@@ -104,9 +135,23 @@ def main(_: list[str]) -> None:
             log_level="info",
             access_log=False,
             limit_concurrency=FLAGS.max_connections,
+            http=guards.bounded_connections(
+                # The others are told 503.
+                max_open=2 * FLAGS.max_connections,
+                idle_seconds=FLAGS.read_seconds,
+            ),
             timeout_graceful_shutdown=int(FLAGS.answer_seconds) + 1,
         )
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the limit that systems begin with, as far as they let us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        count = min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def _listen() -> socket.socket:
@@ -121,14 +166,14 @@ def _listen() -> socket.socket:
         ) from error
 
 
-def _settings():
-    from noisy_student_tf.serving import app, batching, guards
+def _settings() -> "answering.Settings":
+    from noisy_student_tf.serving import answering, batching, guards
 
     def write_line(request: guards.Request) -> None:
         sys.stdout.write(guards.as_json(request) + "\n")
         sys.stdout.flush()
 
-    return app.Settings(
+    return answering.Settings(
         batches=batching.Limits(
             max_batch_size=FLAGS.max_batch_size,
             max_wait_seconds=FLAGS.max_wait_ms / 1000,
@@ -142,7 +187,27 @@ def _settings():
         max_pixels=int(FLAGS.max_megapixels * 1_000_000),
         token=_read_token(),
         reload_seconds=FLAGS.reload_seconds,
+        runtime=FLAGS.runtime,
+        log=_log_settings(),
         **({"tell": write_line} if FLAGS.access_log else {}),
+    )
+
+
+def _log_settings() -> "prediction_log.Settings | None":
+    if not FLAGS.prediction_log:
+        if FLAGS.keep_uncertain_below:
+            raise ValueError(
+                f"--keep_uncertain_below={FLAGS.keep_uncertain_below}: kept "
+                "pictures need a folder. Give --prediction_log, too."
+            )
+        return None
+    from noisy_student_tf.serving import prediction_log
+
+    return prediction_log.Settings(
+        directory=FLAGS.prediction_log,
+        keep_below=FLAGS.keep_uncertain_below,
+        max_pictures=FLAGS.keep_at_most,
+        max_bytes=int(FLAGS.keep_megabytes * 2**20),
     )
 
 

@@ -4,14 +4,21 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 
 from study import experiments, studies
-from study.fashion_mnist import directions, document
+from study.fashion_mnist import directions, document, drawn_labels, search
 from study.solar_cells import protocol, results
 
-STUDIES = (*directions.STUDIES, *protocol.STUDIES)
+STUDIES = (
+    *directions.STUDIES,
+    drawn_labels.STUDY,
+    search.STUDY,
+    *protocol.STUDIES,
+)
 
 # Path of a document and folder of records -> tables are written anew.
 _REWRITE: Mapping[str, Callable[[str, str], None]] = {
     directions.EXPERIMENT.name: document.rewrite,
+    drawn_labels.EXPERIMENT.name: document.rewrite,
+    search.EXPERIMENT.name: document.rewrite,
     protocol.EXPERIMENT.name: results.rewrite,
 }
 

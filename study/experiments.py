@@ -39,6 +39,7 @@ class Arm:
         images: Which of the unlabeled images of the first arm it needs are
             its own: `all`, or a part that the experiment can write.
         titles: What a table calls single models of it.
+        settings: Of a method that is not ours, those that are not its own.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Arm:
     kind: Kind = "loop"
     images: str = "all"
     titles: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def title_of(self, model: str) -> str:
         """Return what a table calls a model, as `results.json` names it."""
@@ -74,6 +76,8 @@ class Experiment:
         seed_fields: Fields whose value is the run's seed.
         parts: Name -> what writes a part of the unlabeled images.
         prepare: Is called with the study's folder before the first run.
+        hides_test: Whether records leave out what test images show: of a
+            search, which must not see it.
     """
 
     name: str
@@ -85,6 +89,7 @@ class Experiment:
     seed_fields: tuple[str, ...] = ("seed",)
     parts: Mapping[str, WritePart] = dataclasses.field(default_factory=dict)
     prepare: Callable[[str], None] = lambda workdir: None
+    hides_test: bool = False
 
     @property
     def records(self) -> str:

@@ -31,6 +31,7 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
     "auroc": _OF_TEST_IMAGES,
     "mce": {"measure": robustness.CORRUPTIONS},
     "mfr": {"measure": robustness.PERTURBATIONS},
+    "flips": {"measure": robustness.PERTURBATIONS},
     "fgsm": {
         "measure": robustness.FGSM,
         "epsilon_pixels": studies.FGSM_EPSILON_PIXELS,
@@ -83,10 +84,12 @@ class Measurements:
     ) -> float | None:
         """Return a number in percent; None where it was not measured.
 
-        mCE and mFR are relative to the baseline of the same seed.
+        mCE, mFR and flips are relative to the baseline of the same seed.
         """
         if measure == "mfr":
             return self.mfr(model, seed)[0]
+        if measure == "flips":
+            return self._relative_flips(model, seed)
         row = self.row(model, seed, measure)
         if measure != "mce":
             name = measure if measure in _VALUES else "accuracy"
@@ -126,6 +129,22 @@ class Measurements:
         return robustness_metrics.mean_defined_ratio(
             row["flip_probabilities"], baseline["flip_probabilities"]
         )
+
+    def _relative_flips(self, model: studies.Model, seed: int) -> float | None:
+        """Return the mean flip probability over the baseline's, in percent.
+
+        A single flip of the baseline defines it.
+        """
+        row, baseline = (
+            self.row(each, seed, "flips") for each in (model, self.baseline)
+        )
+        if not row or not baseline:
+            return None
+        mean, reference = (
+            statistics.mean(each["flip_probabilities"].values())
+            for each in (row, baseline)
+        )
+        return 100 * mean / reference if reference else None
 
     def differences(self, claim: studies.Claim) -> list[float]:
         """Return of each seed by how many points a direction holds."""

@@ -199,10 +199,15 @@ def record_begun(jobs: Iterable[Job], records: str) -> None:
 
 def _record(job: Job) -> run_records.Record:
     if job.arm.kind != "loop":
-        return run_records.of_peer(job.workdir, job.config, job.arm.name)
-    return run_records.of_run(
-        job.workdir, arm=job.arm.name, study_directory=job.root
-    )
+        record = run_records.of_peer(job.workdir, job.config, job.arm.name)
+    else:
+        record = run_records.of_run(
+            job.workdir, arm=job.arm.name, study_directory=job.root
+        )
+    if not job.experiment.hides_test:
+        return record
+    rows = [row for row in record["results"] if row["split"] != "test"]
+    return record | {"results": rows}
 
 
 def make(job: Job, execute: Execute) -> None:
@@ -240,7 +245,13 @@ def _needed(job: Job, name: str) -> Job:
 def _make_peer(job: Job) -> None:
     data, directory = _needed(job, job.arm.needs[0]).workdir, job.workdir.root
     if job.arm.kind == "fixmatch":
-        fixmatch.write(job.config, data, directory, python=job.semilearn_python)
+        fixmatch.write(
+            job.config,
+            data,
+            directory,
+            python=job.semilearn_python,
+            settings=job.arm.settings,
+        )
     else:
         _PEERS[job.arm.kind](job.config, data, directory)
 
@@ -281,10 +292,17 @@ def _text(value: Any) -> str:
 
 
 def multiply_adds(job: Job) -> float:
-    """Return the multiply-adds of training and labeling of a whole run."""
+    """Return the multiply-adds of training and labeling of a whole run.
+
+    scikit-learn's classifiers count as nothing.
+    """
+    config = job.config
+    if job.arm.kind == "fixmatch":
+        views = fixmatch.num_views(config, job.arm.settings)
+        each = compute.forward_multiply_adds(config.model, config)
+        return views * compute.TRAINING_PASSES * each
     if job.arm.kind != "loop":
         return 0.0
-    config = job.config
     num_images = job.experiment.num_images
     # 0 per class stands for all images.
     num_labeled = (

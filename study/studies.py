@@ -11,9 +11,11 @@ from study import experiments
 # Of the attack that decides, in pixels of [0, 255].
 FGSM_EPSILON_PIXELS = 4.0
 
-Measure = Literal["accuracy", "macro_f1", "auroc", "mce", "mfr", "fgsm", "pgd"]
+Measure = Literal[
+    "accuracy", "macro_f1", "auroc", "mce", "mfr", "flips", "fgsm", "pgd"
+]
 # Of these, less is better.
-ERRORS = ("mce", "mfr")
+ERRORS = ("mce", "mfr", "flips")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from noisy_student_tf.evaluation import robustness
-from study import measures, run_records, studies
+from study import measures, power, run_records, studies
 
 OPEN = "open"
 _FGSM, _PGD = robustness.FGSM, robustness.PGD
@@ -102,31 +102,41 @@ def of_claims(
     return markdown(heading, lines)
 
 
-_ROBUSTNESS: tuple[studies.Measure, ...] = ("mce", "mfr", "fgsm", "pgd")
+_ROBUSTNESS: tuple[studies.Measure, ...] = (
+    "mce",
+    "flips",
+    "mfr",
+    "fgsm",
+    "pgd",
+)
 MEASURES: dict[studies.Measure, str] = {
     "accuracy": "top-1",
     "macro_f1": "macro-F1",
     "auroc": "AUROC",
     "mce": "mCE, less is better",
     "mfr": "mFR, less is better",
+    "flips": "flips, relative, less is better",
     "fgsm": f"top-1 under FGSM {studies.FGSM_EPSILON_PIXELS:g}",
     "pgd": "top-1 under PGD 16",
 }
 
 
 def of_robustness(study: studies.Study, measured: measures.Measurements) -> str:
-    """Return the means over seeds of all measures of robustness."""
+    """Return the means over seeds of all measures of robustness.
+
+    Below it stands what mFR leaves out: where a seed's baseline never flips
+    there is no ratio. The ratio of the mean flip probabilities leaves out
+    nothing.
+    """
     shown = ("accuracy", *_ROBUSTNESS)
     titles = [MEASURES[measure] for measure in shown]
-    heading = ["model", "seeds", *titles, "no baseline flips"]
+    heading = ["model", "seeds", *titles]
     lines = []
+    left_out: set[str] = set()
     for model in study.lines:
         seeds = measured.seeds(model)
-        left_out = {
-            name.replace("_", " ")
-            for seed in seeds
-            for name in measured.mfr(model, seed)[1]
-        }
+        for seed in seeds:
+            left_out.update(measured.mfr(model, seed)[1])
         lines.append(
             [
                 study.title_of(model),
@@ -135,10 +145,16 @@ def of_robustness(study: studies.Study, measured: measures.Measurements) -> str:
                     interval(measured.values(model, seeds, measure))
                     for measure in shown
                 ),
-                ", ".join(sorted(left_out)) or "-",
             ]
         )
-    return markdown(heading, lines)
+    table = markdown(heading, lines)
+    if not left_out:
+        return table
+    named = ", ".join(sorted(left_out)).replace("_", " ")
+    return (
+        f"{table}\n\nLeft out of mFR, in seeds whose baseline never flips "
+        f"there: {named}."
+    )
 
 
 def count_verdicts(
@@ -161,6 +177,68 @@ def count_verdicts(
             listed = "; ".join(counts[verdict])
             lines.append(f"- {verdict}: {listed}.")
     return "\n".join([lines[0], "", *lines[1:]])
+
+
+def of_undecided(
+    shown: Sequence[studies.Study], measured: measures.Measurements
+) -> str:
+    """Return what each undecided direction would need to be decided."""
+    heading = [
+        "undecided direction",
+        "measure",
+        "draws",
+        "mean, points",
+        "spread of a draw",
+        f"draws for power {power.POWER:g}",
+        f"{power.MOST_DRAWS} draws would show",
+        "so",
+    ]
+    groups = [
+        (claim, differences)
+        for study in shown
+        for claim in study.claims
+        if measures.judge(differences := measured.differences(claim))
+        == "undecided"
+    ]
+    lines = []
+    for claim, differences in groups:
+        need = power.need_of(differences)
+        many = f"more than {power.MOST_DRAWS}"
+        lines.append(
+            [
+                claim.text,
+                MEASURES[claim.measure],
+                str(len(differences)),
+                f"{need.mean:+.2f}",
+                f"{need.spread:.2f}",
+                f"{need.num_draws:,}" if need.num_draws else many,
+                f"{need.visible:.2f} or more",
+                "too small to see here"
+                if need.is_too_small
+                else f"{need.num_draws} draws would decide it",
+            ]
+        )
+    return "\n\n".join([markdown(heading, lines), *_pooled(groups)])
+
+
+def _pooled(
+    groups: Sequence[tuple[studies.Claim, Sequence[float]]],
+) -> list[str]:
+    """Return the sentence on the spread of all undecided accuracies."""
+    of_accuracy = [
+        differences
+        for claim, differences in groups
+        if claim.measure == "accuracy"
+    ]
+    if not of_accuracy:
+        return []
+    spread = power.pooled_spread(of_accuracy)
+    visible = spread * power.smallest_visible(power.MOST_DRAWS)
+    return [
+        f"Pooled over these {len(of_accuracy)} directions of top-1 accuracy "
+        f"the spread of a draw is {spread:.2f} points: with it "
+        f"{power.MOST_DRAWS} draws would show {visible:.2f} points or more."
+    ]
 
 
 def of_pseudo_labels(records: Sequence[run_records.Record], arm: str) -> str:

@@ -3,7 +3,7 @@ import uuid
 import pytest
 import tensorflow as tf
 
-from noisy_student_tf import files
+from noisy_student_tf import files, retries
 
 
 @pytest.fixture(params=["local", "ram"])
@@ -173,13 +173,50 @@ def test_scanned_names_say_what_they_are(directory):
     assert files.real_path(f"{directory}/") == files.real_path(directory)
 
 
-def test_errors_of_a_network_pass_and_those_of_files_do_not():
-    assert files.is_passing(tf.errors.UnavailableError(None, None, "no route"))
-    for error in (
-        OSError("damaged"),
-        tf.errors.FailedPreconditionError(None, None, "a directory"),
-    ):
-        assert not files.is_passing(error)
+def failing_once(monkeypatch, name, *, is_done):
+    """Let one function of TensorFlow fail at its first call.
+
+    Args:
+        monkeypatch: Pytest's.
+        name: Of the function.
+        is_done: Whether it is the answer alone that is lost.
+    """
+    gfile, calls = tf.io.gfile, []
+    function = getattr(gfile, name)
+
+    def call(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 1:
+            if is_done:
+                function(*arguments, **options)
+            raise tf.errors.UnavailableError(None, None, "busy")
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(gfile, name, call)
+    monkeypatch.setattr(retries.time, "sleep", lambda seconds: None)
+    return calls
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+@pytest.mark.parametrize("name", ["rename", "remove"])
+def test_what_a_lost_answer_has_done_is_no_error(monkeypatch, name, is_done):
+    directory = f"ram://{uuid.uuid4().hex}"
+    files.make_directories(directory)
+    path = files.join(directory, "file")
+    calls = failing_once(monkeypatch, name, is_done=is_done)
+    files.write_bytes(path, b"content")
+    assert files.list_directory(directory) == ["file"]
+    assert files.read_bytes(path) == b"content"
+    files.remove(path)
+    assert files.list_directory(directory) == []
+    assert len(calls) == 2
+
+
+def test_a_disk_is_asked_once(tmp_path, monkeypatch):
+    calls = failing_once(monkeypatch, "rename", is_done=False)
+    with pytest.raises(tf.errors.UnavailableError):
+        files.write_bytes(f"{tmp_path}/file", b"content")
+    assert len(calls) == 1
 
 
 def test_home_directory_is_found(monkeypatch):

@@ -21,6 +21,7 @@ BASE = {
     "heaps",
     "recipes",
     "records",
+    "retries",
     "terminal",
     "texts",
     "workdirs",
@@ -35,11 +36,12 @@ PARTS = (
 )
 # What a room may import, itself aside.
 ALLOWED_IMPORTS = {
-    "files": set(),
+    "files": {"retries"},
     "configs": set(),
     "heaps": {"files", "records.shards"},
     "recipes": {"configs"},
-    "records": {"files"},
+    "records": {"files", "retries"},
+    "retries": set(),
     "terminal": {"files"},
     "texts": set(),
     "workdirs": {"configs", "files", "recipes", "records.shards"},

@@ -43,6 +43,46 @@ def test_stages_in_the_order_of_the_algorithm():
     ]
 
 
+def test_a_table_of_probabilities_is_no_network():
+    recipe = recipe_of(
+        self_training__teacher_predictions="/mine.parquet",
+        evaluation__teacher_folds=5,
+        evaluation__supervised_baseline=True,
+    )
+    first, second = recipe.students
+    assert recipe.teacher.predictions_from == "/mine.parquet"
+    assert recipe.labeling(1).is_given and not recipe.labeling(2).is_given
+    assert recipe.num_folds == 0
+    assert recipe.networks == [first, second, recipe.supervised]
+    assert recipe.candidates == [first, second]
+    # What it says of held-out images is compared with.
+    assert (first, recipe.teacher) in recipe.comparisons
+
+
+@pytest.mark.parametrize(
+    "flag, value",
+    [
+        ("teacher_directory", "/other"),
+        ("selection_teacher_directory", "/other"),
+        ("online_teacher", True),
+        ("noised_teacher", True),
+        ("initialize_students_from", "teacher"),
+        ("num_iterations", 0),
+    ],
+)
+def test_what_needs_a_teacher_s_network_is_refused_beside_a_table(flag, value):
+    with pytest.raises(ValueError, match=f"{flag}={value}.*/mine.parquet"):
+        recipe_of(
+            self_training__teacher_predictions="/mine.parquet",
+            **{f"self_training__{flag}": value},
+        )
+
+
+def test_a_temperature_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="teacher_predictions_temperature=2"):
+        recipe_of(self_training__teacher_predictions_temperature=2.0)
+
+
 def test_a_student_teaches_the_next_one():
     recipe = recipe_of()
     first, second = recipe.students

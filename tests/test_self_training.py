@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
@@ -19,7 +21,8 @@ from noisy_student_tf.devices import runtime
 from noisy_student_tf.evaluation import results
 from noisy_student_tf.planning import dry_run
 from noisy_student_tf.records import held_out, shards
-from noisy_student_tf.stages import labels, model_training, runs
+from noisy_student_tf.report import pseudo_label_page
+from noisy_student_tf.stages import labels, model_training, models, runs
 from run_scripts import (
     evaluate,
     export,
@@ -228,11 +231,14 @@ def test_student_without_its_teacher_is_refused(finished, tmp_path):
         labels.predict(run, run.recipe.labeling(1))
 
 
+@pytest.mark.parametrize("flag", ["teacher_directory", "teacher_predictions"])
 @pytest.mark.parametrize("start", [runs.begin, dry_run.describe])
-def test_missing_teacher_is_named_before_anything_is_built(start, tmp_path):
+def test_missing_teacher_is_named_before_anything_is_built(
+    start, flag, tmp_path
+):
     missing = str(tmp_path / "nowhere")
     config = config_tree.override(
-        presets.preset("tiny"), {"self_training.teacher_directory": missing}
+        presets.preset("tiny"), {f"self_training.{flag}": missing}
     )
     workdir = workdirs.Workdir(str(tmp_path / "run"))
     with pytest.raises(FileNotFoundError, match="nowhere"):
@@ -258,6 +264,118 @@ def test_student_of_another_run_teaches_a_remote_one(finished):
     assert predictions["teacher_fingerprint"] == fingerprint
     assert shards.is_finished(run.workdir.export)
     assert files.exists("ram://another-run/report.html")
+
+
+def write_given(source: runs.Run, path, splits) -> str:
+    """Write probabilities of images by path: surely their true classes."""
+    paths, labels = [], []
+    for folder, split in splits:
+        directory = source.workdir.folder(folder)
+        for index in shards.index_paths(directory, split):
+            found = pq.read_table(index)
+            paths += found["key"].to_pylist()
+            labels += found["label"].to_pylist()
+    # Unlabeled images have no label in their index: any class will do.
+    classes = [place % 10 if c is None else c for place, c in enumerate(labels)]
+    table = pa.table(
+        {
+            "path": paths,
+            "probabilities": (0.9 * np.eye(10)[classes] + 0.01).tolist(),
+        }
+    )
+    pq.write_table(table, path)
+    return str(path)
+
+
+HELD_OUT = (("labeled", "validation"), ("labeled", "test"))
+
+
+def test_a_table_of_probabilities_is_the_first_teacher(finished, tmp_path):
+    path = write_given(
+        finished,
+        tmp_path / "mine.parquet",
+        [("unlabeled", "unlabeled"), *HELD_OUT],
+    )
+    run = make_run(
+        tmp_path / "run",
+        **{
+            **WITHOUT_POLICY,
+            "self_training.teacher_predictions": path,
+            "self_training.allow_weak_teacher": False,
+            "fixres.resolution": 0,
+        },
+    )
+    for stage in ("labeled", "unlabeled"):
+        shutil.copytree(
+            finished.workdir.folder(stage), run.workdir.folder(stage)
+        )
+    assert "as given" in dry_run.describe(run.config, run.workdir)
+
+    rows = self_training.run_all(run)
+
+    teacher = shards.read_manifest(run.workdir.teacher)
+    assert "checkpoints" not in os.listdir(run.workdir.teacher)
+    assert (teacher["num_missing"], teacher["num_unknown"]) == (0, 0)
+    predicted = shards.read_manifest(run.workdir.predictions(1))
+    assert predicted["teacher_fingerprint"] == teacher["fingerprint"]
+    assert predicted["num_images"] == teacher["num_rows"] - sum(
+        shards.read_split(run.workdir.labeled, split).num_records
+        for _, split in HELD_OUT
+    )
+    # It is measured like any model, and the student beside it.
+    given_rows = [row for row in rows if row["model"] == "teacher"]
+    assert {row["split"] for row in given_rows} == {"validation", "test"}
+    assert {row["accuracy"] for row in given_rows} == {1.0}
+    assert [
+        (row["model"], row["baseline"])
+        for row in filter(results.is_comparison, rows)
+    ] == [("student_1", "teacher")] * 2
+    exported = shards.read_manifest(run.workdir.export)
+    assert exported["model"] == "student_1"
+    assert "Student 1" in files.read_text(run.workdir.report)
+    page = files.join(run.workdir.root, "page.html")
+    pseudo_label_page.write_page(page, run.workdir, 1)
+    assert "The teacher is right on 100.0" in files.read_text(page)
+    labels.label(run, run.recipe.students[0])
+
+    os.remove(path)
+    write_given(finished, path, HELD_OUT)
+    for stage in ("predictions_1", "selection_1", "pseudo_labeled_1"):
+        shutil.rmtree(run.workdir.folder(stage))
+    with pytest.raises(ValueError, match="has changed since this run took it"):
+        labels.predict(run, run.recipe.labeling(1))
+
+
+def test_a_table_of_unlabeled_images_alone_is_not_judged(
+    finished, tmp_path, caplog
+):
+    path = write_given(
+        finished, tmp_path / "mine.parquet", [("unlabeled", "unlabeled")]
+    )
+    table = pq.read_table(path)
+    pq.write_table(table.slice(5), path)
+    run = make_run(
+        tmp_path / "run",
+        **{
+            "self_training.teacher_predictions": path,
+            "self_training.allow_weak_teacher": False,
+        },
+    )
+    for stage in ("labeled", "unlabeled"):
+        shutil.copytree(
+            finished.workdir.folder(stage), run.workdir.folder(stage)
+        )
+    models.make(run, run.recipe.teacher)
+    labels.predict(run, run.recipe.labeling(1))
+
+    assert "no row of 5 of the" in caplog.text
+    assert "test images: nothing is measured" in caplog.text
+    assert "naming one class was not checked" in caplog.text
+    teacher = shards.read_manifest(run.workdir.teacher)
+    assert (teacher["results"], teacher["standing"]) == ([], {})
+    predicted = shards.read_manifest(run.workdir.predictions(1))
+    assert predicted["num_images"] == len(table) - 5
+    assert predicted["num_left_out"] == 5
 
 
 def test_script_trains_a_teacher_on_two_replicas(

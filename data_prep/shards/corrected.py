@@ -20,7 +20,6 @@ from data_prep.sources import items
 from noisy_student_tf import configs, files
 from noisy_student_tf.records import corrections
 
-COPY = "corrections.jsonl"
 _ROLE = "corrections"
 _NUM_NAMED = 5
 
@@ -66,7 +65,7 @@ def read(data: configs.DataConfig, directory: str = "") -> Answers:
         return Answers()
     paths = data.corrections.split(",")
     if directory:
-        paths = [files.join(directory, COPY)]
+        paths = [files.join(directory, corrections.FILE)]
     said: list[corrections.Correction] = []
     for path in map(files.expand_home, paths):
         found = corrections.read(path)
@@ -85,7 +84,7 @@ def read(data: configs.DataConfig, directory: str = "") -> Answers:
 def keep_copy(answers: Answers, directory: str) -> None:
     """Write what a labeled directory is planned with into it."""
     lines = [f"{corrections.to_line(e)}\n" for e in answers.by_id.values()]
-    files.write_text(files.join(directory, COPY), "".join(lines))
+    files.write_text(files.join(directory, corrections.FILE), "".join(lines))
 
 
 def check(

@@ -1,6 +1,7 @@
 """How far work on shards is: counted in all processes, shown by one."""
 
 import contextlib
+import threading
 from typing import Any
 
 from noisy_student_tf import terminal, texts
@@ -9,7 +10,13 @@ from noisy_student_tf import terminal, texts
 class _Counter:
     """Images that are done, in one process."""
 
-    value = 0
+    def __init__(self) -> None:
+        self.value = 0
+        self._lock = threading.Lock()
+
+    def get_lock(self) -> threading.Lock:
+        """Return what has to be held while the number changes."""
+        return self._lock
 
 
 # What `advance` adds to; workers set it to what their parent reads.
@@ -18,9 +25,9 @@ _counter: Any = _Counter()
 
 def advance(count: int) -> None:
     """Count images as done."""
-    lock = getattr(_counter, "get_lock", contextlib.nullcontext)
-    with lock():
-        _counter.value += count
+    counter = _counter
+    with counter.get_lock():
+        counter.value += count
 
 
 def count_in(counter: Any) -> None:

@@ -16,7 +16,7 @@ from absl import logging
 
 from data_prep.shards import beam_shards, progress, sidecars, splits
 from data_prep.sources import items, pictures
-from noisy_student_tf import files
+from noisy_student_tf import files, retries
 from noisy_student_tf.records import schema, shards
 
 PLAN = "plan.json"
@@ -176,7 +176,7 @@ def _read_in_chunks(
         try:
             content: bytes | Exception = read(item)
         except files.errors() as error:
-            if files.is_passing(error):
+            if retries.is_passing(error):
                 raise
             content = error
         chunk.append((item, content))

@@ -12,8 +12,8 @@ from noisy_student_tf.records import pictures as picture_files
 
 CorruptImageError = picture_files.CorruptImageError
 
-# What EXIF stands behind in JPEG, PNG and WebP.
-_METADATA = (b"Exif\0\0", b"eXIf", b"EXIF")
+# First bytes of a format, and what EXIF stands behind in it.
+_EXIF = {b"\xff\xd8": b"Exif\0\0", b"\x89P": b"eXIf", b"RI": b"EXIF"}
 _DAMAGED = "truncated or damaged data"
 
 
@@ -97,8 +97,9 @@ def _to_plain(encoded: bytes) -> bytes:
 
 def _is_upright(encoded: bytes) -> bool:
     """Tell whether graphs leave a picture as it lies, damaged EXIF or not."""
-    has_metadata = any(marker in encoded for marker in _METADATA)
-    return not has_metadata or bool(_reads_upright()(tf.constant(encoded)))
+    marker = _EXIF.get(encoded[:2])
+    has_exif = marker is not None and marker in encoded
+    return not has_exif or bool(_reads_upright()(tf.constant(encoded)))
 
 
 def _decode(

@@ -195,6 +195,16 @@ class SelfTrainingConfig:
     teacher_directory: str = options.option(
         "", "A trained model to start from. Empty: train the teacher."
     )
+    teacher_predictions: str = options.option(
+        "",
+        "A Parquet of probabilities by image (or a pattern of some), from any "
+        "model: they label for the first student in the place of a teacher.",
+    )
+    teacher_predictions_temperature: float = options.positive(
+        1.0,
+        "Of --self_training.teacher_predictions: p^(1 / temperature), "
+        "renormalized, is what labels. Below 1: more sure.",
+    )
     selection_teacher_directory: str = options.option(
         "",
         "A trained model whose predictions select the images; the teachers "
@@ -249,6 +259,47 @@ class SelfTrainingConfig:
             self.noised_teacher,
             "false beside --self_training.online_teacher, whose twins are "
             "clean",
+        )
+        options.check(
+            bool(self.teacher_predictions)
+            or self.teacher_predictions_temperature == 1,
+            "self_training.teacher_predictions_temperature",
+            self.teacher_predictions_temperature,
+            "1 without --self_training.teacher_predictions",
+        )
+        if self.teacher_predictions:
+            self._check_predictions()
+
+    def _check_predictions(self) -> None:
+        """Check that nothing asks for the network that is not there."""
+        beside = (
+            "beside --self_training.teacher_predictions="
+            f"{self.teacher_predictions}"
+        )
+        for name, has_network in (
+            ("teacher_directory", bool(self.teacher_directory)),
+            (
+                "selection_teacher_directory",
+                bool(self.selection_teacher_directory),
+            ),
+            ("online_teacher", self.online_teacher),
+            ("noised_teacher", self.noised_teacher),
+            (
+                "initialize_students_from",
+                self.initialize_students_from == "teacher",
+            ),
+        ):
+            options.check(
+                not has_network,
+                f"self_training.{name}",
+                getattr(self, name),
+                f"no such thing {beside}, which is no network",
+            )
+        options.check(
+            self.num_iterations >= 1,
+            "self_training.num_iterations",
+            self.num_iterations,
+            f"1 or more {beside}: it teaches, and is no model to export",
         )
 
 

@@ -13,6 +13,7 @@ from absl import logging
 from noisy_student_tf.evaluation import evaluate
 
 Attack = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Keep = Callable[[int, Sequence[bytes], np.ndarray], None]
 
 # Paper, Section 4.2 and Figure 4.
 FGSM_EPSILONS = (2.0, 4.0, 8.0, 16.0)
@@ -129,6 +130,8 @@ def measure(
     stream: tf.data.Dataset,
     attacks: Sequence[tuple[float, int]],
     gradient_sign: Attack | None = None,
+    *,
+    keep: Keep | None = None,
 ) -> tuple[int, list[int]]:
     """Return how many images stay right under each attack.
 
@@ -139,6 +142,8 @@ def measure(
         attacks: (epsilon in pixels, iterations) of each: 1 iteration is FGSM,
             more are PGD.
         gradient_sign: Of the model; None: `make_gradient_sign`.
+        keep: Is given, of each batch, an attack's place, the images' ids and
+            bool [num_images], whether they stay right.
 
     Returns:
         The number of images, and how many of them are right under each.
@@ -149,8 +154,7 @@ def measure(
     for epsilon, _ in attacks:
         check_epsilon(epsilon)
     gradient_sign = gradient_sign or make_gradient_sign(logits_fn)
-    num_images = 0
-    num_correct = [0] * len(attacks)
+    num_images, num_correct = 0, [0] * len(attacks)
     for batch in stream:
         is_valid = batch["is_valid"].numpy()
         labels = tf.maximum(batch["labels"], 0)
@@ -165,7 +169,13 @@ def measure(
                 attacked = pgd(
                     gradient_sign, images, labels, epsilon, num_iterations
                 )
-            classes = np.asarray(logits_fn(attacked)).argmax(1)
-            is_right = classes == batch["labels"].numpy()
+            is_right = _classes(logits_fn, attacked) == batch["labels"].numpy()
             num_correct[place] += int((is_right & is_valid).sum())
+            if keep:
+                ids = list(batch["image_ids"].numpy()[is_valid])
+                keep(place, ids, is_right[is_valid])
     return num_images, num_correct
+
+
+def _classes(logits_fn: evaluate.LogitsFn, images: tf.Tensor) -> np.ndarray:
+    return np.asarray(logits_fn(images)).argmax(1)

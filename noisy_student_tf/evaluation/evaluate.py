@@ -119,15 +119,42 @@ def evaluate_and_keep(
     Raises:
         ValueError: See `evaluate`.
     """
+    with held_out.open_writer(path, num_classes) as keep:
+        measured = evaluate(logits_fn, stream, num_classes, keep=keep)
+    return measured | _of_classes(path, class_names, where)
+
+
+def measure_and_keep(
+    rows: held_out.Rows, *, path: str, class_names: Sequence[str], where: str
+) -> dict[str, Any]:
+    """Return the metrics of what was said of each image, and keep that.
+
+    Args:
+        rows: Of all images; one at least.
+        path: See `evaluate_and_keep`.
+        class_names: See `evaluate_and_keep`.
+        where: See `evaluate_and_keep`.
+
+    Returns:
+        What `evaluate_and_keep` returns.
+    """
+    with held_out.open_writer(path, len(class_names)) as keep:
+        keep(rows.logits, rows.labels, [each.tobytes() for each in rows.ids])
+    measured = metrics.result(metrics.of_batch(rows.logits, rows.labels))
+    return measured | _of_classes(path, class_names, where)
+
+
+def _of_classes(
+    path: str, class_names: Sequence[str], where: str
+) -> dict[str, Any]:
+    """Measure each class of what is kept, and return what rows say of them."""
     # A training need not wait for scikit-learn before its first step.
     from noisy_student_tf.evaluation import class_metrics
 
-    with held_out.open_writer(path, num_classes) as keep:
-        measured = evaluate(logits_fn, stream, num_classes, keep=keep)
     classes = class_metrics.measure(path, class_names)
     class_metrics.warn_of_missing(classes, where)
     class_metrics.write(path, classes)
-    return measured | class_metrics.summarize(classes)
+    return class_metrics.summarize(classes)
 
 
 def valid_batches(
@@ -156,7 +183,7 @@ def make_row(
     set: str,
     split: str,
     resolution: int,
-    weights: Literal["ema", "raw"],
+    weights: Literal["ema", "raw", "given"],
     metrics: dict[str, Any],
 ) -> dict[str, Any]:
     """Return one row of `results.json`.
@@ -166,7 +193,8 @@ def make_row(
         set: Name of the data set.
         split: `validation` or `test`.
         resolution: Side of the test images in pixels.
-        weights: Which of the model's weights.
+        weights: Which of the model's weights; `given`: its probabilities
+            were, and the resolution is not known, 0.
         metrics: What `evaluate_and_keep` returned.
     """
     row = {

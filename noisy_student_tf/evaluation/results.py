@@ -120,7 +120,7 @@ _COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "model": lambda row: row["model"],
     "set": lambda row: row["set"],
     "split": lambda row: row["split"],
-    "pixels": lambda row: str(row["resolution"]),
+    "pixels": lambda row: str(row["resolution"] or _UNKNOWN),
     "weights": lambda row: row["weights"],
     "images": lambda row: f"{row['num_images']:,}",
     "top-1 %": _number("accuracy", 2, 100),
@@ -148,20 +148,21 @@ def format_comparisons(rows: Sequence[Row]) -> str:
     """Return a line for each comparison on the images of the headline."""
     splits = {row["split"] for row in headline_rows(rows)}
     return "".join(
-        f"{_comparison_line(row)}\n"
+        describe_comparison(row)
         for row in rows
         if is_comparison(row) and row["split"] in splits
     )
 
 
-def _comparison_line(row: Row) -> str:
+def describe_comparison(row: Row) -> str:
+    """Return a comparison as a line of text."""
     low, high = (100 * value for value in row["interval_95"])
     return (
         f"{row['model']} against {row['baseline']}, {row['num_images']:,} "
         f"{row['split']} images: "
         + ("" if is_shown(row) else "no difference shown: ")
         + f"{100 * row['difference']:+.1f} points (95 % interval {low:+.1f} "
-        f"to {high:+.1f}; McNemar's p {format_p(row['p_value'])})"
+        f"to {high:+.1f}; McNemar's p {format_p(row['p_value'])})\n"
     )
 
 

@@ -34,6 +34,8 @@ def measure_corruptions(
     logits_fn: evaluate.LogitsFn,
     batches: Iterable[Mapping[str, tf.Tensor]],
     parts: Sequence[tuple[str, int]],
+    *,
+    keeps_images: bool = False,
 ) -> dict[str, Any]:
     """Measure a model on every corruption and severity.
 
@@ -43,23 +45,45 @@ def measure_corruptions(
         batches: Evaluation batches, with `parts` int [batch]: the place of
             each image's corruption and severity in `parts`.
         parts: (corruption, severity), severities of one ascending.
+        keeps_images: Whether the row has, `by_image`, what each image adds to
+            it; the batches have `image_ids` then.
 
     Returns:
         `errors`, corruption -> top-1 errors at severities 1 to 5; `accuracy`,
-        the plain mean over the 15 x 5 sets.
+        the plain mean over the 15 x 5 sets. `by_image` is id in hex -> how
+        many of the 5 severities are wrong, a digit for each of the 15.
 
     Raises:
         ValueError: A part has no images.
     """
     num_images = np.zeros(len(parts), np.int64)
     num_wrong = np.zeros(len(parts), np.int64)
-    for batch in batches:
-        is_valid = batch["is_valid"].numpy()
-        classes = np.asarray(logits_fn(batch["images"])).argmax(1)
-        is_wrong = classes != batch["labels"].numpy()
-        places = np.asarray(batch["parts"])
-        np.add.at(num_images, places[is_valid], 1)
-        np.add.at(num_wrong, places[is_valid & is_wrong], 1)
+    by_image: dict[str, np.ndarray] = {}
+    for places, is_wrong, ids in _answers(logits_fn, batches):
+        np.add.at(num_images, places, 1)
+        np.add.at(num_wrong, places[is_wrong], 1)
+        if keeps_images:
+            for place, wrong, image_id in zip(
+                places, is_wrong, ids, strict=True
+            ):
+                _count_wrong(by_image, image_id, parts[place], wrong)
+    errors = _errors(parts, num_images, num_wrong)
+    return {
+        "measure": CORRUPTIONS,
+        "num_images": int(num_images.sum()),
+        "accuracy": robustness_metrics.mean_accuracy(errors),
+        **_UNKNOWN,
+        "errors": errors,
+        **({"by_image": _as_digits(by_image)} if keeps_images else {}),
+    }
+
+
+def _errors(
+    parts: Sequence[tuple[str, int]],
+    num_images: np.ndarray,
+    num_wrong: np.ndarray,
+) -> dict[str, list[float]]:
+    """Return corruption -> errors at its severities, in the order of parts."""
     empty = [
         part for part, count in zip(parts, num_images, strict=True) if not count
     ]
@@ -70,12 +94,47 @@ def measure_corruptions(
         parts, num_wrong, num_images, strict=True
     ):
         errors.setdefault(corruption, []).append(float(wrong / count))
+    return errors
+
+
+def _answers(
+    logits_fn: evaluate.LogitsFn, batches: Iterable[Mapping[str, tf.Tensor]]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield the part of each image that is no padding, whether it is wrong, id.
+
+    Where images have no ids, those are empty.
+    """
+    for batch in batches:
+        is_valid = batch["is_valid"].numpy()
+        classes = np.asarray(logits_fn(batch["images"])).argmax(1)
+        is_wrong = classes != batch["labels"].numpy()
+        ids = np.full(len(is_valid), b"", object)
+        if "image_ids" in batch:
+            ids = batch["image_ids"].numpy()
+        yield (
+            np.asarray(batch["parts"])[is_valid],
+            is_wrong[is_valid],
+            ids[is_valid],
+        )
+
+
+def _count_wrong(
+    by_image: dict[str, np.ndarray],
+    image_id: bytes,
+    part: tuple[str, int],
+    is_wrong: bool,
+) -> None:
+    """Count one corrupted image; extra corruptions do not count for mCE."""
+    names = robustness_sets.CORRUPTIONS
+    if part[0] in names:
+        counts = by_image.setdefault(image_id.hex(), np.zeros(len(names), int))
+        counts[names.index(part[0])] += is_wrong
+
+
+def _as_digits(by_image: Mapping[str, np.ndarray]) -> dict[str, str]:
     return {
-        "measure": CORRUPTIONS,
-        "num_images": int(num_images.sum()),
-        "accuracy": robustness_metrics.mean_accuracy(errors),
-        **_UNKNOWN,
-        "errors": errors,
+        image_id: "".join(map(str, counts))
+        for image_id, counts in by_image.items()
     }
 
 
@@ -84,6 +143,7 @@ def measure_perturbations(
     sequences: Mapping[str, Callable[[], Iterator[tuple[tf.Tensor, int]]]],
     *,
     difficulty: int = 1,
+    keeps_images: bool = False,
 ) -> dict[str, Any]:
     """Measure how a model's classes flip along sequences.
 
@@ -92,43 +152,62 @@ def measure_perturbations(
         sequences: Perturbation -> frames float32 [num_frames, resolution,
             resolution, 3] in [0, 255] and labels.
         difficulty: See `robustness_metrics.flip_probability`.
+        keeps_images: Whether the row has that of each sequence, too:
+            `by_sequence`, perturbation -> numbers in its order.
 
     Returns:
         `flip_probabilities` and `top5_distances` by perturbation; `accuracy`,
         the mean over all frames.
     """
-    flips, distances = {}, {}
+    distances: dict[str, float] = {}
+    by_sequence: dict[str, list[float]] = {}
     num_frames = num_correct = 0
     for name in robustness_sets.PERTURBATIONS:
-        rule: dict[str, Any] = {
-            "is_noise": robustness_sets.is_noise(name),
-            "difficulty": difficulty,
-        }
-        each_flip, each_distance = [], []
-        for frames, label in sequences[name]():
-            logits = np.asarray(logits_fn(frames), np.float32)
-            classes = logits.argmax(1)
-            each_flip.append(
-                robustness_metrics.flip_probability(classes, **rule)
-            )
-            each_distance.append(
-                robustness_metrics.top5_distance(logits, **rule)
-            )
-            num_frames += len(classes)
-            num_correct += int((classes == label).sum())
-        if not each_flip:
+        is_noise = robustness_sets.is_noise(name)
+        rule = {"is_noise": is_noise, "difficulty": difficulty}
+        found = [
+            _measure_sequence(np.asarray(logits_fn(frames)), label, rule)
+            for frames, label in sequences[name]()
+        ]
+        if not found:
             raise ValueError(f"There is no sequence of {name}.")
-        flips[name] = float(np.mean(each_flip))
-        distances[name] = float(np.mean(each_distance))
+        flips, moves, counts, corrects = zip(*found, strict=True)
+        by_sequence[name] = list(flips)
+        distances[name] = float(np.mean(moves))
+        num_frames += sum(counts)
+        num_correct += sum(corrects)
     return {
         "measure": PERTURBATIONS,
         "num_images": num_frames,
         "accuracy": num_correct / num_frames,
         **_UNKNOWN,
         "difficulty": difficulty,
-        "flip_probabilities": flips,
+        "flip_probabilities": {
+            name: float(np.mean(each)) for name, each in by_sequence.items()
+        },
         "top5_distances": distances,
+        **({"by_sequence": by_sequence} if keeps_images else {}),
     }
+
+
+def _measure_sequence(
+    logits: np.ndarray, label: int, rule: Mapping[str, Any]
+) -> tuple[float, float, int, int]:
+    """Return flip probability, top-5 distance, frames and how many are right.
+
+    Args:
+        logits: float [num_frames, num_classes].
+        label: Of all frames.
+        rule: See `robustness_metrics.flip_probability`.
+    """
+    logits = logits.astype(np.float32)
+    classes = logits.argmax(1)
+    return (
+        robustness_metrics.flip_probability(classes, **rule),
+        robustness_metrics.top5_distance(logits, **rule),
+        len(classes),
+        int((classes == label).sum()),
+    )
 
 
 def measure_attacks(
@@ -139,6 +218,7 @@ def measure_attacks(
     pgd_epsilons: Sequence[float] = (adversarial.PGD_EPSILON,),
     pgd_iterations: int = adversarial.PGD_ITERATIONS,
     gradient_sign: adversarial.Attack | None = None,
+    keeps_images: bool = False,
 ) -> list[dict[str, Any]]:
     """Measure a model under FGSM and PGD of several strengths.
 
@@ -149,32 +229,50 @@ def measure_attacks(
         pgd_epsilons: In pixels of [0, 255].
         pgd_iterations: Steps of PGD.
         gradient_sign: See `adversarial.measure`.
+        keeps_images: Whether rows have, `by_image`, id in hex -> whether the
+            image stays right; the batches have `image_ids` then.
 
     Returns:
         A row per attack; FGSM of epsilon 0, no attack, comes first.
     """
     kinds = [(FGSM, epsilon, 1) for epsilon in (0.0, *fgsm_epsilons)]
     kinds += [(PGD, epsilon, pgd_iterations) for epsilon in pgd_epsilons]
+    by_image: list[dict[str, bool]] = [{} for _ in kinds]
+
+    def keep(place: int, ids: Sequence[bytes], is_right: np.ndarray) -> None:
+        names = [image_id.hex() for image_id in ids]
+        by_image[place].update(zip(names, is_right.tolist(), strict=True))
+
     num_images, hits = adversarial.measure(
-        logits_fn, stream, [kind[1:] for kind in kinds], gradient_sign
+        logits_fn,
+        stream,
+        [kind[1:] for kind in kinds],
+        gradient_sign,
+        keep=keep if keeps_images else None,
     )
     return [
-        {
-            "measure": kind,
-            "num_images": num_images,
-            "accuracy": num_correct / num_images,
-            **_UNKNOWN,
-            "interval_95": metrics.wilson_interval(num_correct, num_images),
-            "epsilon_pixels": epsilon,
-            "num_iterations": iterations,
-            "step_pixels": adversarial.pgd_step(epsilon, iterations)
-            if kind == PGD
-            else epsilon,
-        }
-        for (kind, epsilon, iterations), num_correct in zip(
-            kinds, hits, strict=True
-        )
+        _attack_row(kind, num_correct, num_images)
+        | ({"by_image": right} if keeps_images else {})
+        for kind, num_correct, right in zip(kinds, hits, by_image, strict=True)
     ]
+
+
+def _attack_row(
+    kind: tuple[str, float, int], num_correct: int, num_images: int
+) -> dict[str, Any]:
+    measure, epsilon, iterations = kind
+    return {
+        "measure": measure,
+        "num_images": num_images,
+        "accuracy": num_correct / num_images,
+        **_UNKNOWN,
+        "interval_95": metrics.wilson_interval(num_correct, num_images),
+        "epsilon_pixels": epsilon,
+        "num_iterations": iterations,
+        "step_pixels": adversarial.pgd_step(epsilon, iterations)
+        if measure == PGD
+        else epsilon,
+    }
 
 
 def _ratio_of_means(

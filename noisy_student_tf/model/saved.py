@@ -19,6 +19,7 @@ from absl import logging
 
 from noisy_student_tf import configs, files
 from noisy_student_tf.model import architectures, specs
+from noisy_student_tf.records import parquet_files
 
 SPEC_FILE = "model.json"
 Weights = Literal["ema", "raw"]
@@ -195,12 +196,17 @@ def check_starts(config: configs.Config, initial_directory: str) -> None:
             are given.
 
     Raises:
-        FileNotFoundError: There is no model in a directory that is named.
+        FileNotFoundError: There is no model in a directory that is named, or
+            no table of a teacher's probabilities.
         ValueError: A model does not fit what is to begin with it, or nothing
             begins with it.
     """
     given = config.self_training.teacher_directory
     teacher = load_spec(given) if given else None
+    table = config.self_training.teacher_predictions
+    if table:
+        parquet_files.find(table, flag="--self_training.teacher_predictions")
+    is_given = teacher or table
     initial = config.model.initial_weights
     students_from = config.self_training.initialize_students_from
     flag = f"--self_training.initialize_students_from={students_from}"
@@ -209,16 +215,21 @@ def check_starts(config: configs.Config, initial_directory: str) -> None:
             f"{flag}: name the model with --model.initial_weights=DIR."
         )
     if initial:
-        if teacher and students_from != "initial_weights":
+        if is_given and students_from != "initial_weights":
             raise ValueError(
                 f"--model.initial_weights={initial}: nothing begins with it, "
-                f"because --self_training.teacher_directory={given} gives a "
-                "trained teacher. Leave one out, or add "
+                "because --self_training."
+                + (
+                    f"teacher_directory={given}"
+                    if given
+                    else "teacher_predictions"
+                )
+                + " gives a teacher. Leave one out, or add "
                 "--self_training.initialize_students_from=initial_weights."
             )
         source = load_spec(initial_directory)
         named = f"--model.initial_weights={initial}"
-        if not teacher:
+        if not is_given:
             teacher_model = config.teacher_model
             check_same_body(_like(teacher_model), source, flag=named)
         if students_from == "initial_weights":

@@ -69,14 +69,21 @@ class Stage:
 def stages(config: configs.Config, data: Data) -> Iterator[Stage]:
     """Yield the stages that use accelerators, in order.
 
-    A teacher that was trained elsewhere costs nothing here.
+    A teacher that was trained elsewhere costs nothing here, nor does a table
+    of its probabilities.
     """
     for stage in recipes.of(config).stages:
-        if stage.model and not stage.model.adopted_from:
+        if stage.model and not (
+            stage.model.adopted_from or stage.model.predictions_from
+        ):
             yield _trained(config, stage.model, data)
         elif stage.kind == "folds":
             yield _folds(config, data)
-        elif stage.labeling and stage.kind == "predictions":
+        elif (
+            stage.labeling
+            and stage.kind == "predictions"
+            and not stage.labeling.is_given
+        ):
             yield _predicted(config, stage.labeling, data)
 
 

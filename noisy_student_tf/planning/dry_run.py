@@ -30,6 +30,7 @@ from noisy_student_tf.planning import (
     memory,
     storage,
 )
+from noisy_student_tf.pseudo_labels import given
 from noisy_student_tf.records import shards
 from noisy_student_tf.weights import packages
 
@@ -43,6 +44,9 @@ _MAX_SHOWN_CLASSES = 50
 # 15 corruptions at 5 severities; 10 perturbations of about 30 frames.
 _CORRUPTED_PER_IMAGE = 75
 _FRAMES_PER_SEQUENCE = 300
+
+# Of given probabilities, where not all pictures are read.
+_ROWS_LOOKED_AT = 1000
 
 # What a stage does, and the seconds that takes; None: not estimated.
 _Estimate = tuple[str, float | None]
@@ -83,6 +87,7 @@ def describe(
     )
     if accelerator:
         memory.check(config, accelerator)
+    _check_predictions(config, counts, reads_all=reads_all)
     needed = _needed_bytes(config, counts, data)
     lines = [
         *describe_images(counts, reads_all=reads_all),
@@ -114,6 +119,19 @@ def _free_room(workdir: workdirs.Workdir, needed: float) -> str:
             "free. Free some, or name another directory."
         )
     return texts.gigabytes(free, 2)
+
+
+def _check_predictions(
+    config: configs.Config, counts: counting.Counts, *, reads_all: bool
+) -> None:
+    """Look into given probabilities: first rows, or all."""
+    pattern = config.self_training.teacher_predictions
+    if pattern and counts.class_names:
+        given.read(
+            pattern,
+            class_names=counts.class_names,
+            max_rows=0 if reads_all else _ROWS_LOOKED_AT,
+        )
 
 
 def _describe_stage(
@@ -209,6 +227,9 @@ def _estimates(
             num_images = built[stage.kind]
             seconds = num_images * counts.seconds_per_image
             yield stage, (f"{num_images:,} images", seconds)
+        elif stage.kind == "predictions":
+            num_images = counts.unlabeled
+            yield stage, (f"{num_images:,} images, as given", 0.0)
         elif stage.kind == "robustness":
             yield stage, _robustness(config, counts, rate)
         elif stage.model:
@@ -237,7 +258,7 @@ def _robustness(
         _CORRUPTED_PER_IMAGE * num_images + _FRAMES_PER_SEQUENCE * num_sequences
     )
     # The fine-tuned model is measured at its former resolution, too.
-    models = recipes.of(config).models
+    models = recipes.of(config).networks
     measured = [*models, *(each for each in models if each.is_finetuned)]
     seconds = sum(
         work * compute.forward_multiply_adds(each.architecture, config) / rate

@@ -79,6 +79,8 @@ def _model_line(config: configs.Config, model: recipes.Model) -> Line:
     """Return what a model's folder holds: weights, and checkpoints."""
     num_parameters = compute.count_parameters(model.architecture, config)
     weights = _WEIGHT_COPIES * _FLOAT32_BYTES * num_parameters
+    if model.predictions_from:
+        return Line(model.folder, 0, "what is said of held-out images")
     if model.adopted_from:
         return Line(model.folder, weights, "weights")
     # The best one is kept beside the newest.

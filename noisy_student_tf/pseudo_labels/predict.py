@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import pyarrow as pa
 import tensorflow as tf
@@ -37,35 +37,78 @@ COMPRESSION = {
     f"{predictions.PROBABILITIES}.list.element": "ZSTD",
 }
 
+# A shard's number, or its place, to the ids of its images without a label.
+LeftOut = Callable[[int], frozenset[bytes]]
+# Paths of shards, and which images of each (by its place) get no label, to the
+# labels of all others, in the order of the paths.
+LabelsOf = Callable[
+    [Sequence[str], LeftOut], Generator[label_stream.Labels, None, None]
+]
+
+
+def of_network(
+    predict_fn: teacher.PredictFn,
+    make_stream: Callable[[Sequence[str]], tf.data.Dataset],
+    *,
+    num_classes: int,
+) -> LabelsOf:
+    """Return what labels shards with a network.
+
+    Args:
+        predict_fn: The teacher: images float32 [batch, height, width, 3] in
+            [0, 255], or the parts of several hosts, to probabilities float32
+            [batch, num_classes].
+        make_stream: Paths of shards to their clean evaluation batches; see
+            `eval_stream.make_shards_stream`.
+        num_classes: Classes of the teacher.
+    """
+
+    def labels_of(
+        paths: Sequence[str], left_out: LeftOut
+    ) -> Generator[label_stream.Labels, None, None]:
+        stream = make_stream(paths)
+        spec = stream.element_spec
+        images = spec["images"]
+        label_batch = label_stream.compile_labeling(
+            predict_fn, images, num_classes=num_classes
+        )
+        labels = label_stream.ahead_of_use(
+            label_stream.label(label_batch, stream, paths, left_out),
+            num_ahead=max(2, _ROWS_PER_GROUP // spec["is_valid"].shape[0]),
+        )
+        num_hosts = len(images) if isinstance(images, tuple) else 1
+        with contextlib.closing(labels):
+            for _, batches in label_stream.by_place(
+                labels, len(paths), num_hosts=num_hosts
+            ):
+                yield from batches
+
+    return labels_of
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
     """Which images are labeled, by whom, and where to.
 
     Attributes:
-        predict_fn: The teacher: images float32 [batch, height, width, 3] in
-            [0, 255], or the parts of several hosts, to probabilities float32
-            [batch, num_classes].
+        labels_of: The teacher, see `of_network`.
         unlabeled: The shards to label.
         unlabeled_fingerprint: Of the images, so that no other ones' labels are
             taken for theirs.
-        make_stream: Paths of shards to their clean evaluation batches; see
-            `eval_stream.make_shards_stream`.
         directory: Where the predictions appear.
         num_classes: Classes of the teacher.
-        teacher_fingerprint: Of the teacher's weights.
+        teacher_fingerprint: Of the teacher's weights, or what stands for them.
         left_out: A shard's number to the ids of its images that get no label.
         title: What the progress bar is called.
     """
 
-    predict_fn: teacher.PredictFn
+    labels_of: LabelsOf
     unlabeled: shards.ShardSet
     unlabeled_fingerprint: str
-    make_stream: Callable[[Sequence[str]], tf.data.Dataset]
     directory: str
     num_classes: int
     teacher_fingerprint: str
-    left_out: Callable[[int], frozenset[bytes]] = lambda index: frozenset()
+    left_out: LeftOut = lambda index: frozenset()
     title: str = "Predict"
 
     @functools.cached_property
@@ -188,29 +231,13 @@ def _label_shards(
         ValueError: A record is damaged, or an output is no probability.
     """
     paths = [request.unlabeled.paths[index] for index in todo]
-    stream = request.make_stream(paths)
-    spec = stream.element_spec
-    images = spec["images"]
-    labels = label_stream.ahead_of_use(
-        label_stream.label(
-            label_stream.compile_labeling(
-                request.predict_fn, images, num_classes=request.num_classes
-            ),
-            stream,
-            paths,
-            lambda place: request.left_out(todo[place]),
-        ),
-        num_ahead=max(2, _ROWS_PER_GROUP // spec["is_valid"].shape[0]),
-    )
-    grouped = label_stream.by_place(
-        labels,
-        len(todo),
-        num_hosts=len(images) if isinstance(images, tuple) else 1,
+    labels = request.labels_of(
+        paths, lambda place: request.left_out(todo[place])
     )
     place = 0
     with contextlib.closing(labels):
         try:
-            for place, batches in grouped:
+            for place, batches in label_stream.by_place(labels, len(todo)):
                 _write_shard(request, todo[place], batches, progress)
         except _DAMAGED as error:
             path = _find_damaged(request, paths[place:])
@@ -228,7 +255,7 @@ def _find_damaged(request: Request, paths: Sequence[str]) -> str:
     """
     for path in paths:
         try:
-            for _ in request.make_stream([path]):
+            for _ in request.labels_of([path], lambda place: frozenset()):
                 pass
         except _DAMAGED:
             return path

@@ -19,6 +19,9 @@ from typing import Any, Literal, get_args
 from noisy_student_tf import files
 from noisy_student_tf.records import append_only
 
+# What the file is called in a run's directory, and beside shards made with it.
+FILE = "corrections.jsonl"
+
 _ID_BYTES = 16
 
 Decision = Literal["class", "none", "withdrawn"]

@@ -53,6 +53,25 @@ class _RemoteFile(io.RawIOBase):
         super().close()
 
 
+def find(pattern: str, *, flag: str) -> list[str]:
+    """Return the files that a user names.
+
+    Args:
+        pattern: One or several.
+        flag: That names them.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    paths = files.glob(pattern)
+    if not paths:
+        raise FileNotFoundError(
+            f"{flag}={pattern}: no file matches. Accepted are a Parquet file "
+            "and patterns such as predictions-*.parquet."
+        )
+    return paths
+
+
 @contextlib.contextmanager
 def opened(path: str, mode: str) -> Iterator[Any]:
     """Open a file for Arrow: "rb" or "wb"."""

@@ -1,10 +1,13 @@
 """The records of shards: keys, ids, and how they are written and parsed."""
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
+
+if TYPE_CHECKING:
+    # What only looks at ids and names need not wait for it.
+    import tensorflow as tf
 
 IMAGE = "image/encoded"
 IMAGE_ID = "image/id"
@@ -65,6 +68,8 @@ def encode_image(
         image_id: What `make_id` returned.
         label: 0-based class; None leaves the key out.
     """
+    import tensorflow as tf
+
     example = tf.train.Example()
     feature = example.features.feature
     feature[IMAGE].bytes_list.value[:] = [image]
@@ -76,7 +81,7 @@ def encode_image(
     return example.SerializeToString(deterministic=True)
 
 
-def stored_bytes(example: tf.train.Example, key: str) -> bytes:
+def stored_bytes(example: "tf.train.Example", key: str) -> bytes:
     """Return a record's bytes under a key; none where it has no such key."""
     values = example.features.feature[key].bytes_list.value
     return values[0] if values else b""
@@ -97,7 +102,7 @@ def are_probabilities(sums: Any, minima: Any) -> Any:
 
 
 def set_pseudo_label(
-    example: tf.train.Example,
+    example: "tf.train.Example",
     *,
     class_id: int,
     probabilities: np.ndarray,
@@ -126,7 +131,7 @@ def set_pseudo_label(
     return example.SerializeToString(deterministic=True)
 
 
-def parse_image(record: tf.Tensor) -> dict[str, tf.Tensor]:
+def parse_image(record: "tf.Tensor") -> "dict[str, tf.Tensor]":
     """Parse labeled or unlabeled records inside tf.data.
 
     Args:
@@ -136,6 +141,8 @@ def parse_image(record: tf.Tensor) -> dict[str, tf.Tensor]:
         image: string [...]; image_id: string [...]; label: int64 [...],
         `NO_LABEL` where a record has none.
     """
+    import tensorflow as tf
+
     features = tf.io.parse_example(
         record,
         {
@@ -151,8 +158,10 @@ def parse_image(record: tf.Tensor) -> dict[str, tf.Tensor]:
     }
 
 
-def parse_imagenet(record: tf.Tensor) -> dict[str, tf.Tensor]:
+def parse_imagenet(record: "tf.Tensor") -> "dict[str, tf.Tensor]":
     """Parse ImageNet records, whose labels start at 1; ids are empty."""
+    import tensorflow as tf
+
     features = tf.io.parse_example(
         record,
         {
@@ -167,16 +176,18 @@ def parse_imagenet(record: tf.Tensor) -> dict[str, tf.Tensor]:
     }
 
 
-def parse_copies(record: tf.Tensor) -> tf.Tensor:
+def parse_copies(record: "tf.Tensor") -> "tf.Tensor":
     """Return how often an epoch shows pseudo-labeled records: int64 [...]."""
+    import tensorflow as tf
+
     return tf.io.parse_example(
         record, {COPIES: tf.io.FixedLenFeature([], tf.int64, 1)}
     )[COPIES]
 
 
 def parse_pseudo_labeled(
-    record: tf.Tensor, *, num_classes: int
-) -> dict[str, tf.Tensor]:
+    record: "tf.Tensor", *, num_classes: int
+) -> "dict[str, tf.Tensor]":
     """Parse pseudo-labeled records inside tf.data.
 
     Args:
@@ -190,6 +201,8 @@ def parse_pseudo_labeled(
         off by more than 0.01), or empty. Where something is, probabilities
         mean nothing.
     """
+    import tensorflow as tf
+
     features = tf.io.parse_example(
         record,
         {
@@ -213,9 +226,11 @@ def parse_pseudo_labeled(
 
 
 def parse_published(
-    record: tf.Tensor, *, num_classes: int
-) -> dict[str, tf.Tensor]:
+    record: "tf.Tensor", *, num_classes: int
+) -> "dict[str, tf.Tensor]":
     """Parse those of the authors' code; see `parse_pseudo_labeled`."""
+    import tensorflow as tf
+
     features = tf.io.parse_example(
         record,
         {
@@ -240,8 +255,8 @@ def parse_published(
 
 
 def _soft_label(
-    probabilities: tf.Tensor, *, is_whole: tf.Tensor, num_classes: int
-) -> dict[str, tf.Tensor]:
+    probabilities: "tf.Tensor", *, is_whole: "tf.Tensor", num_classes: int
+) -> "dict[str, tf.Tensor]":
     """Return probabilities with sum 1, and what is wrong with them.
 
     Args:
@@ -249,6 +264,8 @@ def _soft_label(
         is_whole: bool [...], whether there were as many.
         num_classes: The model's.
     """
+    import tensorflow as tf
+
     total = tf.reduce_sum(probabilities, -1, keepdims=True)
     lowest = tf.reduce_min(probabilities, -1)
     problem = tf.where(

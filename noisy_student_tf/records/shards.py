@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from noisy_student_tf import files
+from noisy_student_tf import files, retries
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -215,7 +215,20 @@ def fingerprint(*paths: str) -> str:
     """Return the SHA-256 of the contents of files, in hex."""
     digest = hashlib.sha256()
     for path in paths:
+        _update(digest, path)
+    return digest.hexdigest()
+
+
+def _update(digest: Any, path: str) -> None:
+    position = 0
+
+    def read() -> None:
+        nonlocal position
         with files.open_file(path, "rb") as file:
+            # Where a try before this one got to.
+            file.seek(position)
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
-    return digest.hexdigest()
+                position += len(chunk)
+
+    retries.call(path, read)

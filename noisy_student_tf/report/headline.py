@@ -48,7 +48,8 @@ def compare(
             found = {
                 row["model"]: row
                 for row in reversed(rows)
-                if (row["split"], row["weights"]) == (split, weights)
+                if row["split"] == split
+                and row["weights"] in (weights, "given")
             }
             baseline = found.get(recipes.SUPERVISED) or found.get("teacher")
             students = [

@@ -20,6 +20,7 @@ from noisy_student_tf.report import (
     svg_plots,
 )
 from noisy_student_tf.report.classes import class_section
+from noisy_student_tf.report.compared import lineage
 from noisy_student_tf.report.robustness import robustness_section
 
 
@@ -44,7 +45,8 @@ def write_report(workdir: workdirs.Workdir) -> str:
         headline=headline.read(workdir, rows),
         cautions=cautions.of_run(workdir),
         exported=headline.read_export(workdir),
-        tables=_tables(rows, headline.read_comparisons(workdir)),
+        tables=run_sections.tables(rows, headline.read_comparisons(workdir)),
+        lineage=lineage.read(workdir),
         classes=class_section.read(workdir, run_config),
         robustness=robustness_section.contents(
             [
@@ -62,31 +64,6 @@ def write_report(workdir: workdirs.Workdir) -> str:
     path = files.join(workdir.root, "report.html")
     files.write_text(path, page)
     return path
-
-
-def _tables(
-    measured: list[results.Row], comparisons: list[results.Row]
-) -> list[dict[str, Any]]:
-    """Return a table per split, test images first, with its common axis."""
-    tables = []
-    for split in sorted({row["split"] for row in measured}):
-        rows = [row for row in measured if row["split"] == split]
-        low = np.floor(20 * min(row["low"] for row in rows)) / 20
-        high = np.ceil(20 * max(row["high"] for row in rows)) / 20
-        tables.append(
-            {
-                "split": split,
-                "rows": rows,
-                "comparisons": [
-                    row for row in comparisons if row["split"] == split
-                ],
-                "low": float(low),
-                "span": float(max(high - low, 0.05)),
-                "has_top5": results.have_top5(rows),
-                "has_sets": len({row["set"] for row in rows}) > 1,
-            }
-        )
-    return tables
 
 
 def _training(metrics: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:

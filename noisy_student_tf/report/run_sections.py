@@ -10,10 +10,10 @@ import json
 import os
 import platform
 import re
+from collections.abc import Sequence
 from typing import Any
 
-import keras
-import tensorflow as tf
+import numpy as np
 
 from noisy_student_tf import configs, files, recipes, workdirs
 from noisy_student_tf.configs import config_tree, presets
@@ -112,15 +112,16 @@ def compare_with_preset(run_config: configs.Config) -> list[Field]:
     known = presets.PRESETS.get(run_config.preset, configs.Config())
     base = dict(config_tree.flatten(known))
     return [
-        Field(name, _show(value), _show(base[name]))
+        Field(name, show_value(value), show_value(base[name]))
         for name, value in config_tree.flatten(run_config)
         if name != "preset"
     ]
 
 
-def _show(value: Any) -> str:
+def show_value(value: Any) -> str:
+    """Return a field's value as pages show it."""
     if isinstance(value, tuple):
-        return ", ".join(_show(part) for part in value)
+        return ", ".join(show_value(part) for part in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -130,6 +131,9 @@ def _show(value: Any) -> str:
 
 def versions() -> list[tuple[str, str]]:
     """Return (name, version) of what computes here."""
+    import keras
+    import tensorflow as tf
+
     return [
         ("Python", platform.python_version()),
         ("TensorFlow", tf.__version__),
@@ -190,6 +194,31 @@ def read_results(workdir: workdirs.Workdir) -> list[results.Row]:
         rows,
         key=lambda row: (row["set"], model_order(row["model"]), row["weights"]),
     )
+
+
+def tables(
+    measured: Sequence[results.Row], comparisons: Sequence[results.Row]
+) -> list[dict[str, Any]]:
+    """Return a table per split, test images first, with its common axis."""
+    found = []
+    for split in sorted({row["split"] for row in measured}):
+        rows = [row for row in measured if row["split"] == split]
+        low = np.floor(20 * min(row["low"] for row in rows)) / 20
+        high = np.ceil(20 * max(row["high"] for row in rows)) / 20
+        found.append(
+            {
+                "split": split,
+                "rows": rows,
+                "comparisons": [
+                    row for row in comparisons if row["split"] == split
+                ],
+                "low": float(low),
+                "span": float(max(high - low, 0.05)),
+                "has_top5": results.have_top5(rows),
+                "has_sets": len({row["set"] for row in rows}) > 1,
+            }
+        )
+    return found
 
 
 def read_metrics(workdir: workdirs.Workdir) -> dict[str, list[dict[str, Any]]]:

@@ -5,8 +5,6 @@ import collections
 import io
 from collections.abc import Iterable
 
-import tensorflow as tf
-
 from noisy_student_tf import files
 from noisy_student_tf.records import (
     parquet_files,
@@ -70,6 +68,8 @@ def _positions(path: str, wanted: set[bytes]) -> dict[int, bytes]:
 
 def _read_shard(path: str, positions: dict[int, bytes]) -> dict[bytes, str]:
     """Return the thumbnails of some records of one shard, by id."""
+    import tensorflow as tf
+
     found: dict[bytes, str] = {}
     for number, record in enumerate(shards.read_records(path)):
         if number not in positions:

@@ -7,6 +7,7 @@ and resizing, as `preprocessing.json` beside them says, is their caller's.
 
 import importlib
 import logging
+import os
 from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ import tensorflow as tf
 
 # The file that holds each format.
 FORMATS = {
+    "tflite": "model.tflite",
     "tflite_float16": "model.tflite",
     "tflite_int8": "model.tflite",
     "onnx": "model.onnx",
@@ -40,9 +42,9 @@ def convert(
     Args:
         model: What is converted, of TensorFlow's convolutions and no layers
             of Keras; its variables become constants.
-        format: One of `FORMATS`: TFLite with float16 weights, TFLite whose
-            weights and activations are int8 while its input and output stay
-            float32, or ONNX in float32.
+        format: One of `FORMATS`: TFLite in float32, TFLite with float16
+            weights, TFLite whose weights and activations are int8 while its
+            input and output stay float32, or ONNX in float32.
         resolution: Side of the model's images in pixels.
         representative_images: For int8, what the ranges of activations are
             measured on: float32 [resolution, resolution, 3] each.
@@ -64,20 +66,25 @@ def convert(
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [compiled.get_concrete_function()], model
     )
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if format != "tflite":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if format == "tflite_float16":
         converter.target_spec.supported_types = [tf.float16]
-        return converter.convert()
-    images = list(representative_images)
-    if not images:
+    if format == "tflite_int8":
+        _measure_ranges(converter, representative_images)
+    return converter.convert()
+
+
+def _measure_ranges(converter: Any, images: Iterable[np.ndarray]) -> None:
+    """Make a converter round to int8 what lies in the ranges of images."""
+    batches = [[image[np.newaxis]] for image in images]
+    if not batches:
         raise ValueError(
             "tflite_int8 needs representative images: give some that the "
             "model was trained on."
         )
-    batches = [[image[np.newaxis]] for image in images]
     converter.representative_dataset = lambda: iter(batches)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    return converter.convert()
 
 
 def _to_onnx(compiled: Any, shape: tf.TensorSpec) -> bytes:
@@ -133,12 +140,20 @@ def open_onnx(content: bytes, *, num_threads: int = 0) -> ConvertedFn:
 
 
 def open_converted(content: bytes, *, format: str) -> ConvertedFn:
-    """Return what `convert` returned as a function.
+    """Return what `convert` returned as it is served: on all cores.
+
+    TFLite is given one image after the other: it is no faster with several,
+    and prepares itself anew for every other size of a batch.
 
     Raises:
         ImportError: The runtime is missing.
     """
-    return open_onnx(content) if format == "onnx" else open_tflite(content)
+    if format == "onnx":
+        return open_onnx(content)
+    one = open_tflite(content, num_threads=len(os.sched_getaffinity(0)))
+    return lambda images: np.concatenate(
+        [one(image[np.newaxis]) for image in images]
+    )
 
 
 def _import(name: str, package: str = "") -> ModuleType:

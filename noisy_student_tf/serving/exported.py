@@ -14,12 +14,20 @@ from absl import logging
 
 from noisy_student_tf import files, heaps
 from noisy_student_tf.records import pictures as picture_files
+from noisy_student_tf.serving import runtimes
 
 # Of signatures and assets. 1 had no such number, and ignored EXIF; 2 laid what
 # is transparent on black, and ignored EXIF but in JPEG.
-VERSION = 3
+# 3 had neither energies nor the signature `preprocess`.
+VERSION = 4
 
-_SIGNATURES = ("serving_default", "images", "images_uint8", "features")
+_SIGNATURES = (
+    "serving_default",
+    "preprocess",
+    "images",
+    "images_uint8",
+    "features",
+)
 # Where a SavedModel lies in an export's folder, and in that of a run.
 _PLACES = ("", "saved_model", "export/saved_model")
 _ADVICE = (
@@ -29,23 +37,34 @@ _ADVICE = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Exported:
-    """A SavedModel that `export.export` wrote.
+class Description:
+    """What lies beside the graph of a SavedModel that `export.export` wrote.
 
     Attributes:
         directory: Where it lies.
         class_names: One name a class.
         model: The asset `model.json`.
         preprocessing: The asset `preprocessing.json`.
-        signatures: Compiled functions by name.
-        loaded: Keeps the variables alive.
     """
 
     directory: str
     class_names: tuple[str, ...]
     model: dict[str, Any]
     preprocessing: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported(Description):
+    """A SavedModel, loaded.
+
+    Attributes:
+        signatures: Compiled functions by name.
+        runtime: What answers.
+        loaded: Keeps the variables alive.
+    """
+
     signatures: dict[str, Callable[..., dict[str, tf.Tensor]]]
+    runtime: runtimes.Runtime
     loaded: Any
 
 
@@ -58,12 +77,15 @@ class Prediction:
         class_index: Most probable class, or -1.
         class_name: Its name.
         probabilities: float32 [num_classes]; zeros if invalid.
+        energy: Minus the logarithm of the sum of the logits' exponentials:
+            high for what is like none of the classes.
     """
 
     is_valid: bool
     class_index: int
     class_name: str
     probabilities: np.ndarray
+    energy: float
 
     @property
     def confidence(self) -> float:
@@ -71,11 +93,43 @@ class Prediction:
         return float(self.probabilities.max())
 
 
-def open_export(path: str) -> Exported:
+def open_export(path: str, *, runtime: str = runtimes.SAVED_MODEL) -> Exported:
     """Load a SavedModel and check that this program can read it.
 
-    The path is of a SavedModel, of the `export` folder that it lies in, or of a
-    run.
+    Args:
+        path: Of a SavedModel, of the `export` folder that it lies in, or of a
+            run.
+        runtime: What answers, one of `runtimes.NAMES`.
+
+    Raises:
+        FileNotFoundError: There is no SavedModel, or no file for the runtime.
+        ImportError: The runtime is not installed.
+        ValueError: It is of another version or not of this project.
+    """
+    runtimes.check_name(runtime)
+    described = describe(path)
+    loaded = tf.saved_model.load(described.directory)
+    missing = [name for name in _SIGNATURES if name not in loaded.signatures]
+    if missing:
+        raise ValueError(
+            f"{described.directory}: the SavedModel has no signature "
+            f"{missing[0]!r}, only {sorted(loaded.signatures)}. {_ADVICE}"
+        )
+    return Exported(
+        **vars(described),
+        signatures=loaded.signatures,
+        runtime=runtimes.open_runtime(
+            runtime,
+            directory=described.directory,
+            fingerprint=described.model["training_fingerprint"],
+            signatures=loaded.signatures,
+        ),
+        loaded=loaded,
+    )
+
+
+def describe(path: str) -> Description:
+    """Read what lies beside the graph of a SavedModel; see `open_export`.
 
     Raises:
         FileNotFoundError: There is no SavedModel.
@@ -85,21 +139,12 @@ def open_export(path: str) -> Exported:
     model = _read_model(directory)
     assets = files.join(directory, "assets")
     names = files.read_text(files.join(assets, "class_names.txt"))
-    loaded = tf.saved_model.load(directory)
-    missing = [name for name in _SIGNATURES if name not in loaded.signatures]
-    if missing:
-        raise ValueError(
-            f"{directory}: the SavedModel has no signature {missing[0]!r}, "
-            f"only {sorted(loaded.signatures)}. {_ADVICE}"
-        )
-    return Exported(
+    return Description(
         directory=directory,
         # Not splitlines, which takes other characters for line breaks, too.
         class_names=tuple(names.removesuffix("\n").split("\n")),
         model=model,
         preprocessing=files.read_json(files.join(assets, "preprocessing.json")),
-        signatures=loaded.signatures,
-        loaded=loaded,
     )
 
 
@@ -146,17 +191,19 @@ def classify(
     Files that the graph does not decode are made ones that it does, as they
     are where shards are built.
     """
-    serve = export.signatures["serving_default"]
     for start in range(0, len(pictures), batch_size):
         batch = [_decodable(p) for p in pictures[start : start + batch_size]]
-        outputs = serve(image_bytes=tf.constant(batch, tf.string))
-        columns = {name: value.numpy() for name, value in outputs.items()}
-        for row in range(len(batch)):
+        columns = export.runtime.answer(batch)
+        for is_valid, probabilities, energy in zip(
+            columns.valid, columns.probabilities, columns.energies, strict=True
+        ):
+            best = int(probabilities.argmax()) if is_valid else -1
             yield Prediction(
-                is_valid=bool(columns["valid"][row]),
-                class_index=int(columns["classes"][row]),
-                class_name=columns["class_names"][row].decode(),
-                probabilities=columns["probabilities"][row],
+                is_valid=bool(is_valid),
+                class_index=best,
+                class_name=export.class_names[best] if is_valid else "",
+                probabilities=probabilities,
+                energy=float(energy),
             )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from fastapi import responses
+from uvicorn.protocols.http import h11_impl
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -156,6 +157,51 @@ def _refuse(error: _RefusedError) -> responses.JSONResponse:
     return responses.JSONResponse(
         {"detail": str(error)}, error.status, headers=headers
     )
+
+
+def bounded_connections(
+    *, max_open: int, idle_seconds: float
+) -> type[asyncio.Protocol]:
+    """Return the protocol of a server that nobody can keep busy with nothing.
+
+    Connections beyond a number are closed at once; so are, in time, those
+    that send no request, or its head byte by byte. The head itself is bounded
+    by h11, to 16 KiB.
+
+    Args:
+        max_open: Connections.
+        idle_seconds: After which nothing has been asked; up to twice as long.
+    """
+
+    class Connection(h11_impl.H11Protocol):
+        _last: Any = None
+        _look: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            if len(self.connections) > max_open:
+                transport.abort()
+                return
+            self._look_later()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self._look:
+                self._look.cancel()
+            super().connection_lost(exc)
+
+        def _look_later(self) -> None:
+            self._look = self.loop.call_later(idle_seconds, self._close_idle)
+
+        def _close_idle(self) -> None:
+            # A request that is being answered has limits of its own.
+            is_idle = self.cycle is None or self.cycle.response_complete
+            if is_idle and self.cycle is self._last:
+                self.transport.close()
+                return
+            self._last = self.cycle
+            self._look_later()
+
+    return Connection
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ import PIL.Image
 from absl import logging
 
 from noisy_student_tf import files
-from noisy_student_tf.serving import exported
+from noisy_student_tf.serving import exported, prediction_log, runtimes
 
 # Which files tell one export from another, and what of each of them.
 _FILES = ("saved_model.pb", "variables/variables.index", "assets/model.json")
@@ -36,24 +36,31 @@ class Models:
         self,
         path: str,
         *,
+        runtime: str = runtimes.SAVED_MODEL,
+        log: prediction_log.PredictionLog | None = None,
         count_reload: Callable[[bool], None] = lambda is_good: None,
     ) -> None:
         """Open what is there.
 
         Args:
             path: See `exported.open_export`.
+            runtime: Likewise.
+            log: Is told of everything that is classified.
             count_reload: Is told whether another export could be taken.
 
         Raises:
             FileNotFoundError: There is no SavedModel.
             ValueError: It is of another version or not of this project, or
                 it does not answer.
+            ImportError: The runtime is not installed.
         """
         self._path = path
+        self._runtime = runtime
+        self._log = log
         self._count_reload = count_reload
         self._mark = _mark_of(path)
         self._refused: _Mark | None = None
-        self._current = _open(path)
+        self._current = _open(path, runtime)
 
     @property
     def current(self) -> exported.Exported:
@@ -63,9 +70,14 @@ class Models:
     def classify(self, pictures: Sequence[bytes]) -> list[Answer]:
         """Return what the current export says of encoded pictures."""
         export = self._current
-        predictions = exported.classify(
-            export, pictures, batch_size=max(1, len(pictures))
+        predictions = list(
+            exported.classify(
+                export, pictures, batch_size=max(1, len(pictures))
+            )
         )
+        if self._log:
+            fingerprint = export.model["training_fingerprint"]
+            self._log.add(pictures, predictions, model=fingerprint)
         return [Answer(each, export.class_names) for each in predictions]
 
     async def watch(self, seconds: float) -> None:
@@ -80,7 +92,7 @@ class Models:
         if mark is None or mark == self._mark:
             return False
         try:
-            opened = _open(self._path)
+            opened = _open(self._path, self._runtime)
         except Exception as error:
             # Whatever is wrong with it, the earlier one goes on. It is tried
             # again: it may be on its way.
@@ -96,9 +108,9 @@ class Models:
         return True
 
 
-def _open(path: str) -> exported.Exported:
+def _open(path: str, runtime: str) -> exported.Exported:
     """Open an export, and let it answer once before anybody asks."""
-    opened = exported.open_export(path)
+    opened = exported.open_export(path, runtime=runtime)
     buffer = io.BytesIO()
     PIL.Image.new("RGB", (8, 8)).save(buffer, "PNG")
     (prediction,) = exported.classify(opened, [buffer.getvalue()])
@@ -113,7 +125,14 @@ def _mark_of(path: str) -> _Mark | None:
     """Return what changes with the export; None while there is none."""
     try:
         directory = exported.find(path)
-        return tuple(_mark_of_file(files.join(directory, f)) for f in _FILES)
+        return (
+            *(_mark_of_file(files.join(directory, f)) for f in _FILES),
+            # What lies beside it may be written later, or not at all.
+            *(
+                _mark_of_file(path) if files.exists(path) else ()
+                for path in runtimes.manifests(directory)
+            ),
+        )
     except files.errors():
         return None
 

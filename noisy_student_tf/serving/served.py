@@ -3,13 +3,18 @@
 Signatures:
     serving_default: `image_bytes`, string [batch], encoded images of any size
         -> `probabilities` float32 [batch, num_classes], `classes` int64
-        [batch], `class_names` string [batch], `valid` bool [batch]. Decoded are
+        [batch], `class_names` string [batch], `valid` bool [batch], `energies`
+        float32 [batch], minus the logarithm of the sum of the logits'
+        exponentials: high for what is like none of the classes. Decoded are
         JPEG, PNG, still WebP and BMP of 24 bits, turned upright as EXIF says,
         and laid on white where they are transparent: the pixels that training
         saw. An image that cannot be decoded has `valid` false, probabilities of
         zero, class -1 and an empty name; the others of its batch are not
         affected. Other formats are made one of these before, as
         `records.pictures.to_decodable` does for the scripts.
+    preprocess: `image_bytes` as before -> `images` float32 [batch, resolution,
+        resolution, 3] in [0, 255], as the model sees them, and `valid`; for
+        other runtimes.
     images: `images`, float32 [batch, height, width, 3] in [0, 255], any height
         and width -> `logits` float32 [batch, num_classes].
     images_uint8: the same from uint8.
@@ -22,7 +27,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from noisy_student_tf.serving import exported
+from noisy_student_tf.serving import exported, runtimes
 
 
 class Model(Protocol):
@@ -77,12 +82,14 @@ def in_memory(
         resolution=spec["resolution"],
         asset_paths=[],
     )
+    signatures = module.functions()
     return exported.Exported(
         directory="",
         class_names=class_names,
         model=dict(spec),
         preprocessing={},
-        signatures=module.functions(),
+        signatures=signatures,
+        runtime=runtimes.of_tensorflow(signatures),
         loaded=module,
     )
 
@@ -130,6 +137,7 @@ class ServedModel(tf.Module):
         encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
         inputs = {
             "serving_default": (self._serve_bytes, encoded),
+            "preprocess": (self._serve_images, encoded),
             "images": (self._serve_logits, images),
             "images_uint8": (self._serve_logits, images_uint8),
             "features": (self._serve_features, images),
@@ -139,7 +147,7 @@ class ServedModel(tf.Module):
             for name, (serve, spec) in inputs.items()
         }
 
-    def _serve_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _serve_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         side = self._resolution
         images, valid = tf.map_fn(
             lambda encoded: _preprocess_or_mark(
@@ -151,13 +159,21 @@ class ServedModel(tf.Module):
                 tf.TensorSpec([], tf.bool),
             ),
         )
-        probabilities = tf.nn.softmax(self._classify(images))
+        return {"images": images, "valid": valid}
+
+    def _serve_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        decoded = self._serve_images(image_bytes)
+        valid = decoded["valid"]
+        logits = self._classify(decoded["images"])
+        probabilities = tf.nn.softmax(logits)
         best = tf.argmax(probabilities, axis=-1)
         names = tf.gather(self.class_names, best)
+        energies = -tf.reduce_logsumexp(logits, axis=-1)
         return {
             "probabilities": tf.where(valid[:, None], probabilities, 0.0),
             "classes": tf.where(valid, best, -1),
             "class_names": tf.where(valid, names, ""),
+            "energies": tf.where(valid, energies, 0.0),
             "valid": valid,
         }
 

@@ -11,8 +11,14 @@ from noisy_student_tf import files, texts
 from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.model import efficientnet, folding, saved, specs
 from noisy_student_tf.pipeline import decode, decoders
-from noisy_student_tf.records import shards
-from noisy_student_tf.serving import conversion, exported, saved_model, served
+from noisy_student_tf.records import held_out, shards
+from noisy_student_tf.serving import (
+    conversion,
+    exported,
+    runtimes,
+    saved_model,
+    served,
+)
 from noisy_student_tf.stages import model_training, runs
 from noisy_student_tf.weights import packages
 
@@ -31,6 +37,7 @@ class _Source:
     """The model that a run ends with.
 
     Attributes:
+        directory: Where it lies.
         name: `student_2`, for example.
         reason: Why it is this one.
         fingerprint: Of its weights.
@@ -38,6 +45,7 @@ class _Source:
         spec: What it was made from.
     """
 
+    directory: str
     name: str
     reason: str
     fingerprint: str
@@ -66,6 +74,7 @@ def export(run: runs.Run) -> None:
         images=_training_pixels(run, source.spec),
         preprocess=preprocess,
     )
+    _copy_reference(run, source.directory)
     shards.write_manifest(
         directory,
         {
@@ -74,6 +83,18 @@ def export(run: runs.Run) -> None:
             "fingerprint": source.fingerprint,
         },
     )
+
+
+def _copy_reference(run: runs.Run, directory: str) -> None:
+    """Copy what the model says of held-out images beside the export.
+
+    What is served is compared with it.
+    """
+    for split in ("validation", "test"):
+        path = held_out.path(directory, split)
+        if files.exists(path):
+            files.copy(path, held_out.path(run.workdir.export, split))
+            return
 
 
 def check_formats(names: Sequence[str]) -> Sequence[str]:
@@ -95,7 +116,8 @@ def convert(run: runs.Run, format: str) -> dict[str, Any]:
     """Write the final model in a format, and measure it on held-out images.
 
     A format lies in `export/FORMAT`, with what describes the model and a
-    manifest that says how it differs from the checkpoint.
+    manifest that says how it differs from the checkpoint, and how fast it is
+    on this machine.
 
     Args:
         run: A finished run.
@@ -122,6 +144,9 @@ def convert(run: runs.Run, format: str) -> dict[str, Any]:
         "fingerprint": source.fingerprint,
         "num_bytes": size,
         **compare(run, source.model, source.spec, logits_fn),
+        "milliseconds": runtimes.time_batches(
+            logits_fn, _training_pixels(run, source.spec)
+        ),
     }
     shards.write_manifest(directory, content)
     return content
@@ -215,6 +240,8 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
         "checkpoint",
         "agreement %",
         "largest difference",
+        "ms for 1",
+        "ms for 8",
     )
     cells = [
         (
@@ -224,6 +251,7 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
             f"{100 * row['checkpoint_accuracy']:.2f}",
             f"{100 * row['agreement']:.2f}",
             f"{row['largest_difference']:.2g}",
+            *(f"{each:.3g}" for each in row["milliseconds"].values()),
         )
         for row in rows
     ]
@@ -235,7 +263,7 @@ def _load(run: runs.Run) -> _Source:
     name = shards.read_manifest(directory)["model"]
     model, spec = saved.load(directory)
     fingerprint = saved.fingerprint(directory)
-    return _Source(name, reason, fingerprint, model, spec)
+    return _Source(directory, name, reason, fingerprint, model, spec)
 
 
 def _open_saved_model(run: runs.Run) -> tuple[int, LogitsFn]:

@@ -1,4 +1,7 @@
-"""Makes the teacher that labels: loaded, averaged, calibrated and measured."""
+"""Makes the teacher that labels: loaded, averaged, calibrated and measured.
+
+Or takes what a teacher of any origin said of the images.
+"""
 
 import dataclasses
 import hashlib
@@ -8,12 +11,17 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from noisy_student_tf import files
+from noisy_student_tf import files, recipes, terminal
 from noisy_student_tf.devices import replicas, runtime
-from noisy_student_tf.evaluation import calibration, evaluate
+from noisy_student_tf.evaluation import calibration, evaluate, metrics
 from noisy_student_tf.model import saved, specs
-from noisy_student_tf.pseudo_labels import plausibility, teacher
-from noisy_student_tf.records import shards
+from noisy_student_tf.pseudo_labels import (
+    given,
+    given_images,
+    plausibility,
+    teacher,
+)
+from noisy_student_tf.records import held_out, shards
 from noisy_student_tf.stages import noised_teacher, runs
 
 LABELER = "labeler.json"
@@ -95,6 +103,34 @@ def teacher_of(directory: str) -> str:
     if not files.exists(path):
         return ""
     return str(files.read_json(path)["made_of"]["models"][0])
+
+
+def keep_given(run: runs.Run, directory: str, teacher: recipes.Model) -> None:
+    """Keep of given probabilities what is kept of a teacher that labels.
+
+    Args:
+        run: Of the labels.
+        directory: Of the predictions.
+        teacher: A table of probabilities, taken already.
+    """
+    manifest = shards.read_manifest(runs.directory(run, teacher))
+    measured = [row for row in manifest["results"] if row["split"] == _SPLIT]
+    temperature = run.config.self_training.teacher_predictions_temperature
+    _keep(
+        files.join(directory, LABELER),
+        {
+            "made_of": {
+                "models": [manifest["fingerprint"]],
+                "flip": False,
+                "calibrate": False,
+                "noised": False,
+            },
+            "accuracy": measured[0]["accuracy"] if measured else None,
+            "num_images": measured[0]["num_images"] if measured else 0,
+            "calibration": None,
+            "temperature": temperature,
+        },
+    )
 
 
 def _probabilities(run: runs.Run, model: Any) -> teacher.PredictFn:
@@ -224,3 +260,92 @@ def _measure(
         "calibration": dataclasses.asdict(fitted),
         "temperature": fitted.temperature,
     }
+
+
+def read_predictions(run: runs.Run, model: recipes.Model) -> given.Given:
+    """Return the probabilities that stand in a model's place.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: See `given.read`.
+    """
+    return given.read(
+        model.predictions_from,
+        class_names=runs.class_names(run),
+        temperature=run.config.self_training.teacher_predictions_temperature,
+    )
+
+
+def take_predictions(run: runs.Run, model: recipes.Model) -> None:
+    """Check given probabilities, and measure them on what they are of.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: See `given.read`, `given_images.cover` and
+            `given_images.say`.
+    """
+    with terminal.working(f"reading {model.predictions_from}"):
+        table = read_predictions(run, model)
+    splits = shards.read_manifest(run.workdir.labeled)["splits"]
+    indexes = {
+        split: _read_indexes(run.workdir.labeled, split) for split in splits
+    }
+    unlabeled = _read_indexes(run.workdir.unlabeled, "unlabeled")
+    coverage = given_images.cover(table, {**indexes, "unlabeled": unlabeled})
+    given_images.say(table, coverage)
+    found, standing = [], {}
+    for split, parts in indexes.items():
+        rows = coverage.rows[split]
+        if not len(rows) or (rows < 0).any():
+            logging.warning(
+                "%s has %d of the %d %s images: nothing is measured on them.",
+                table.source,
+                (rows >= 0).sum(),
+                len(rows),
+                split,
+            )
+            continue
+        answers = given_images.answers(table, rows, parts)
+        standing[split] = dataclasses.asdict(
+            metrics.standing(answers.labels, answers.logits.argmax(axis=1))
+        )
+        if split != "train":
+            found.append(_given_row(run, model, split, answers))
+    shards.write_manifest(
+        runs.directory(run, model),
+        {
+            "model": model.name,
+            "resolution": 0,
+            "num_parameters": 0,
+            "fingerprint": table.fingerprint,
+            "num_rows": len(table.names),
+            "num_unknown": len(coverage.unknown),
+            "num_missing": int((coverage.rows["unlabeled"] < 0).sum()),
+            "standing": standing,
+            "results": found,
+        },
+    )
+
+
+def _read_indexes(directory: str, split: str) -> list[given_images.Index]:
+    paths = shards.index_paths(directory, split)
+    return list(map(given_images.read_index, paths))
+
+
+def _given_row(
+    run: runs.Run, model: recipes.Model, split: str, answers: held_out.Rows
+) -> dict[str, Any]:
+    """Return the row of `results.json` of what was given of a split."""
+    return evaluate.make_row(
+        model=model.name,
+        set=run.config.preset,
+        split=split,
+        resolution=0,
+        weights="given",
+        metrics=evaluate.measure_and_keep(
+            answers,
+            path=held_out.path(runs.directory(run, model), split),
+            class_names=runs.class_names(run),
+            where=f"{model.name}, {split} images",
+        ),
+    )

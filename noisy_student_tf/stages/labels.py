@@ -13,11 +13,11 @@ from absl import logging
 from data_prep import find_duplicates
 from data_prep import write_pseudo_labeled as pseudo_labeled_writer
 from data_prep.shards import beam_shards
-from noisy_student_tf import recipes, terminal
+from noisy_student_tf import files, recipes, terminal
 from noisy_student_tf.devices import pod, replicas, runtime
 from noisy_student_tf.model import saved
 from noisy_student_tf.pipeline import eval_stream
-from noisy_student_tf.pseudo_labels import plausibility, summary
+from noisy_student_tf.pseudo_labels import given_images, plausibility, summary
 from noisy_student_tf.pseudo_labels import predict as predictor
 from noisy_student_tf.pseudo_labels import select as selector
 from noisy_student_tf.records import duplicates, shards
@@ -85,12 +85,16 @@ def _check_teacher(run: runs.Run, labeling: recipes.Labeling) -> None:
     A teacher or labels that are not there are not compared: a run may drop
     what it has used.
     """
-    teacher_directory = runs.directory(run, labeling.teacher)
+    teacher = labeling.teacher
+    teacher_directory = runs.directory(run, teacher)
     directory = run.workdir.folder(labeling.predictions)
     found = labeler.teacher_of(directory)
     if not found or not shards.is_finished(teacher_directory):
         return
-    present = saved.fingerprint(teacher_directory)
+    if isinstance(teacher, recipes.Model) and teacher.predictions_from:
+        present = shards.read_manifest(teacher_directory)["fingerprint"]
+    else:
+        present = saved.fingerprint(teacher_directory)
     if found != present:
         raise ValueError(
             f"{directory} was made by a teacher of fingerprint {found}, but "
@@ -158,6 +162,8 @@ def _label_shards(
     shards.read_manifest(teacher_directory)
     if isinstance(teacher, recipes.Model):
         standings.check_teacher(run, teacher)
+        if teacher.predictions_from:
+            return _label_by_table(run, labeling, teacher)
     directory = run.workdir.folder(labeling.predictions)
     folder, split = labeling.images
     images = shards.open_split(run.workdir.folder(folder), split)
@@ -167,17 +173,65 @@ def _label_shards(
     with terminal.working(f"preparing {name} labels"):
         made = labeler.make(run, teacher_directory, directory)
     task = predictor.Request(
-        predict_fn=made.predict_fn,
+        labels_of=predictor.of_network(
+            made.predict_fn,
+            functools.partial(_stream, run, made, images),
+            num_classes=made.spec.num_classes,
+        ),
         unlabeled=images,
         unlabeled_fingerprint=shards.manifest_fingerprint(
             run.workdir.folder(folder)
         ),
-        make_stream=functools.partial(_stream, run, made, images),
         directory=directory,
         num_classes=made.spec.num_classes,
         teacher_fingerprint=made.fingerprint,
         left_out=_left_out(run, labeling, len(images.paths)),
         title=f"{name} labels",
+    )
+    return functools.partial(predictor.predict, task)
+
+
+def _label_by_table(
+    run: runs.Run, labeling: recipes.Labeling, teacher: recipes.Model
+) -> Callable[..., None]:
+    """Return `predictor.predict` of given probabilities.
+
+    Images without a row get no label.
+
+    Raises:
+        ValueError: The table is another one than was measured.
+    """
+    table = labeler.read_predictions(run, teacher)
+    taken = shards.read_manifest(runs.directory(run, teacher))["fingerprint"]
+    if table.fingerprint != taken:
+        raise ValueError(
+            f"{table.source}: the file has changed since this run took it. "
+            f"Restore it, or remove {runs.directory(run, teacher)} and what "
+            "was made of it (predictions, selection, students)."
+        )
+    directory = run.workdir.folder(labeling.predictions)
+    files.make_directories(directory)
+    labeler.keep_given(run, directory, teacher)
+    images = shards.open_split(run.workdir.unlabeled, "unlabeled")
+    indexes = shards.index_paths(run.workdir.unlabeled, "unlabeled")
+    duplicated = _left_out(run, labeling, len(images.paths))
+    task = predictor.Request(
+        labels_of=given_images.labels_of(
+            table, dict(zip(images.paths, indexes, strict=True))
+        ),
+        unlabeled=images,
+        unlabeled_fingerprint=shards.manifest_fingerprint(
+            run.workdir.unlabeled
+        ),
+        directory=directory,
+        num_classes=len(runs.class_names(run)),
+        teacher_fingerprint=table.fingerprint,
+        left_out=functools.cache(
+            lambda index: (
+                duplicated(index) | given_images.missing(table, indexes[index])
+            )
+        ),
+        title=f"{teacher.name} labels",
     )
     return functools.partial(predictor.predict, task)
 

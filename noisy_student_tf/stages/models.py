@@ -1,4 +1,4 @@
-"""The stages that make a model: trained here, or adopted."""
+"""The stages that make a model: trained here, adopted, or only its answers."""
 
 import dataclasses
 import math
@@ -21,6 +21,8 @@ _MAX_TRAINING_IMAGES = 10_000
 def make(run: runs.Run, model: recipes.Model) -> None:
     """Train or adopt a model, measure it and close its folder.
 
+    Of a teacher that is a table of probabilities there are no weights.
+
     Raises:
         FileNotFoundError: What it begins with or learns from is not there.
         ValueError: It does not fit.
@@ -30,6 +32,12 @@ def make(run: runs.Run, model: recipes.Model) -> None:
         return
     if model.adopted_from:
         runs.on_chief(run, lambda: _adopt(run, model))
+        return
+    if model.predictions_from:
+        # Who trains need not load what labels.
+        from noisy_student_tf.stages import labeler
+
+        runs.on_chief(run, lambda: labeler.take_predictions(run, model))
         return
     trained = model_training.train(run, model)
     runs.on_chief(run, lambda: _save(run, model, trained))

@@ -2,7 +2,8 @@
 
 It corrupts, perturbs and attacks the held-out images, and measures every
 model on them, the fine-tuned one at the training resolution, too: fine-tuning
-at a higher one is known to cost robustness. The teacher normalizes.
+at a higher one is known to cost robustness. The teacher normalizes; where it
+is a table of probabilities, the first student does.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from data_prep.sources import evaluation_sources
 from noisy_student_tf import files, recipes
 from noisy_student_tf.devices import runtime
 from noisy_student_tf.evaluation import results, robustness
+from noisy_student_tf.evaluation.significance import told_apart
 from noisy_student_tf.model import saved
 from noisy_student_tf.pipeline import decode, eval_stream
 from noisy_student_tf.records import robustness_sets, shards
@@ -38,15 +40,16 @@ def measure(run: runs.Run) -> None:
     split = runs.held_out_split(run)
     _build(run, split)
     rows: Rows = []
-    for model in run.recipe.models:
+    for model in run.recipe.networks:
         for resolution in _resolutions(run, model):
             rows += _measure_model(run, model, resolution, split)
-    rows = normalize(rows, baseline=run.recipe.teacher.name)
+    baseline = run.recipe.networks[0].name
+    rows = told_apart.annotate(normalize(rows, baseline=baseline), baseline)
     shards.write_manifest(directory, {"results": rows})
 
 
 def _build(run: runs.Run, split: str) -> None:
-    spec = saved.load_spec(run.workdir.teacher)
+    spec = saved.load_spec(runs.directory(run, run.recipe.networks[0]))
     settings = run.config.evaluation
     build_robustness.build(
         source=f"{run.workdir.labeled}#{split}",
@@ -113,17 +116,20 @@ def _measure_all(
                 classifier,
                 batch_size,
             ),
+            keeps_images=True,
         ),
         robustness.measure_perturbations(
             classifier.logits_fn,
             sequence_readers(
                 files.join(sets, robustness_sets.PERTURBED), classifier
             ),
+            keeps_images=True,
         ),
         *robustness.measure_attacks(
             classifier.logits_fn,
             held_out.take(max(num_images // min(batch_size, num_images), 1)),
             gradient_sign=classifier.gradient_sign,
+            keeps_images=True,
         ),
     ]
 

@@ -10,7 +10,7 @@ from absl import logging
 
 from noisy_student_tf import configs, files, recipes, workdirs
 from noisy_student_tf.configs import presets
-from noisy_student_tf.devices import runtime
+from noisy_student_tf.devices import alike, runtime
 from noisy_student_tf.model import saved, specs
 from noisy_student_tf.pipeline import decode, eval_stream
 from noisy_student_tf.records import parquet_files, shards
@@ -68,9 +68,10 @@ def begin(
         profile_steps: See `Run`.
 
     Raises:
-        FileNotFoundError: There is no model to begin with.
+        FileNotFoundError: There is no model, or table of a teacher's
+            probabilities, to begin with.
         ValueError: The workdir was made with another configuration, or a
-            model to begin with does not fit.
+            model to begin with does not fit; or workers differ.
     """
     # Before anything is written: the workdir stays free for the mended flags.
     saved.check_starts(config, packages.announced(config.model.initial_weights))
@@ -82,6 +83,7 @@ def begin(
         profile_steps,
     )
     on_chief(run, lambda: workdirs.write_config(config, workdir))
+    alike.check(run.strategy, config, workdir.config)
     return run
 
 

@@ -1,5 +1,7 @@
 """Whether a teacher has learned enough to label, asked before it does."""
 
+from absl import logging
+
 from noisy_student_tf import recipes
 from noisy_student_tf.evaluation import metrics
 from noisy_student_tf.evaluation.significance import chance
@@ -31,6 +33,13 @@ def check_teacher(run: runs.Run, teacher: recipes.Model) -> None:
         standings |= chance.read(shards.read_manifest(run.workdir.folds))
     if not standings:
         # Of a model that an earlier version closed nothing is known.
+        if teacher.predictions_from:
+            logging.warning(
+                "--self_training.teacher_predictions=%s: whether it is better "
+                "than naming one class was not checked, since it does not "
+                "have all validation, or all labeled, images. Add their rows.",
+                teacher.predictions_from,
+            )
         return
     split = chance.deciding(standings)
     if standings[split].is_above_chance:
@@ -62,6 +71,13 @@ def _advice(
     standings: dict[str, metrics.Standing],
 ) -> str:
     """Say what to change, from whether it knows its own training images."""
+    if teacher.predictions_from:
+        return (
+            "--self_training.teacher_predictions="
+            f"{teacher.predictions_from}: check the order of its classes, "
+            "which is that of the class names in labeled/manifest.json, and "
+            "that its rows are named as the images are."
+        )
     if teacher.adopted_from:
         return (
             f"--self_training.teacher_directory={teacher.adopted_from}: name "

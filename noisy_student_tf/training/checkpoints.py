@@ -145,7 +145,8 @@ class Checkpoints:
         step = content["step"]
         files.remove(self._path(step))
         files.make_directories(self._path(step))
-        write_variables(self._path(step, _PREFIX), self._copies)
+        prefix = self._path(step, _PREFIX)
+        files.ask(prefix, lambda: write_variables(prefix, self._copies))
         checksums = {
             name: shards.fingerprint(self._path(step, name))
             for name in files.list_directory(self._path(step))

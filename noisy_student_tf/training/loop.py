@@ -8,7 +8,12 @@ import tensorflow as tf
 from absl import logging
 
 from noisy_student_tf import files, terminal
-from noisy_student_tf.devices import replicas, runtime, watching
+from noisy_student_tf.devices import (
+    replicas,
+    runtime,
+    slow_workers,
+    watching,
+)
 from noisy_student_tf.training import log, losses, progress, step
 
 
@@ -142,10 +147,11 @@ def _make_steps(run: progress.Progress) -> None:
             profiler,
             grows_always=replicas.has_accelerator(),
         )
+        compared = slow_workers.SlowWorkers(task.strategy, task.title)
         while True:
             try:
                 while not run.is_at_the_end():
-                    _end_loop(run, calls)
+                    _end_loop(run, calls, compared)
                     _make_some(run, calls)
                     _stop_if_asked(run, calls, is_preempted.is_set())
                 run.saved.wait()
@@ -166,7 +172,11 @@ def _stream(run: progress.Progress) -> tf.data.Dataset:
     )
 
 
-def _end_loop(run: progress.Progress, calls: watching.DeviceCalls) -> None:
+def _end_loop(
+    run: progress.Progress,
+    calls: watching.DeviceCalls,
+    compared: slow_workers.SlowWorkers,
+) -> None:
     """Write a line, validate and save, each if it is due."""
     durations, made = run.task.durations, run.train_state.step
     is_last = made == durations.total_steps
@@ -176,7 +186,7 @@ def _end_loop(run: progress.Progress, calls: watching.DeviceCalls) -> None:
 
     if not run.rows or not is_due(durations.steps_per_loop):
         return
-    _write_line(run, calls)
+    _write_line(run, calls, compared)
     run.rows = []
     if run.is_chief and is_due(durations.evaluate_every_steps):
         _validate(run)
@@ -185,11 +195,16 @@ def _end_loop(run: progress.Progress, calls: watching.DeviceCalls) -> None:
         run.save()
 
 
-def _write_line(run: progress.Progress, calls: watching.DeviceCalls) -> None:
+def _write_line(
+    run: progress.Progress,
+    calls: watching.DeviceCalls,
+    compared: slow_workers.SlowWorkers,
+) -> None:
     """Write the means over a loop's steps, and how fast they were."""
     durations, made = run.task.durations, run.train_state.step
     means = np.stack(run.rows).mean(axis=0, dtype=np.float64).tolist()
     steps_per_second, wait_share = calls.take_speed()
+    compared.look(steps_per_second=steps_per_second, wait_share=wait_share)
     batch_size = durations.labeled_batch_size + durations.unlabeled_batch_size
     last_rate = run.train_state.schedule(tf.constant(made - 1))
     line = {

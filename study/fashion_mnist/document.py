@@ -2,7 +2,7 @@
 
 from noisy_student_tf import files
 from study import measures, plots, run_records, tables
-from study.fashion_mnist import arms, directions
+from study.fashion_mnist import arms, directions, drawn_labels, search
 
 
 def rewrite(document: str, records: str) -> None:
@@ -32,6 +32,14 @@ def rewrite(document: str, records: str) -> None:
     text = tables.insert(
         text, "verdicts", tables.count_verdicts(directions.STUDIES, measured)
     )
+    text = tables.insert(
+        text, "undecided", tables.of_undecided(directions.STUDIES, measured)
+    )
+    text = tables.insert(text, "drawn_labels", drawn_labels.of_models(measured))
+    text = tables.insert(
+        text, "drawn_differences", drawn_labels.of_differences(measured)
+    )
+    text = tables.insert(text, "search", search.of_trials(found))
     files.write_text(document, text)
     folder = document.removesuffix(".md")
     files.make_directories(folder)

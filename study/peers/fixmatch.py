@@ -1,4 +1,4 @@
-"""FixMatch from the public toolkit semilearn on the shards of a run.
+"""FixMatch and FreeMatch from the toolkit semilearn on the shards of a run.
 
 The toolkit needs torch: it runs in an environment of its own (see
 `benchmarks/peer_environments.sh`), in a process that gets images as arrays.
@@ -20,6 +20,7 @@ _WORKER = os.path.join(os.path.dirname(__file__), "fixmatch_worker.py")
 # there are.
 _LEARNING_RATE = 0.03
 _THRESHOLD = 0.95
+_THRESHOLD_DECAY = 0.999
 
 
 def check_interpreter(python: str) -> None:
@@ -42,6 +43,7 @@ def write(
     directory: str,
     *,
     python: str,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Train, measure, and write `results.json` of the peer's own folder.
 
@@ -50,9 +52,10 @@ def write(
         data: The run whose labeled and unlabeled shards are read.
         directory: Of the peer, on a local disk.
         python: An interpreter that has the toolkit.
+        settings: See `request`.
 
     Raises:
-        ValueError: There is no such interpreter.
+        ValueError: There is no such interpreter, or a setting is unknown.
         subprocess.CalledProcessError: The toolkit failed.
     """
     check_interpreter(python)
@@ -63,7 +66,12 @@ def write(
     for name, array in _arrays(read, config.model.resolution):
         np.save(files.join(images, f"{name}.npy"), array)
     num_images = {name: len(pixels) for name, (pixels, _) in read.items()}
-    asked = request(config, directory, num_labeled=num_images["train"])
+    asked = request(
+        config,
+        directory,
+        num_labeled=num_images["train"],
+        settings=settings or {},
+    )
     path = files.join(directory, "request.json")
     files.write_json(path, asked)
     subprocess.run([python, _WORKER, path], check=True)
@@ -90,17 +98,50 @@ def _arrays(
             yield f"{name}_labels", labels.astype(np.int64)
 
 
+def num_views(config: configs.Config, settings: Mapping[str, Any]) -> int:
+    """Return how many images a training sees, each unlabeled one twice.
+
+    Args:
+        config: See `write`; its labeled images are a number a class.
+        settings: See `request`.
+    """
+    asked = request(
+        config,
+        "",
+        num_labeled=config.data.labeled_per_class * config.data.num_classes,
+        settings=settings,
+    )
+    views = asked["labeled_batch_size"] * (1 + 2 * asked["unlabeled_ratio"])
+    return asked["steps"] * views
+
+
 def request(
-    config: configs.Config, directory: str, *, num_labeled: int
+    config: configs.Config,
+    directory: str,
+    *,
+    num_labeled: int,
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what the worker is asked for.
 
-    The network and the number of steps are a student's, as is the batch; the
-    rest is the toolkit's.
+    Network, steps and batch are a student's; the rest is the toolkit's.
+
+    Args:
+        config: See `write`.
+        directory: See `write`.
+        num_labeled: Labeled training images.
+        settings: In the place of these: `algorithm` (fixmatch or freematch),
+            `steps`, `learning_rate`, `threshold` of FixMatch,
+            `threshold_decay` of FreeMatch.
+
+    Raises:
+        ValueError: There is no such setting.
     """
     training, model = config.training, config.model
     steps_per_epoch = num_labeled / training.kept_labeled_batch_size
-    return {
+    asked = {
+        "algorithm": "fixmatch",
+        "threshold_decay": _THRESHOLD_DECAY,
         "images": files.join(directory, "images"),
         "answer": files.join(directory, "answer.json"),
         "splits": splits.HELD_OUT,
@@ -119,3 +160,8 @@ def request(
             "batch_norm_momentum": model.batch_norm_momentum,
         },
     }
+    if unknown := set(settings or {}) - set(asked):
+        raise ValueError(
+            f"settings {sorted(unknown)}: accepted are {sorted(asked)}."
+        )
+    return {**asked, **(settings or {})}

@@ -1,4 +1,4 @@
-"""FixMatch from the public toolkit semilearn, in an environment of its own.
+"""FixMatch and FreeMatch from the toolkit semilearn, in their environment.
 
 Needs torch, timm, torchvision and semilearn, and nothing of this project:
 
@@ -17,7 +17,7 @@ import json
 import os
 import pathlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ import timm.models.efficientnet as timm_efficientnet
 import torch
 from PIL import Image
 from semilearn.algorithms.fixmatch import FixMatch
+from semilearn.algorithms.freematch import FreeMatch
+from semilearn.algorithms.freematch.utils import FreeMatchThresholdingHook
 from semilearn.algorithms.hooks import FixedThresholdingHook, PseudoLabelingHook
 from semilearn.core.hooks import EMAHook, ParamUpdateHook
 from semilearn.datasets.augmentation import RandAugment
@@ -83,6 +85,27 @@ class FixMatchOnCpu(FixMatch):
         self.register_hook(EMAHook(), None, "HIGH")
 
 
+class FreeMatchOnCpu(FreeMatch):
+    """The same of FreeMatch, whose thresholds follow what it is sure of."""
+
+    def set_hooks(self) -> None:
+        """Register what labels, masks, updates and averages."""
+        masks = FreeMatchThresholdingHook(
+            num_classes=self.num_classes, momentum=self.args.ema_p
+        )
+        self.register_hook(PseudoLabelingHook(), "PseudoLabelingHook")
+        self.register_hook(masks, "MaskingHook")
+        self.register_hook(ParamUpdateHook(), None, "HIGHEST")
+        self.register_hook(EMAHook(), None, "HIGH")
+
+
+_Algorithm = FixMatchOnCpu | FreeMatchOnCpu
+_ALGORITHMS: dict[str, Callable[..., _Algorithm]] = {
+    "fixmatch": FixMatchOnCpu,
+    "freematch": FreeMatchOnCpu,
+}
+
+
 def make_transforms(
     side: int, mean: float, std: float
 ) -> dict[str, transforms.Compose]:
@@ -116,11 +139,11 @@ def make_data(
     )
 
 
-def make_algorithm(request: dict, num_classes: int) -> FixMatchOnCpu:
+def make_algorithm(request: dict, num_classes: int) -> _Algorithm:
     """Return the algorithm with its network and optimizer."""
     config = semilearn.get_config(
         {
-            "algorithm": "fixmatch",
+            "algorithm": request["algorithm"],
             "dataset": "none",
             "num_classes": num_classes,
             "num_train_iter": request["steps"],
@@ -130,13 +153,14 @@ def make_algorithm(request: dict, num_classes: int) -> FixMatchOnCpu:
             "lr": request["learning_rate"],
             "ema_m": request["ema_decay"],
             "p_cutoff": request["threshold"],
+            "ema_p": request["threshold_decay"],
             "distributed": False,
             "rank": 0,
             "world_size": 1,
         }
     )
     config.distributed = False
-    return FixMatchOnCpu(
+    return _ALGORITHMS[request["algorithm"]](
         config,
         lambda num_classes, **_: Network(request["network"], num_classes),
         None,
@@ -145,7 +169,7 @@ def make_algorithm(request: dict, num_classes: int) -> FixMatchOnCpu:
 
 
 def train(
-    algorithm: FixMatchOnCpu,
+    algorithm: _Algorithm,
     labeled: semilearn.BasicDataset,
     unlabeled: semilearn.BasicDataset,
 ) -> None:

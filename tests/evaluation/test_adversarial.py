@@ -143,8 +143,13 @@ def test_padding_is_not_attacked_and_rows_are_complete(model, images, labels):
         "labels": tf.concat([labels[:3], [-1]], 0),
         "is_valid": tf.constant([True, True, True, False]),
     }
+    batch["image_ids"] = tf.constant([b"a", b"b", b"c", b""])
     rows = robustness.measure_attacks(
-        model, [batch], fgsm_epsilons=(16.0,), pgd_epsilons=(16.0,)
+        model,
+        [batch],
+        fgsm_epsilons=(16.0,),
+        pgd_epsilons=(16.0,),
+        keeps_images=True,
     )
     assert [(row["measure"], row["epsilon_pixels"]) for row in rows] == [
         ("fgsm", 0.0),
@@ -155,3 +160,7 @@ def test_padding_is_not_attacked_and_rows_are_complete(model, images, labels):
     assert rows[0]["accuracy"] == 1
     assert rows[2]["accuracy"] <= rows[1]["accuracy"] <= 1
     assert rows[2]["step_pixels"] == pytest.approx(4.0)
+    # Of each image what the accuracy is the mean of.
+    for row in rows:
+        assert sorted(row["by_image"]) == ["61", "62", "63"]
+        assert sum(row["by_image"].values()) == round(3 * row["accuracy"])

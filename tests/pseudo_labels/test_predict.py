@@ -60,12 +60,16 @@ def run(unlabeled, directory, **options):
         for name in ("shard_index", "num_shard_workers", "closes")
         if name in options
     }
+    num_classes = options.pop("num_classes", 3)
     labeling = {
-        "predict_fn": teacher,
-        "num_classes": 3,
+        "labels_of": predict.of_network(
+            options.pop("predict_fn", teacher),
+            options.pop("make_stream", make_stream),
+            num_classes=num_classes,
+        ),
+        "num_classes": num_classes,
         "teacher_fingerprint": "abc",
         "unlabeled_fingerprint": "images",
-        "make_stream": make_stream,
         "unlabeled": unlabeled,
         "directory": str(directory),
         **options,
@@ -197,7 +201,7 @@ def test_killed_at_random_while_predicting_ends_byte_identical(
 ):
     run(unlabeled, tmp_path / "once")
     generator = np.random.default_rng(0)
-    rename = tf.io.gfile.rename
+    rename = os.replace
 
     class Killed(BaseException):
         pass
@@ -207,7 +211,7 @@ def test_killed_at_random_while_predicting_ends_byte_identical(
             raise Killed
         rename(*arguments, **options)
 
-    monkeypatch.setattr(tf.io.gfile, "rename", fragile)
+    monkeypatch.setattr(os, "replace", fragile)
     num_killed = 0
     while not shards.is_finished(str(tmp_path / "killed")):
         try:
@@ -256,7 +260,7 @@ def test_workers_that_end_together_leave_each_other_s_manifest_alone(
 ):
     run(unlabeled, tmp_path / "alone")
     both_write = threading.Barrier(2, timeout=60)
-    rename = tf.io.gfile.rename
+    rename = os.replace
 
     def together(source, target, **options):
         if target.endswith(shards.MANIFEST):
@@ -271,7 +275,7 @@ def test_workers_that_end_together_leave_each_other_s_manifest_alone(
             num_shard_workers=2,
             closes=False,
         )
-    monkeypatch.setattr(tf.io.gfile, "rename", together)
+    monkeypatch.setattr(os, "replace", together)
     with concurrent.futures.ThreadPoolExecutor(2) as executor:
         for each in [
             executor.submit(run, unlabeled, tmp_path / "out") for _ in range(2)

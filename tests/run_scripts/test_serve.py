@@ -25,7 +25,7 @@ _START_SECONDS = 120
 class Server:
     """A server that runs, and what it wrote."""
 
-    def __init__(self, directory, tmp_path):
+    def __init__(self, directory, tmp_path, *arguments):
         self.directory = directory
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -40,6 +40,7 @@ class Server:
             f"--token_file={tmp_path}/token",
             "--read_seconds=2",
             "--reload_seconds=0.2",
+            *arguments,
         ]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, stdout=log)
@@ -152,6 +153,44 @@ def test_good_and_bad_clients_a_reload_and_the_end(server):
     assert codes == {200}
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
     assert {line["status"] for line in lines} >= {200, 408, 415}
+
+
+def is_closed(connection):
+    """Tell whether the server has closed a connection; wait a little."""
+    connection.settimeout(0.2)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_connections_that_ask_nothing_are_closed(small_export, tmp_path):
+    server = Server(small_export.directory, tmp_path, "--max_connections=8")
+    try:
+        with contextlib.ExitStack() as stack:
+            opened = [
+                stack.enter_context(
+                    socket.create_connection(("127.0.0.1", server.port))
+                )
+                for _ in range(40)
+            ]
+            opened[0].sendall(b"POST /classify HTTP/1.1\r\nHost: a")
+            # Twice as many as may ask are let in.
+            assert sum(map(is_closed, opened)) >= 24
+            end = time.monotonic() + 30
+            while not all(map(is_closed, opened)):
+                assert time.monotonic() < end
+        # Nobody is kept from asking by them, nor by a head without end.
+        with socket.create_connection(("127.0.0.1", server.port)) as bomb:
+            with contextlib.suppress(ConnectionError):
+                bomb.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 1_000_000)
+            with contextlib.suppress(ConnectionError):
+                assert b" 400 " in bomb.recv(1000).partition(b"\r\n")[0]
+        assert server.classify(PICTURES[0]).status_code == 200
+    finally:
+        server.process.kill()
 
 
 def test_a_port_in_use_is_told(server, small_export):

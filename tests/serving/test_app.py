@@ -9,7 +9,15 @@ import pytest
 from fastapi import testclient
 from PIL import Image
 
-from noisy_student_tf.serving import app, batching, guards, reloading
+from noisy_student_tf.records import served_predictions
+from noisy_student_tf.serving import (
+    answering,
+    app,
+    batching,
+    guards,
+    prediction_log,
+    reloading,
+)
 from tests.serving import small_exports
 
 PICTURE = small_exports.encode(small_exports.IMAGES[0])
@@ -22,7 +30,7 @@ def client(small_export):
 
 
 def open_client(small_export, **settings):
-    made = app.make_app(small_export.directory, app.Settings(**settings))
+    made = app.make_app(small_export.directory, answering.Settings(**settings))
     return testclient.TestClient(made)
 
 
@@ -194,12 +202,40 @@ def test_requests_are_counted_and_told(small_export):
     assert line["time"].endswith("Z")
 
 
+def test_what_was_answered_is_written_at_the_end(small_export, tmp_path):
+    settings = prediction_log.Settings(str(tmp_path), keep_below=1.0)
+    with open_client(small_export, log=settings) as client:
+        answer = client.post("/classify", content=PICTURE).json()
+        client.post("/classify", content=b"no picture")
+    rows = served_predictions.read(str(tmp_path))
+    assert rows.classes.tolist() == [answer["class"]]
+    np.testing.assert_allclose(
+        rows.confidences[0], answer["probabilities"][0]["probability"]
+    )
+    (kept,) = (tmp_path / "pictures").iterdir()
+    assert kept.read_bytes() == PICTURE
+
+
 def test_a_decompression_bomb_is_refused(client, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     buffer = io.BytesIO()
     Image.new("RGB", (30, 30)).save(buffer, "TIFF")
     response = client.post("/classify", content=buffer.getvalue())
     assert response.status_code == 413
+
+
+def test_a_jpeg_of_endless_scans_is_refused(client):
+    buffer = io.BytesIO()
+    image = Image.fromarray(small_exports.IMAGES[0])
+    image.save(buffer, "JPEG", progressive=True)
+    encoded = buffer.getvalue()
+    assert client.post("/classify", content=encoded).status_code == 200
+    # The last scan again and again: every one paints the whole picture.
+    start, end = encoded.rindex(b"\xff\xda"), encoded.rindex(b"\xff\xd9")
+    bomb = encoded[:end] + encoded[start:end] * 200 + encoded[end:]
+    response = client.post("/classify", content=bomb)
+    assert response.status_code == 415
+    assert "more than 100 scans" in response.json()["detail"]
 
 
 def test_sixty_large_frames_are_answered_from_the_first(client):
@@ -227,6 +263,7 @@ def test_the_model_is_described(client):
         "name": "efficientnet-b0",
         "training_fingerprint": "0123abcd4567efgh",
         "resolution": 16,
+        "runtime": "saved_model",
         "class_names": list(small_exports.CLASS_NAMES),
     }
 

@@ -26,7 +26,12 @@ def folded(model):
 # int8 has 8 bits, and rounds activations too. Sums are rounded besides.
 @pytest.mark.parametrize(
     ("format", "share"),
-    [("onnx", 0.0), ("tflite_float16", 0.02), ("tflite_int8", 0.4)],
+    [
+        ("onnx", 0.0),
+        ("tflite", 0.0),
+        ("tflite_float16", 0.02),
+        ("tflite_int8", 0.4),
+    ],
 )
 def test_logits_are_the_models_at_any_batch_size(model, folded, format, share):
     content = conversion.convert(

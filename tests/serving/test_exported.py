@@ -30,6 +30,7 @@ def test_pictures_are_classified_in_their_order(small_export):
     assert found[1].class_index == -1
     assert found[1].class_name == ""
     assert found[1].confidence == 0
+    assert found[1].energy == 0
     valid = [prediction for prediction in found if prediction.is_valid]
     np.testing.assert_allclose(
         [p.probabilities for p in valid],
@@ -57,7 +58,7 @@ def test_a_missing_export_is_named_with_the_command(tmp_path):
     assert "nowhere: no SavedModel here" in str(e.value)
 
 
-@pytest.mark.parametrize("version", [None, 1, 2, 4])
+@pytest.mark.parametrize("version", [None, 1, 2, 3, 5])
 def test_an_export_of_another_version_is_refused(copy, version):
     path = copy / "assets" / "model.json"
     model = json.loads(path.read_text())
@@ -66,7 +67,7 @@ def test_an_export_of_another_version_is_refused(copy, version):
         model["export_version"] = version
     path.write_text(json.dumps(model))
     with pytest.raises(
-        ValueError, match=f"export_version={version or 1}; accepted is 3"
+        ValueError, match=f"export_version={version or 1}; accepted is 4"
     ):
         exported.open_export(str(copy))
 

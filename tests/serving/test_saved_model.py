@@ -13,6 +13,7 @@ import PIL.Image
 import pytest
 import sklearn.datasets
 import tensorflow as tf
+from scipy import special
 from tensorflow.core.protobuf import saved_model_pb2
 
 from noisy_student_tf import files
@@ -92,6 +93,26 @@ def test_encoded_images_of_several_sizes(model, signatures):
     np.testing.assert_array_equal(outputs["classes"], best)
     names = [np.array([b"cat", b"dog", b"elk"])[i] for i in best]
     assert outputs["class_names"].numpy().tolist() == names
+
+
+def test_energies_are_of_logits(model, signatures):
+    encoded = tf.constant([*map(encode, IMAGES), b"no image"])
+    energies = signatures["serving_default"](image_bytes=encoded)["energies"]
+    logits = expected_logits(model)
+    np.testing.assert_allclose(
+        energies[:-1],
+        -special.logsumexp(logits, axis=-1),
+        atol=rounding.of_logits(model, logits),
+    )
+    assert energies[-1] == 0
+
+
+def test_pictures_are_made_images_for_other_runtimes(signatures):
+    encoded = tf.constant([encode(IMAGES[0]), b"no image"])
+    outputs = signatures["preprocess"](image_bytes=encoded)
+    assert outputs["valid"].numpy().tolist() == [True, False]
+    np.testing.assert_array_equal(outputs["images"][0], prepare(IMAGES[0]))
+    assert not outputs["images"].numpy()[1].any()
 
 
 def test_corrupt_image_does_not_fail_its_batch(model, signatures):

@@ -1,10 +1,14 @@
+import math
+
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from noisy_student_tf import files, workdirs
 from noisy_student_tf.configs import config_tree, presets
 from noisy_student_tf.model import saved
-from noisy_student_tf.records import shards
+from noisy_student_tf.records import held_out, shards
+from noisy_student_tf.serving import exported
 from noisy_student_tf.stages import data, export, runs
 from tests.model import small_specs
 
@@ -31,6 +35,10 @@ def finished(tmp_path_factory) -> runs.Run:
     model = small_specs.make_calibrated(spec)
     directory = run.workdir.folder("student_1")
     saved.save(directory, model=model, ema_model=model, spec=spec)
+    with held_out.open_writer(
+        held_out.path(directory, "test"), len(names)
+    ) as keep:
+        keep(np.zeros((1, len(names))), np.zeros(1, np.int32), [bytes(16)])
     shards.write_manifest(directory, {"model": "student_1", "results": []})
     export.export(run)
     return run
@@ -43,6 +51,22 @@ def test_the_export_says_which_model_it_is(finished):
         "reason": "the last one: there are no validation images to choose",
         "fingerprint": fingerprint,
     }
+
+
+def test_what_is_served_can_be_compared_with_held_out_images(finished):
+    path = held_out.path(finished.workdir.export, "test")
+    assert held_out.read_choices(path).ids.tobytes() == bytes(16)
+
+
+def test_formats_are_timed_and_the_fastest_answers(finished):
+    rows = [export.convert(finished, name) for name in ("saved_model", "onnx")]
+    for row in rows:
+        assert list(row["milliseconds"]) == ["1", "8"]
+        assert min(row["milliseconds"].values()) > 0
+    opened = exported.open_export(finished.workdir.export, runtime="auto")
+    products = [math.prod(row["milliseconds"].values()) for row in rows]
+    names = ("saved_model", "onnxruntime")
+    assert opened.runtime.name == names[int(np.argmin(products))]
 
 
 def test_the_saved_model_is_measured_beside_the_checkpoint(finished):
@@ -92,7 +116,7 @@ def test_held_out_images_are_needed(tmp_path):
 
 @pytest.mark.parametrize("names", [["onyx"], ["onnx", ""], []])
 def test_unknown_formats_are_named_with_the_known(names):
-    with pytest.raises(ValueError, match=r"accepted are saved_model, tflite_"):
+    with pytest.raises(ValueError, match=r"accepted are saved_model, tflite, "):
         export.check_formats(names)
 
 
@@ -104,7 +128,10 @@ def test_the_table_has_a_line_a_format():
         "checkpoint_accuracy": 0.75,
         "agreement": 0.625,
         "largest_difference": 0.25,
+        "milliseconds": {"1": 3.125, "8": 20.0},
     }
     lines = export.format_table([row, row]).splitlines()
     assert len(lines) == 3
-    assert lines[1].split() == ["onnx", "2", "50.00", "75.00", "62.50", "0.25"]
+    assert lines[1].split() == (
+        ["onnx", "2", "50.00", "75.00", "62.50", "0.25", "3.12", "20"]
+    )

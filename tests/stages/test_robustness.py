@@ -125,6 +125,27 @@ def test_the_teacher_normalizes(rows):
     assert corrupted[0]["num_images"] == 150
 
 
+def test_outcomes_of_images_are_kept_beside_the_rows_and_not_in_them(run, rows):
+    kept = files.read_json(
+        files.join(run.workdir.robustness, "teacher-16.json")
+    )["rows"]
+    (corrupted,) = robustness_tables.of_measure(kept, "corruptions")
+    num_wrong = sum(
+        int(digit) for each in corrupted["by_image"].values() for digit in each
+    )
+    assert len(corrupted["by_image"]) == 2
+    assert num_wrong == round(150 * (1 - corrupted["accuracy"]))
+    (sequences,) = robustness_tables.of_measure(kept, "perturbations")
+    assert sequences["by_sequence"]["tilt"] == [
+        sequences["flip_probabilities"]["tilt"]
+    ]
+    for row in rows:
+        assert not {"by_image", "by_sequence"} & set(row)
+    # Two images and one sequence tell nothing apart.
+    assert {row["num_compared"] for row in rows} == {1, 2}
+    assert all(row["not_told_from"] for row in rows)
+
+
 def test_a_repeated_stage_changes_nothing(run):
     paths = sorted(pathlib.Path(run.workdir.robustness).rglob("*.json"))
     before = [path.stat().st_mtime_ns for path in paths]
@@ -145,7 +166,13 @@ def test_results_and_report_show_robustness(run):
     rows = self_training.write_results(run)
     assert len(rows) == 2 + 24
     page = files.read_text(files.join(run.workdir.root, "report.html"))
-    for text in ("mCE", "Perturbed sequences", "FGSM 16", "PGD 16"):
+    for text in (
+        "mCE",
+        "Perturbed sequences",
+        "FGSM 16",
+        "PGD 16",
+        "2 images are too few to tell any of these models apart",
+    ):
         assert text in page
     assert page.count('alt="frost, severity') == 6
     # The table of accuracies leaves them out.

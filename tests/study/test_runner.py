@@ -259,7 +259,8 @@ def test_document_gets_tables_and_plots(tmp_path):
             run_records.write(records, record)
     path = tmp_path / "study.md"
     names = [study.name for study in directions.STUDIES]
-    names += ["robustness", "pseudo_labels", "verdicts"]
+    names += ["robustness", "pseudo_labels", "verdicts", "undecided"]
+    names += ["drawn_labels", "drawn_differences", "search"]
     path.write_text(
         "".join(
             f"<!-- table: {name} -->\n<!-- end of table -->\n" for name in names

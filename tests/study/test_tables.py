@@ -72,6 +72,30 @@ def test_verdicts_are_counted_and_the_others_named():
     assert text.startswith("Of 7 directions, 7 agree")
 
 
+def test_undecided_directions_say_how_many_draws_they_need():
+    """Third students 1 and 3 points below the first ones: mean -2."""
+    records = []
+    for seed, last in enumerate((0.75, 0.73)):
+        students = (0.68, 0.74, 0.75, last)
+        records += fakes.main_records(seed, supervised=0.70, students=students)
+    found = measures.Measurements(records, directions.BASELINE)
+    claims = tuple(c for c in MAIN.claims if c.text.startswith("iterating"))
+    study = dataclasses.replace(MAIN, claims=claims)
+    assert found.differences(claims[0]) == pytest.approx([1.0, -1.0])
+    line = line_of(tables.of_undecided([study], found), "| iterating")
+    # A mean of 0 needs more draws than are counted; 0.6604 deviations of 1.41.
+    assert (
+        "| 2 | +0.00 | 1.41 | more than 20 | 0.93 or more | too small" in line
+    )
+    text = tables.of_undecided([study], found)
+    assert text.endswith("20 draws would show 0.93 points or more.")
+
+
+def test_where_all_is_decided_no_direction_needs_draws():
+    text = tables.of_undecided([MAIN], measured(3))
+    assert len(text.splitlines()) == 2
+
+
 def test_mfr_says_which_perturbations_the_baseline_withstands():
     flips = dict.fromkeys(fakes.PERTURBATIONS, 0.1)
     records = fakes.main_records(0, supervised=0.7, students=[0.7] * 4)
@@ -84,7 +108,10 @@ def test_mfr_says_which_perturbations_the_baseline_withstands():
     assert percent == pytest.approx(80)
     assert left_out == ["tilt"]
     table = tables.of_robustness(MAIN, found)
-    assert line_of(table, "| Noisy Student, student 3").endswith("| tilt |")
+    assert table.endswith("whose baseline never flips there: tilt.")
+    # 0.08 over nine tenths of 0.1: nothing is left out of the ratio of means.
+    line = line_of(table, "| Noisy Student, student 3")
+    assert "| 88.89 (one seed) | 80.00 (one seed) |" in line
 
 
 def test_tables_are_put_in_their_place():

@@ -24,29 +24,33 @@ def free_ports(count):
     return ports
 
 
-def start(directory, addresses, index):
+def start(directory, addresses, index, *more):
     variable = {
         "cluster": {"worker": addresses},
         "task": {"type": "worker", "index": index},
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.training.worker", str(directory)],
+        [sys.executable, "-m", "tests.training.worker", directory, *more],
         env={**os.environ, "TF_CONFIG": json.dumps(variable)},
         stderr=subprocess.DEVNULL,
     )
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("workers")
+def run_two(directory, *more):
+    """Return the exit codes of two workers."""
     addresses = [f"localhost:{port}" for port in free_ports(2)]
-    processes = [start(directory, addresses, index) for index in (0, 1)]
+    processes = [start(directory, addresses, i, *more) for i in (0, 1)]
     try:
-        codes = [process.wait(timeout=300) for process in processes]
+        return [process.wait(timeout=300) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    return directory, codes
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("workers")
+    return directory, run_two(directory)
 
 
 def test_two_workers_train_as_two_devices_of_one(finished, tmp_path):
@@ -101,3 +105,18 @@ def test_a_lost_worker_ends_the_others_with_an_error(finished):
     directory, codes = finished
     assert codes == [3, -9]
     assert "unhealthy" in (directory / "lost").read_text()
+
+
+def test_after_a_loss_all_go_on_and_end_as_if_undisturbed(finished):
+    directory = finished[0]
+    (saved,) = directory.glob("again/checkpoints/*/manifest.json")
+    assert saved.parent.name == "step-00000002"
+    assert run_two(directory, "again") == [0, 0]
+    for index in (0, 1):
+        with (
+            np.load(directory / f"worker_{index}.npz") as undisturbed,
+            np.load(directory / f"again_{index}.npz") as arrays,
+        ):
+            assert len(arrays) > 10
+            for name in arrays:
+                np.testing.assert_array_equal(arrays[name], undisturbed[name])

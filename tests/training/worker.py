@@ -1,10 +1,13 @@
 """One of the two processes of `test_workers`.
 
     python -m tests.training.worker DIRECTORY
+    python -m tests.training.worker DIRECTORY again
 
-Trains to the end, then once more until the second worker kills itself.
+Trains to the end, then once more until the second worker kills itself. Started
+again it goes on from there.
 """
 
+import functools
 import os
 import signal
 import sys
@@ -67,17 +70,35 @@ def record_writes():
     return written
 
 
-def die_at_the_first_call(*arguments):
+def die_after_a_checkpoint(calls, make_steps, step, steps_left):
     """Stand in for `DeviceCalls.make_steps`, in the second worker."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    if step == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make_steps(calls, step, steps_left)
+
+
+def make_strategy():
+    """Return the strategy of the two workers."""
+    config = config_tree.override(
+        tiny.make_config(), {"runtime.strategy": "multi_worker"}
+    ).runtime
+    return runtime.make_strategy(config)
+
+
+def go_on(directory):
+    """Go on with the training that the second worker's end has ended."""
+    strategy = make_strategy()
+    result = train(f"{directory}/again", strategy)
+    np.savez(
+        f"{directory}/again_{runtime.worker_index(strategy)}.npz",
+        *tiny.weights_of(result.model),
+        *tiny.weights_of(result.ema_model),
+    )
 
 
 def main(directory):
     """Train twice; leave what was seen in files beside the directory."""
-    config = config_tree.override(
-        tiny.make_config(), {"runtime.strategy": "multi_worker"}
-    ).runtime
-    strategy = runtime.make_strategy(config)
+    strategy = make_strategy()
     index = runtime.worker_index(strategy)
     found = runtime.agree(strategy, [index, 7])
     # Each worker labels batches of its own, whole.
@@ -94,7 +115,9 @@ def main(directory):
         written=written,
     )
     if index:
-        watching.DeviceCalls.make_steps = die_at_the_first_call
+        watching.DeviceCalls.make_steps = functools.partialmethod(
+            die_after_a_checkpoint, watching.DeviceCalls.make_steps
+        )
     try:
         train(f"{directory}/again", strategy)
     except tf.errors.OpError as error:
@@ -103,4 +126,4 @@ def main(directory):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    (go_on if sys.argv[2:] else main)(sys.argv[1])

@@ -6,13 +6,14 @@ are of a paired bootstrap: images are drawn with replacement, each with what
 both models say of it.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from noisy_student_tf.records import held_out
+from noisy_student_tf.records import held_out, lookups, parquet_files
 
 _NUM_RESAMPLES = 2_000
 _RESAMPLES_AT_ONCE = 100
@@ -29,12 +30,112 @@ _NOTHING = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Joined:
+    """What two models say of the images that both were shown.
+
+    Attributes:
+        paths: Their files of `held_out`.
+        ids: uint8 [num_images, 16].
+        labels: int32 [num_images], the true classes.
+        classes: int32 [num_images], those that the model chose.
+        baseline: int32 [num_images], those that the other one chose.
+        rows: int64 [num_images], where the images are in the model's file.
+        baseline_rows: int64 [num_images], where they are in the other one's.
+    """
+
+    paths: tuple[str, str]
+    ids: np.ndarray
+    labels: np.ndarray
+    classes: np.ndarray
+    baseline: np.ndarray
+    rows: np.ndarray
+    baseline_rows: np.ndarray
+
+    def relabel(self, labels: np.ndarray) -> "Joined":
+        """Return the same with other labels, int [num_images].
+
+        Images of a negative label are left out.
+        """
+        kept = np.flatnonzero(labels >= 0)
+        return Joined(
+            self.paths,
+            self.ids[kept],
+            labels[kept],
+            self.classes[kept],
+            self.baseline[kept],
+            self.rows[kept],
+            self.baseline_rows[kept],
+        )
+
+    @property
+    def accuracies(self) -> tuple[float, float]:
+        """The model's and the other one's, in [0, 1]; there are images."""
+        return (
+            float((self.classes == self.labels).mean()),
+            float((self.baseline == self.labels).mean()),
+        )
+
+
 def compare(path: str, baseline_path: str) -> dict[str, Any]:
-    """Compare a model with another one on the images that both were shown.
+    """Compare a model with another one on one split of one run.
 
     Args:
         path: A file of `held_out`.
         baseline_path: The other model's file of the same images.
+
+    Returns:
+        See `of_joined`.
+
+    Raises:
+        ValueError: The files are of other images, or damaged.
+    """
+    joined = join(path, baseline_path)
+    counts = [_num_images(each) for each in joined.paths]
+    if counts != [len(joined.ids)] * 2:
+        raise ValueError(
+            f"{path} and {baseline_path} are of {counts[0]} and {counts[1]} "
+            "images, and not of the same ones: they cannot be compared. "
+            "Measure both models on one split of one run."
+        )
+    return of_joined(joined)
+
+
+def join(path: str, baseline_path: str) -> Joined:
+    """Return the images of two files, of the same id and the same label.
+
+    Raises:
+        ValueError: A file is damaged.
+    """
+    choices, others = map(held_out.read_choices, (path, baseline_path))
+    columns = [lookups.sortable(each.ids) for each in (choices, others)]
+    order = np.argsort(columns[1], kind="stable")
+    places = lookups.Lookup(columns[1][order], order, unknown=-1)
+    found = places.of(choices.ids)
+    rows = np.flatnonzero(found >= 0)
+    is_same = choices.labels[rows] == others.labels[found[rows]]
+    rows = rows[is_same]
+    return Joined(
+        (path, baseline_path),
+        choices.ids[rows],
+        choices.labels[rows],
+        choices.classes[rows],
+        others.classes[found[rows]],
+        rows,
+        found[rows],
+    )
+
+
+def _num_images(path: str) -> int:
+    with parquet_files.open_reader(path) as reader:
+        return reader.metadata.num_rows
+
+
+def of_joined(joined: Joined) -> dict[str, Any]:
+    """Compare a model with another one on the images of both.
+
+    Args:
+        joined: At least one image.
 
     Returns:
         `num_images`; `difference` of the accuracies in [-1, 1], its
@@ -45,51 +146,26 @@ def compare(path: str, baseline_path: str) -> dict[str, Any]:
         or, of areas, 50,000 probabilities, and where they are undefined.
 
     Raises:
-        ValueError: The files are of other images, or damaged.
+        ValueError: A file is damaged.
     """
-    choices, others = map(held_out.read_choices, (path, baseline_path))
-    order = _order(choices, others, (path, baseline_path))
-    labels, num_classes = choices.labels, held_out.num_classes(path)
-    both = choices.classes, others.classes[order]
+    labels, both = joined.labels, (joined.classes, joined.baseline)
+    num_classes = held_out.num_classes(joined.paths[0])
     compared = {**of_accuracy(labels, *both), **_NOTHING}
     if num_classes > _MAX_CLASSES:
         return compared
     compared |= of_macro_f1(labels, *both)
     if len(labels) * num_classes <= _MAX_PROBABILITIES:
         columns, other_columns = (
-            np.stack(list(held_out.read_probabilities(each)))
-            for each in (path, baseline_path)
+            np.stack(list(held_out.read_probabilities(path)))[:, rows]
+            for path, rows in zip(
+                joined.paths, (joined.rows, joined.baseline_rows), strict=True
+            )
         )
-        compared |= of_auroc(labels, columns, other_columns[:, order])
+        compared |= of_auroc(labels, columns, other_columns)
     return compared
 
 
-def _order(
-    first: held_out.Choices, second: held_out.Choices, paths: tuple[str, str]
-) -> np.ndarray:
-    """Return where the first one's images are in the second one.
-
-    Raises:
-        ValueError: They are of other images.
-    """
-    # Each id as two numbers.
-    keys = [
-        np.ascontiguousarray(each.ids).view("<u8") for each in (first, second)
-    ]
-    orders = [np.lexsort(each.T) for each in keys]
-    same = len(keys[0]) == len(keys[1]) and np.array_equal(
-        keys[0][orders[0]], keys[1][orders[1]]
-    )
-    if not same:
-        raise ValueError(
-            f"{paths[0]} and {paths[1]} are of {len(keys[0])} and "
-            f"{len(keys[1])} images, and not of the same ones: they cannot be "
-            "compared. Measure both models on one split of one run."
-        )
-    return orders[1][np.argsort(orders[0])]
-
-
-def _interval(drawn: np.ndarray) -> list[float] | None:
+def interval(drawn: np.ndarray) -> list[float] | None:
     """Return where 95 % of the resamples lie, None where it is undefined."""
     defined = drawn[np.isfinite(drawn)]
     if not len(defined):
@@ -122,7 +198,7 @@ def of_accuracy(
     return {
         "num_images": num_images,
         "difference": (won - lost) / num_images,
-        "interval_95": _interval((drawn[:, 0] - drawn[:, 1]) / num_images),
+        "interval_95": interval((drawn[:, 0] - drawn[:, 1]) / num_images),
         "p_value": p_value,
         "num_right_alone": won,
         "num_baseline_right_alone": lost,
@@ -156,7 +232,7 @@ def of_macro_f1(
     )
     return {
         "macro_f1_difference": float(differences(counts[np.newaxis])[0]),
-        "macro_f1_interval_95": _interval(differences(drawn)),
+        "macro_f1_interval_95": interval(differences(drawn)),
     }
 
 
@@ -214,15 +290,15 @@ def of_auroc(
         sums = np.nansum(gaps, axis=0)
         return sums / np.where(num_defined, num_defined, np.nan)
 
-    drawn = np.concatenate(list(map(differences, _resamples(len(labels)))))
+    drawn = np.concatenate(list(map(differences, resamples(len(labels)))))
     once = np.ones([1, len(labels)])
     return {
         "auroc_difference": float(differences(once)[0]),
-        "auroc_interval_95": _interval(drawn),
+        "auroc_interval_95": interval(drawn),
     }
 
 
-def _resamples(num_images: int) -> Iterator[np.ndarray]:
+def resamples(num_images: int) -> Iterator[np.ndarray]:
     """Yield int [some resamples, num_images]: how often an image was drawn."""
     generator = np.random.default_rng(_SEED)
     shares = np.full(num_images, 1 / num_images)

@@ -12,6 +12,7 @@ from noisy_student_tf.report import run_sections, thumbnails
 from noisy_student_tf.report.robustness import (
     robustness_plots,
     robustness_tables,
+    telling,
 )
 
 Row = dict[str, Any]
@@ -53,7 +54,8 @@ def style(rows: Sequence[Row]) -> list[Row]:
     """
     keys = list(dict.fromkeys(map(_key, rows)))
     names = [model for model, _ in keys]
-    is_run = "teacher" in names
+    # A teacher that is a table of probabilities is not shown images.
+    is_run = bool({"teacher", "student_1"} & set(names))
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for number, (model, resolution) in enumerate(keys):
         title = run_sections.model_title(model) if is_run else model
@@ -81,6 +83,9 @@ def _corruptions(rows: Sequence[Row]) -> dict[str, Any] | None:
     counted = robustness_sets.CORRUPTIONS
     return {
         "rows": chosen,
+        "told": telling.describe(
+            chosen, "images", "--evaluation.robustness_images"
+        ),
         "by_corruption": robustness_plots.grouped_bars(
             names,
             chosen,
@@ -109,6 +114,10 @@ def _sequences(rows: Sequence[Row]) -> dict[str, Any] | None:
         return None
     names = list(chosen[0]["flip_probabilities"])
     return {
+        "told": telling.describe(
+            chosen, "sequences", "--evaluation.robustness_sequences"
+        ),
+        "has_mfr": all(row["mfr"] is not None for row in chosen),
         "rows": [
             row
             | {
@@ -140,7 +149,16 @@ def _attacks(rows: Sequence[Row]) -> dict[str, Any] | None:
     firsts: dict[tuple[str, int], Row] = {}
     for row in attacks:
         firsts.setdefault(_key(row), row)
+    of_kinds = {
+        robustness_tables.attack_title(*kind): [
+            row
+            for row in attacks
+            if (row["measure"], row["epsilon_pixels"]) == kind
+        ]
+        for kind in kinds
+    }
     return {
+        "told": telling.describe_attacks(of_kinds),
         "kinds": [robustness_tables.attack_title(*kind) for kind in kinds],
         "rows": [
             row | {"cells": [found.get((_key(row), *kind)) for kind in kinds]}

@@ -71,16 +71,13 @@ def number(value: float | None, mark: str = "") -> str:
 
 
 def flip_rate(row: results.Row) -> str:
-    """Return mFR; where it is undefined, what is left of it and of how many.
+    """Return mFR, marked where what normalizes it is recalled."""
+    return number(row["mfr"], RECALLED_MARK if row["is_recalled"] else "")
 
-    "93.1 of 8" is the mean over the 8 perturbations under which the model
-    that normalizes flips at all.
-    """
-    if row["mfr"] is not None or row.get("mfr_of_defined") is None:
-        mark = RECALLED_MARK if row["is_recalled"] else ""
-        return number(row["mfr"], mark)
-    num_left = len(row["flip_probabilities"]) - len(row["never_flipped"])
-    return f"{number(row['mfr_of_defined'])} of {num_left}"
+
+def bounds(interval: Sequence[float] | None) -> str:
+    """Return an interval of percentages, if it is known."""
+    return f"{interval[0]:.1f} to {interval[1]:.1f}" if interval else "-"
 
 
 def mean_flip(row: results.Row) -> float:
@@ -100,6 +97,7 @@ _CORRUPTIONS: Columns = {
     "images": lambda row: f"{row['num_images']:,}",
     "top-1 %": lambda row: _percent(row["accuracy"]),
     "mCE": lambda row: number(row["mce"]),
+    "95 % interval": lambda row: bounds(row.get("mce_interval_95")),
     "by": lambda row: row["normalized_by"],
 }
 _SEQUENCES: Columns = {
@@ -107,6 +105,7 @@ _SEQUENCES: Columns = {
     "top-1 %": lambda row: _percent(row["accuracy"]),
     "mean flip %": lambda row: _percent(mean_flip(row)),
     "relative": lambda row: number(row["relative_flips"]),
+    "95 % interval": lambda row: bounds(row.get("relative_flips_interval_95")),
     "mFR": flip_rate,
     "mT5D": lambda row: number(row["mt5d"]),
     "by": lambda row: row["normalized_by"],
@@ -114,10 +113,15 @@ _SEQUENCES: Columns = {
 
 
 def _table(rows: Sequence[results.Row], columns: Columns) -> str:
+    """Return a line a row; what no row knows, mFR or intervals, is left out."""
     columns = {**_NAMES, **columns}
-    return _align(
-        [{name: cell(row) for name, cell in columns.items()} for row in rows]
-    )
+    lines = [
+        {name: cell(row) for name, cell in columns.items()} for row in rows
+    ]
+    known = [
+        name for name in columns if any(line[name] != "-" for line in lines)
+    ]
+    return _align([{name: line[name] for name in known} for line in lines])
 
 
 def _attack_table(rows: Sequence[results.Row]) -> str:

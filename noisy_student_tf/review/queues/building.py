@@ -25,7 +25,7 @@ from noisy_student_tf.review.queues import (
 )
 
 # Changed when the same inputs would give other queues.
-_VERSION = 1
+_VERSION = 2
 _NO_PREDICTIONS = (
     "There is no network yet that has labeled the unlabeled images. Go on with "
     "the run: python -m run_scripts.noisy_student --workdir={root}"
@@ -96,19 +96,19 @@ def _label_next(found: facts.Facts) -> entries.Queue:
     queue = entries.Queue(
         name="label_next",
         title="Label these next",
-        about="Unlabeled images between two classes, and few that look alike: "
-        "what the next network learns most from.",
+        about="Unlabeled images that the network is unsure of, and each unlike "
+        "the others: what the next one learns most from.",
     )
     if missing := _missing_predictions(found):
         return dataclasses.replace(queue, missing=missing)
     looked_at = found.looked_at
-    rows = looked_at.rows(found.unsure.uncertain)
-    margins = candidates.margins(looked_at.probabilities[rows])
+    unsure = (found.unsure.uncertain, found.unsure.sample)
+    rows = looked_at.outputs.rows(candidates.unique(unsure))
+    probabilities = looked_at.probabilities[rows]
     chosen = label_next.choose(
-        margins,
+        probabilities,
         looked_at.outputs.features[rows],
         length=found.settings.length,
-        per_cluster=found.settings.per_cluster,
         seed=found.config.seed,
     )
     return dataclasses.replace(
@@ -116,26 +116,29 @@ def _label_next(found: facts.Facts) -> entries.Queue:
         model=found.model_name,
         entries=tuple(
             found.entry(
-                looked_at.places[row],
-                looked_at.probabilities[row],
-                why=f"{found.model_name} is between two classes, "
-                f"{entries.percent(margin)} apart; {_alike(size)}",
-                suggested=int(looked_at.probabilities[row].argmax()),
+                looked_at.places[rows[row]],
+                probabilities[row],
+                why=f"{_between(found, probabilities[row])}; {_alike(size)}",
+                suggested=int(probabilities[row].argmax()),
             )
-            for row, margin, size in zip(
-                rows[chosen.rows],
-                margins[chosen.rows].tolist(),
-                chosen.cluster_sizes.tolist(),
-                strict=True,
+            for row, size in zip(
+                chosen.rows, chosen.num_alike.tolist(), strict=True
             )
         ),
     )
 
 
+def _between(found: facts.Facts, probabilities: np.ndarray) -> str:
+    """Return which classes a network cannot decide between."""
+    best = entries.best_of(probabilities, found.class_names)[:2]
+    given = (f'"{name}" {entries.percent(share)}' for name, share in best)
+    return f"{found.model_name} gives {' and '.join(given)}"
+
+
 def _alike(size: int) -> str:
     if size == 1:
-        return "none of the uncertain ones looks like it"
-    return f"{size - 1} of the uncertain ones look like it"
+        return "none of those that were looked at is like it"
+    return f"{size - 1} of those that were looked at are like it"
 
 
 def _missing_predictions(found: facts.Facts) -> str:

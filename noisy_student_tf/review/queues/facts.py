@@ -28,12 +28,10 @@ class Settings:
         length: Pictures of a queue at most.
         num_looked_at: Unlabeled images that the last network looks at again, a
             third each of uncertain, of learned from and of random ones.
-        per_cluster: Of `label_next`, how many at most look alike.
     """
 
     length: int = 300
     num_looked_at: int = 3000
-    per_cluster: int = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,17 @@
 """Label these next: uncertain images that differ from each other.
 
-Citovsky et al., Batch Active Learning at Scale, NeurIPS 2021: of the images of
-the smallest margins between the two best classes, clusters of the network's
-features give one after the other. Uncertainty alone would show one kind of
-picture again and again. Clusters are those of k-means here, whose time grows
-with the number of images and not with its square.
+BADGE (Ash et al., Deep Batch Active Learning by Diverse, Uncertain Gradient
+Lower Bounds, ICLR 2020): were its best class an image's label, the gradient of
+the last layer would be (probabilities - that class) times (features). It is
+long where the network is unsure, and two of them are apart where features or
+answers are. Images are drawn one after the other, each by its squared distance
+to the nearest one drawn before and to nothing (k-means++), so that any
+beginning of the order is a batch of uncertain, different images.
 """
 
 import dataclasses
 
 import numpy as np
-from sklearn import cluster
-
-_BATCH_SIZE = 1024
-_NUM_STARTS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,56 +20,47 @@ class Choice:
 
     Attributes:
         rows: int64 [num_chosen], of the candidates.
-        cluster_sizes: int64 [num_chosen], candidates that look alike.
+        num_alike: int64 [num_chosen], candidates that are nearer to it than to
+            any other chosen one, itself among them.
     """
 
     rows: np.ndarray
-    cluster_sizes: np.ndarray
+    num_alike: np.ndarray
 
 
 def choose(
-    margins: np.ndarray,
-    features: np.ndarray,
-    *,
-    length: int,
-    per_cluster: int,
-    seed: int,
+    probabilities: np.ndarray, features: np.ndarray, *, length: int, seed: int
 ) -> Choice:
-    """Choose images that are uncertain, and few of one cluster.
-
-    Every cluster gives its most uncertain image, then every cluster its second
-    one. Any beginning of the order is a batch of different images.
+    """Choose images that are uncertain, and different.
 
     Args:
-        margins: float [num_images], probability of the best class less that of
-            the second.
+        probabilities: float [num_images, num_classes], rows sum to 1.
         features: float [num_images, num_features], what the classifier sees.
-        length: How many are chosen at most.
-        per_cluster: How many of one cluster at most.
-        seed: Of the clustering.
+        length: How many are chosen at most. Images that are as near to a chosen
+            one as rounding can tell are left out.
+        seed: Of the draws.
     """
-    if not len(margins):
-        return Choice(np.zeros(0, np.int64), np.zeros(0, np.int64))
-    clusters = _clusters(features, -(-length // per_cluster), seed)
-    order = np.lexsort((margins, clusters))
-    starts = np.r_[True, np.diff(clusters[order]) != 0]
-    first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
-    ranks = np.empty(len(order), np.int64)
-    ranks[order] = np.arange(len(order)) - first
-    rows = np.lexsort((margins, ranks))
-    rows = rows[ranks[rows] < per_cluster][:length]
-    return Choice(rows, np.bincount(clusters)[clusters[rows]])
-
-
-def _clusters(features: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return the cluster of each image: int32 [num_images]."""
-    directions = features.astype(np.float32)
-    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
-    directions /= np.maximum(lengths, np.finfo(np.float32).tiny)
-    # More than there are different images would be empty.
-    num_different = len(np.unique(directions, axis=0))
-    if num_different <= count:
-        return np.unique(directions, axis=0, return_inverse=True)[1].reshape(-1)
-    return cluster.MiniBatchKMeans(
-        count, batch_size=_BATCH_SIZE, n_init=_NUM_STARTS, random_state=seed
-    ).fit_predict(directions)
+    answers = probabilities.astype(np.float64)
+    answers[np.arange(len(answers)), answers.argmax(axis=1)] -= 1
+    # Of the ones is the gradient of the last layer's bias.
+    seen = np.concatenate([np.ones([len(features), 1]), features], axis=1)
+    squares = (answers**2).sum(axis=1) * (seen**2).sum(axis=1)
+    generator = np.random.default_rng(seed)
+    # Of no length is an image that says nothing new: as if it were chosen.
+    left, gaps = squares.copy(), np.full(len(squares), np.inf)
+    nearest = np.zeros(len(squares), np.int64)
+    least = np.finfo(np.float32).eps * squares.max(initial=0)
+    chosen: list[int] = []
+    while len(chosen) < length and left.sum() > 0:
+        row = int(generator.choice(len(left), p=left / left.sum()))
+        products = (answers @ answers[row]) * (seen @ seen[row])
+        distances = squares + squares[row] - 2 * products
+        distances[row] = 0
+        nearest[distances < gaps] = len(chosen)
+        gaps = np.minimum(gaps, distances)
+        left = np.minimum(left, gaps)
+        left[left <= least] = 0
+        chosen.append(row)
+    return Choice(
+        np.array(chosen, np.int64), np.bincount(nearest, minlength=len(chosen))
+    )

@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import pathlib
+import threading
 import time
 
 import pytest
@@ -51,8 +52,31 @@ def run(numbers, function=square, **options):
     )
 
 
+def meet_another(path: str) -> bool:
+    """Wait, in a thread of this process, for a second one that does so."""
+    pathlib.Path(f"{path}{threading.get_ident()}").touch()
+    end = time.monotonic() + _START_SECONDS
+    folder = pathlib.Path(path).parent
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    return len(list(folder.iterdir())) >= 2
+
+
 def test_few_images_are_done_in_this_process():
-    assert run([2, 3]) == [(4, os.getpid()), (9, os.getpid())]
+    assert sorted(run([2, 3])) == [(4, os.getpid()), (9, os.getpid())]
+
+
+def test_threads_share_few_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(local_shards, "num_cores", lambda: 2)
+    assert run([f"{tmp_path}/thread"] * 2, meet_another) == [True, True]
+
+
+def test_nothing_is_begun_after_an_error(monkeypatch):
+    monkeypatch.setattr(local_shards, "num_cores", lambda: 1)
+    before = progress._counter.value
+    with pytest.raises(ValueError, match="-1 is negative"):
+        run([-1, *range(1000)])
+    assert progress._counter.value - before < 1000
 
 
 def test_others_join_this_process(tmp_path):

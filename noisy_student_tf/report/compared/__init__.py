@@ -1,0 +1,1 @@
+"""Runs beside each other, and what people's corrections gave."""
