@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from noisy_student_tf import files, retries
+from noisy_student_tf import files
 from noisy_student_tf.records import shards
 from noisy_student_tf.training import losses, state
 
@@ -143,7 +143,7 @@ class Checkpoints:
         files.remove(self._path(step))
         files.make_directories(self._path(step))
         prefix = self._path(step, _PREFIX)
-        retries.call(prefix, lambda: write_variables(prefix, self._copies))
+        files.ask(prefix, lambda: write_variables(prefix, self._copies))
         names = files.list_directory(self._path(step))
         checksums = {
             name: shards.fingerprint(self._path(step, name)) for name in names
