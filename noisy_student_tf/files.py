@@ -16,8 +16,6 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import IO, Any
 
-from noisy_student_tf import retries
-
 _TEMPORARY_MARK = ".temporary-"
 _REQUESTS_AT_ONCE = 64
 
@@ -34,9 +32,23 @@ def _gfile() -> Any:
 
 
 def _ask(name: str, path: str, *arguments: Any, **options: Any) -> Any:
-    """Call TensorFlow's function of a path; of a remote one, see `retries`."""
+    """Call TensorFlow's function of a path, as `ask` does."""
     function = getattr(_gfile(), name)
-    return retries.call(path, lambda: function(path, *arguments, **options))
+    return ask(path, lambda: function(path, *arguments, **options))
+
+
+def ask(path: str, request: Callable[[], Any]) -> Any:
+    """Return what a request for a path returns.
+
+    Of a remote path it is made again while its errors may pass; see `retries`.
+    What a disk refuses it refuses again.
+    """
+    if not is_remote(path):
+        return request()
+    # Spared where all is local.
+    from noisy_student_tf import retries
+
+    return retries.call(path, request)
 
 
 def errors() -> tuple[type[Exception], ...]:
@@ -227,7 +239,7 @@ def read_bytes(path: str) -> bytes:
             return file.read()
 
     try:
-        return retries.call(path, read)
+        return ask(path, read)
     except tf.errors.NotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist.") from error
 
@@ -285,7 +297,7 @@ def write_bytes(path: str, content: bytes) -> None:
             file.write(content)
 
     with temporary_name(path) as temporary:
-        retries.call(path, write)
+        ask(path, write)
 
 
 def _open_to_write(path: str) -> IO[bytes]:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from noisy_student_tf import files, retries
+from noisy_student_tf import files
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -231,4 +231,4 @@ def _update(digest: Any, path: str) -> None:
                 digest.update(chunk)
                 position += len(chunk)
 
-    retries.call(path, read)
+    files.ask(path, read)

@@ -10,7 +10,7 @@ from absl import logging
 
 from noisy_student_tf import configs, files, recipes, workdirs
 from noisy_student_tf.configs import presets
-from noisy_student_tf.devices import alike, runtime
+from noisy_student_tf.devices import runtime
 from noisy_student_tf.model import saved, specs
 from noisy_student_tf.pipeline import decode, eval_stream
 from noisy_student_tf.records import parquet_files, shards
@@ -83,7 +83,11 @@ def begin(
         profile_steps,
     )
     on_chief(run, lambda: workdirs.write_config(config, workdir))
-    alike.check(run.strategy, config, workdir.config)
+    if runtime.num_workers(run.strategy) > 1:
+        # Spared who trains alone.
+        from noisy_student_tf.devices import alike
+
+        alike.check(run.strategy, config, workdir.config)
     return run
 
 

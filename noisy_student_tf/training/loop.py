@@ -2,19 +2,18 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from noisy_student_tf import files, terminal
-from noisy_student_tf.devices import (
-    replicas,
-    runtime,
-    slow_workers,
-    watching,
-)
+from noisy_student_tf.devices import replicas, runtime, watching
 from noisy_student_tf.training import log, losses, progress, step
+
+# Of how fast this worker is, with the others.
+_Compare = Callable[..., None]
 
 
 def train(task: progress.Task) -> progress.TrainResult:
@@ -147,11 +146,11 @@ def _make_steps(run: progress.Progress) -> None:
             profiler,
             grows_always=replicas.has_accelerator(),
         )
-        compared = slow_workers.SlowWorkers(task.strategy, task.title)
+        compare = _comparison(task)
         while True:
             try:
                 while not run.is_at_the_end():
-                    _end_loop(run, calls, compared)
+                    _end_loop(run, calls, compare)
                     _make_some(run, calls)
                     _stop_if_asked(run, calls, is_preempted.is_set())
                 run.saved.wait()
@@ -172,10 +171,20 @@ def _stream(run: progress.Progress) -> tf.data.Dataset:
     )
 
 
+def _comparison(task: progress.Task) -> _Compare | None:
+    """Return what names slow workers, if there are several."""
+    if runtime.num_workers(task.strategy) == 1:
+        return None
+    # Spared who trains alone.
+    from noisy_student_tf.devices import slow_workers
+
+    return slow_workers.SlowWorkers(task.strategy, task.title).look
+
+
 def _end_loop(
     run: progress.Progress,
     calls: watching.DeviceCalls,
-    compared: slow_workers.SlowWorkers,
+    compare: _Compare | None,
 ) -> None:
     """Write a line, validate and save, each if it is due."""
     durations, made = run.task.durations, run.train_state.step
@@ -186,7 +195,7 @@ def _end_loop(
 
     if not run.rows or not is_due(durations.steps_per_loop):
         return
-    _write_line(run, calls, compared)
+    _write_line(run, calls, compare)
     run.rows = []
     if run.is_chief and is_due(durations.evaluate_every_steps):
         _validate(run)
@@ -198,13 +207,14 @@ def _end_loop(
 def _write_line(
     run: progress.Progress,
     calls: watching.DeviceCalls,
-    compared: slow_workers.SlowWorkers,
+    compare: _Compare | None,
 ) -> None:
     """Write the means over a loop's steps, and how fast they were."""
     durations, made = run.task.durations, run.train_state.step
     means = np.stack(run.rows).mean(axis=0, dtype=np.float64).tolist()
     steps_per_second, wait_share = calls.take_speed()
-    compared.look(steps_per_second=steps_per_second, wait_share=wait_share)
+    if compare:
+        compare(steps_per_second=steps_per_second, wait_share=wait_share)
     batch_size = durations.labeled_batch_size + durations.unlabeled_batch_size
     last_rate = run.train_state.schedule(tf.constant(made - 1))
     line = {
