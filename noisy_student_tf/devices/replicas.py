@@ -8,7 +8,7 @@ TPU, whose variables live on the chip, on the host's processor.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +16,7 @@ import tensorflow as tf
 from noisy_student_tf.devices import runtime
 
 # A tensor [batch, ...], or in its place those of several hosts.
-Rows = tf.Tensor | tuple[tf.Tensor, ...]
+Rows: TypeAlias = "tf.Tensor | tuple[tf.Tensor, ...]"
 # Tensors [batch, ...] to one tensor [batch, ...], every row by itself.
 RowsFn = Callable[..., tf.Tensor]
 
