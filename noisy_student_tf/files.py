@@ -236,12 +236,35 @@ def read_bytes(path: str) -> bytes:
 
     def read() -> bytes:
         with open_file(path) as file:
-            return file.read()
+            content = file.read()
+        check_whole(path, len(content))
+        return content
 
     try:
         return ask(path, read)
     except tf.errors.NotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist.") from error
+
+
+def check_whole(path: str, num_bytes: int) -> None:
+    """Check that all bytes of a file were read or written.
+
+    Answers that end too early, and uploads that were refused on the way, are
+    not always errors to TensorFlow.
+
+    Raises:
+        tf.errors.UnavailableError: Some are missing of a remote file; another
+            try may bring them.
+    """
+    if not is_remote(path):
+        return
+    import tensorflow as tf
+
+    size = _gfile().stat(path).length
+    if num_bytes != size:
+        raise tf.errors.UnavailableError(
+            None, None, f"{path}: {num_bytes:,} of {size:,} bytes."
+        )
 
 
 def read_text(path: str) -> str:
@@ -295,6 +318,7 @@ def write_bytes(path: str, content: bytes) -> None:
     def write() -> None:
         with _open_to_write(temporary) as file:
             file.write(content)
+        check_whole(temporary, len(content))
 
     with temporary_name(path) as temporary:
         ask(path, write)

@@ -226,6 +226,35 @@ def test_a_disk_is_asked_once(tmp_path, monkeypatch):
     assert len(calls) == 1
 
 
+def test_a_remote_file_that_came_in_part_is_asked_for_again(monkeypatch):
+    path = f"ram://{uuid.uuid4().hex}/file"
+    files.write_bytes(path, b"content")
+    opened = files.open_file
+    reads = []
+
+    class Cut:
+        """What reads half of a file, the first time."""
+
+        def __init__(self, path):
+            self.file = opened(path)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def read(self):
+            reads.append(path)
+            content = self.file.read()
+            return content[:3] if len(reads) == 1 else content
+
+    monkeypatch.setattr(files, "open_file", Cut)
+    monkeypatch.setattr(retries.time, "sleep", lambda seconds: None)
+    assert files.read_bytes(path) == b"content"
+    assert len(reads) == 2
+
+
 def test_home_directory_is_found(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert files.expand_home("~/birds") == "/home/me/birds"

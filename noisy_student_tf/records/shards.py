@@ -230,5 +230,6 @@ def _update(digest: Any, path: str) -> None:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
                 position += len(chunk)
+        files.check_whole(path, position)
 
     files.ask(path, read)
