@@ -294,7 +294,7 @@ def test_tpu_requirements_leave_tensorflow_out():
     ]
 
     assert "tensorflow" not in names
-    wanted = {"tensorflow-tpu", "libtpu", "tensorflow-io-gcs-filesystem"}
+    wanted = {"tensorflow-tpu", "libtpu"}
     assert wanted | {"keras"} <= set(names)
 
 

@@ -43,7 +43,7 @@ def check(
     """Compare all workers; a clock that is off is a warning.
 
     Args:
-        strategy: All of whose workers call this.
+        strategy: All of whose workers, several, call this.
         config: What this one was started with.
         path: Of the run's configuration, which the chief has written.
 
@@ -51,8 +51,6 @@ def check(
         ValueError: They have different versions of TensorFlow or were started
             with different flags, or some do not see the chief's files.
     """
-    if runtime.num_workers(strategy) == 1:
-        return
     mine = Worker(
         version=version_number(tf.__version__),
         flags=_digest("\n".join(_what_matters(config))),

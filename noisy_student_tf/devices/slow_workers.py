@@ -74,13 +74,11 @@ class SlowWorkers:
     def look(self, *, steps_per_second: float, wait_share: float) -> None:
         """Say which workers are slow for the second time in a row.
 
-        All workers call it at the same place; one alone is not compared.
+        All workers, several, call it at the same place.
 
         Raises:
             tf.errors.OpError: A worker was lost.
         """
-        if runtime.num_workers(self._strategy) == 1:
-            return
         # No step is timed where the first call, which traces, made them all.
         step = 1 / steps_per_second if steps_per_second else 0.0
         mine = (step, step * wait_share, _probe_seconds())

@@ -52,7 +52,6 @@ def run(monkeypatch, tmp_path):
             other = dataclasses.astuple(change(alike.Worker(*numbers)))
             return [numbers, list(other)]
 
-        monkeypatch.setattr(runtime, "num_workers", lambda strategy: 2)
         monkeypatch.setattr(runtime, "agree", agree)
         alike.check(None, config, str(path))
 

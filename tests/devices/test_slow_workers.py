@@ -43,7 +43,6 @@ def compared(monkeypatch):
         "task": {"type": "worker", "index": 0},
     }
     monkeypatch.setenv("TF_CONFIG", json.dumps(variable))
-    monkeypatch.setattr(runtime, "num_workers", lambda strategy: 3)
     others = types.SimpleNamespace(waited=0)
 
     def agree(strategy, numbers):
@@ -64,11 +63,3 @@ def test_a_worker_is_named_the_second_time(compared, caplog):
             assert len(caplog.records) == num_lines
     said = caplog.records[0].getMessage()
     assert said.startswith("student: worker 2 (c:1) keeps the others waiting: ")
-
-
-def test_a_worker_alone_is_not_compared(monkeypatch):
-    monkeypatch.setattr(runtime, "num_workers", lambda strategy: 1)
-    monkeypatch.setattr(runtime, "agree", None)
-    slow_workers.SlowWorkers(None, "student").look(
-        steps_per_second=1.0, wait_share=1.0
-    )
