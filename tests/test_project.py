@@ -40,7 +40,7 @@ ALLOWED_IMPORTS = {
     "configs": set(),
     "heaps": {"files", "records.shards"},
     "recipes": {"configs"},
-    "records": {"files", "retries"},
+    "records": {"files"},
     "retries": set(),
     "terminal": {"files"},
     "texts": set(),

@@ -12,8 +12,8 @@ import dataclasses
 from typing import Any
 
 from noisy_student_tf.configs import options
+from noisy_student_tf.configs.data import DataConfig
 from noisy_student_tf.configs.self_training import (
-    DataConfig,
     EvaluationConfig,
     FixResConfig,
     LabelingConfig,

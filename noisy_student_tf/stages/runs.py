@@ -14,7 +14,6 @@ from noisy_student_tf.devices import runtime
 from noisy_student_tf.model import saved, specs
 from noisy_student_tf.pipeline import decode, eval_stream
 from noisy_student_tf.records import parquet_files, shards
-from noisy_student_tf.weights import packages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +73,7 @@ def begin(
             model to begin with does not fit; or workers differ.
     """
     # Before anything is written: the workdir stays free for the mended flags.
-    saved.check_starts(config, packages.announced(config.model.initial_weights))
+    saved.check_starts(config, _announced(config.model.initial_weights))
     workdirs.check_config(config, workdir)
     run = Run(
         config,
@@ -94,8 +93,20 @@ def begin(
 def directory(run: Run, model: recipes.Model | str) -> str:
     """Return the directory of a model of the run, or of another."""
     if isinstance(model, str):
+        from noisy_student_tf.weights import packages
+
         return packages.directory_of(model)
     return run.workdir.folder(model.folder)
+
+
+def _announced(initial_weights: str) -> str:
+    """Return the directory of weights that are named, if any; say which."""
+    if not initial_weights:
+        return ""
+    # Spared who begins with none.
+    from noisy_student_tf.weights import packages
+
+    return packages.announced(initial_weights)
 
 
 def on_chief(run: Run, stage: Callable[[], object]) -> None:
